@@ -1,0 +1,139 @@
+"""Pre-training, with the settings that the paper's authors published.
+
+    python main.py --config=configs/pretrain.py --workdir=runs/tv --config.data.name=tv
+    python main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
+
+Every default of the project stands here and only here.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """The full recipe, or with preset 'shapes' a small model on the built-in sample corpus."""
+    config = ConfigDict()
+    config.seed = 77
+
+    config.data = ConfigDict(
+        {
+            "dir": "datasets",  # where `python -m data.build` wrote to
+            "name": "tv",
+            "train_split": "train",
+            "eval_split": "validation",
+            # What to do about a corrupt record: stop ('error') or leave it out ('skip').
+            "on_corrupt": "error",
+            # Frame rate and feature width the model is made for; None: those of the data.
+            "seconds_per_feature": 1.5,
+        }
+    )
+
+    # A batch is `groups` of `clips_per_group` clips, however many devices share it; an update adds
+    # up `accumulation` batches. The authors' 32 clips on each of 16 GPUs, twice.
+    config.batch = ConfigDict(
+        {
+            "groups": 16,
+            "clips_per_group": 32,
+            "accumulation": 2,
+            "row_length": 128,
+            # 0: as many as the clips of the training split need on average.
+            "rows_per_group": 0,
+            "query_rows_per_group": 0,
+            "queries_per_clip": 5,
+            "max_frames": 100,
+            "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted
+            "context_subtitles": 0,
+            # 'subtitle': a segment is a subtitle with its frames; 'clip': all of a clip is one, for
+            # the flat encoder, its words cut to max_clip_tokens.
+            "segmentation": "subtitle",
+            "max_clip_tokens": 400,
+            # Clips of a group that may wait for the next batch because they did not fit.
+            "max_waiting": 8,
+        }
+    )
+
+    config.model = ConfigDict(
+        {
+            "encoder": "hierarchical",  # 'text_only' (H-TRM), 'flat' (F-TRM)
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_heads": 12,
+            "cross_modal_layers": 6,
+            "temporal_layers": 3,
+            "vocab_size": 50265,
+            "feature_size": 4352,
+            "text_positions": 514,
+            "segment_frames": 100,
+            "clip_positions": 514,
+            "query_positions": 514,
+            "max_frames": 100,  # positions that frame order modelling tells apart
+            "dropout": 0.1,
+            "attention_dropout": 0.1,
+            "initializer_range": 0.02,
+            "dtype": "bfloat16",
+            "remat": False,  # compute activations again for the gradient: slower, less memory
+        }
+    )
+
+    # How often each task is trained, or with 'weighted_sum' the weight of its loss.
+    config.tasks = ConfigDict({"mlm": 2.0, "mfm_nce": 2.0, "mffr": 0.0, "fom": 1.0, "vsm": 2.0})
+    config.objective = "one_task"  # a task a step; 'weighted_sum': all of them in every step
+    config.mlm = ConfigDict({"mask_probability": 0.15})
+    config.mfm_nce = ConfigDict({"mask_probability": 0.15, "candidates": "group"})
+    config.mffr = ConfigDict({"mask_probability": 0.15})
+    config.fom = ConfigDict({"shuffle_probability": 0.15})
+    config.vsm = ConfigDict(
+        {
+            "ranking": "hinge",  # 'lse'
+            "margin": 0.1,
+            "context_weight": 8.0,
+            "query_weight": 8.0,
+            "span_weight": 0.01,
+            "span_drop_probability": 0.8,
+            "hard_negatives_from": 20_000,  # -1: never
+            "hard_pool": 20,
+            "hard_weight": 10.0,
+        }
+    )
+
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 3e-5,
+            "steps": 100_000,
+            "warmup_steps": 10_000,
+            "betas": (0.9, 0.98),
+            "weight_decay": 0.01,
+            "max_gradient_norm": 1.0,
+        }
+    )
+
+    # 'threefry2x32' draws the same on any number of devices; 'rbg' may be cheaper.
+    config.dropout_rng = "threefry2x32"
+    # Weights to start from: a run of ours, or hero.pt, .npz, .safetensors, or RoBERTa's.
+    config.init_from = ""
+
+    # Devices: -1 takes what the others leave. Parameters are split over fsdp and tensor.
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+
+    config.log_every = 100
+    config.eval_every = 2_000
+    config.save_every = 2_000
+    config.keep_checkpoints = 2
+    config.best_metric = "vsm/r@1"  # of evaluation; its best checkpoint is kept as well
+    config.checkpoint = "latest"  # to evaluate: 'latest', 'best' or a step
+    config.profile_steps = 0  # steps to profile, from the tenth of the run on
+
+    if preset == "shapes":
+        _shapes(config)
+    elif preset:
+        raise ValueError(f"Unknown preset {preset!r} of configs/pretrain.py; there is 'shapes'.")
+    return config
+
+
+def _shapes(config):
+    config.data.name = "shapes"
+    config.batch.update(
+        groups=1,
+        clips_per_group=16,
+        accumulation=1,
+        max_frames=50,
+    )

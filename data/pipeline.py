@@ -1,0 +1,267 @@
+"""From records to packed host batches: an endless, resumable stream, or one pass over a split.
+
+Each of the G groups of a batch has a stream of its own, the positions p = group, group + G, ... of
+the epoch order, and clips that wait because they did not fit. So what a batch holds depends on the
+seed and the batch's number, not on how many hosts share the groups.
+"""
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from data import packing
+from data.errors import InputError
+from data.order import EpochOrder
+from data.reader import QuerySplit, Split
+from data.schema import Query
+
+# Records read ahead for every group.
+READ_AHEAD = 8
+READERS = 2
+# Clips looked at to find out how many rows a batch needs, and room left in query rows.
+SAMPLE = 512
+QUERY_ROOM = 1.1
+
+
+@dataclasses.dataclass
+class GroupState:
+    """Where a group's stream stands: its next position, and the positions of clips that wait."""
+
+    cursor: int
+    waiting: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class HostBatch:
+    """A host's part of a batch.
+
+    arrays: see `data.packing`, leading axis the host's groups.
+    state: where its groups stand after it; what a resumed run needs, `[groups, 2 + max_waiting]`.
+    counts: sums over its groups of `packing.COUNTS`, and `waiting` and `corrupt` records.
+    """
+
+    arrays: dict[str, np.ndarray]
+    state: np.ndarray
+    counts: dict[str, int]
+
+
+def encode_state(states: list[GroupState], max_waiting: int) -> np.ndarray:
+    """States as `[groups, 2 + max_waiting]` int64: cursor, number waiting, positions, zeros."""
+    encoded = np.zeros((len(states), 2 + max_waiting), np.int64)
+    for row, state in zip(encoded, states, strict=True):
+        row[:2] = state.cursor, len(state.waiting)
+        row[2 : 2 + len(state.waiting)] = state.waiting
+    return encoded
+
+
+def decode_state(encoded: np.ndarray) -> list[GroupState]:
+    """The inverse of `encode_state`."""
+    return [GroupState(int(row[0]), [int(p) for p in row[2 : 2 + row[1]]]) for row in encoded]
+
+
+def initial_state(groups: range, max_waiting: int) -> np.ndarray:
+    """The state in which nothing has been read, of a host's groups."""
+    return encode_state([GroupState(group, []) for group in groups], max_waiting)
+
+
+def _queries_by_clip(queries: QuerySplit) -> dict[str, list[Query]]:
+    """Queries of every clip; those that name no clip cannot be placed."""
+    by_clip = defaultdict(list)
+    for number in range(len(queries)):
+        query = queries.read(number)
+        if query is not None and query.clip_id:
+            by_clip[query.clip_id].append(query)
+    return dict(by_clip)
+
+
+class Batches:
+    """Packed batches of one host.
+
+    Args:
+      split: where the clips are.
+      config: the experiment's `batch` block.
+      groups: which of the `config.groups` groups this host packs.
+      queries: annotated queries to use in place of subtitles, or None.
+    """
+
+    def __init__(self, split: Split, config, groups: range, queries: QuerySplit | None = None):
+        self.split = split
+        self.config = config
+        self.groups = groups
+        self.metadata = split.metadata
+        self.tokens = split.metadata.special_ids
+        self.queries = None if queries is None else _queries_by_clip(queries)
+
+    def train(self, seed: int, state: np.ndarray, first_step: int) -> Iterator[HostBatch]:
+        """The endless stream from `state` on, whose next batch is number `first_step`."""
+        order = EpochOrder(len(self.split), seed)
+        streams = [
+            _Stream(self, order, group_state, stop=None)
+            for group_state in decode_state(state)
+        ]
+        step = first_step
+        while True:
+            choose = packing.drawn_subtitles(seed, step, self.config.queries_per_clip)
+            yield self._batch(streams, choose)
+            step += 1
+
+    def once(self, seed: int) -> Iterator[HostBatch]:
+        """Every clip of the split once, in order; the last batches are not full.
+
+        Queries are drawn as in training's step 0, or annotated ones if there are any.
+        """
+        order = EpochOrder(len(self.split), None)
+        streams = [
+            _Stream(self, order, GroupState(group, []), stop=len(self.split))
+            for group in self.groups
+        ]
+        choose = (
+            packing.drawn_subtitles(seed, 0, self.config.queries_per_clip)
+            if self.queries is None
+            else packing.annotated_queries
+        )
+        while not all(stream.done for stream in streams):
+            yield self._batch(streams, choose)
+
+    def empty(self) -> HostBatch:
+        """A batch with nothing in it, for a host that has run out before others."""
+        arrays = self._arrays()
+        return HostBatch(arrays, np.zeros((0, 2)), dict.fromkeys(packing.COUNTS, 0))
+
+    def _arrays(self):
+        return packing.empty_batch(
+            len(self.groups), self.config, self.metadata.feature_width, self.tokens.pad
+        )
+
+    def prepare(self, number: int) -> packing.Prepared | None:
+        """Record `number` laid out for packing; None if it is damaged and skipped."""
+        clip = self.split.read(number)
+        if clip is None:
+            if len(self.split.corrupt) == len(self.split):
+                raise InputError("All records are damaged; build the dataset again.")
+            return None
+        queries = () if self.queries is None else self.queries.get(clip.clip_id, ())
+        return packing.prepare(clip, number, self.config, self.metadata, queries)
+
+    def _batch(self, streams, choose):
+        arrays = self._arrays()
+        counts = dict.fromkeys(packing.COUNTS, 0)
+        for g, stream in enumerate(streams):
+            group = {name: array[g] for name, array in arrays.items()}
+            packer = packing.GroupPacker(group, self.config, self.tokens, choose)
+            stream.fill(packer)
+            for name, value in packer.counts.items():
+                counts[name] += value
+        state = encode_state([stream.state for stream in streams], self.config.max_waiting)
+        counts["waiting"] = int(state[:, 1].sum())
+        counts["corrupt"] = len(self.split.corrupt)
+        return HostBatch(arrays, state, counts)
+
+
+def fitting_rows(batches: Batches) -> tuple[int, int]:
+    """Rows and query rows of a group that its clips fill on average, from a sample of the split.
+
+    Rows are as many as the average clips need, so that rows and not places for clips run out; query
+    rows have a little room, since what does not fit them keeps rows empty.
+    """
+    config = batches.config
+    sample = np.linspace(0, len(batches.split) - 1, min(len(batches.split), SAMPLE)).astype(int)
+    clips = [clip for clip in map(batches.prepare, sample) if clip is not None]
+    slots = np.array([clip.lengths.sum() for clip in clips])
+    words = [[len(clip.subtitles[j]) + 1 for j in clip.spans] for clip in clips]
+    queries = np.array(
+        [np.mean(w) * min(len(w), config.queries_per_clip) if w else 0.0 for w in words]
+    )
+    # The longest queries that one clip may bring.
+    most = config.queries_per_clip * (config.max_tokens + 1)
+
+    def rows(average, most):
+        return max(round(average), math.ceil(2 * most / config.row_length))
+
+    places = config.clips_per_group / config.row_length
+    return (
+        rows(places * slots.mean(), slots.max()),
+        rows(math.ceil(QUERY_ROOM * places * queries.mean()), most),
+    )
+
+
+class _Stream:
+    """One group's clips in their order, with those that wait."""
+
+    def __init__(self, batches, order, state, stop):
+        self.batches = batches
+        self.order = order
+        self.stride = batches.config.groups
+        self.stop = stop
+        self.cursor = state.cursor
+        self.waiting = [(position, self._prepare(position)) for position in state.waiting]
+        self.upcoming = iter(self._read_ahead())
+
+    @property
+    def state(self) -> GroupState:
+        return GroupState(self.cursor, [position for position, _ in self.waiting])
+
+    @property
+    def done(self) -> bool:
+        """Whether a finite stream has nothing left."""
+        return not self.waiting and self.stop is not None and self.cursor >= self.stop
+
+    def fill(self, packer):
+        """Packs clips until the group is full or as many wait as may.
+
+        Clips that waited come first.
+        """
+        waiting, self.waiting = self.waiting, []
+        for position, prepared in waiting:
+            self._pack(packer, position, prepared)
+        while not packer.full and len(self.waiting) < self.batches.config.max_waiting:
+            item = next(self.upcoming, None)
+            if item is None:
+                return
+            self.cursor = item[0] + self.stride
+            if item[1] is not None:
+                self._pack(packer, *item)
+
+    def _pack(self, packer, position, prepared):
+        if packer.full or not packer.add(prepared):
+            if not packer.clips:
+                raise InputError(
+                    f"Clip {prepared.clip_id!r} with {len(prepared.slot_token)} frames and tokens "
+                    f"or its queries do not fit an empty group of {packer.config.rows_per_group} "
+                    f"rows and {packer.config.query_rows_per_group} query rows of "
+                    f"{packer.config.row_length} slots; raise config.batch.rows_per_group, "
+                    "query_rows_per_group or queries_per_clip."
+                )
+            self.waiting.append((position, prepared))
+
+    def _prepare(self, position):
+        return self.batches.prepare(self.order(position))
+
+    def _read_ahead(self):
+        """(position, prepared clip or None if its record is skipped), from the cursor on."""
+        prepared = {}
+
+        def read(position):
+            # TensorFlow would wrap an exception beyond recognition, so it is carried over instead.
+            try:
+                prepared[int(position)] = self._prepare(int(position))
+            except InputError as error:
+                prepared[int(position)] = error
+            return position
+
+        stop = np.iinfo(np.int64).max if self.stop is None else self.stop
+        dataset = tf.data.Dataset.range(self.cursor, stop, self.stride)
+        dataset = dataset.map(
+            lambda position: tf.numpy_function(read, [position], tf.int64, stateful=False),
+            num_parallel_calls=READERS,
+            deterministic=True,
+        )
+        for position in dataset.prefetch(READ_AHEAD).as_numpy_iterator():
+            item = prepared.pop(int(position))
+            if isinstance(item, InputError):
+                raise item
+            yield int(position), item

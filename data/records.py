@@ -1,0 +1,188 @@
+"""Clips and queries as `tf.train.Example`, in the layout of TFDS.
+
+Arrays are raw little-endian bytes. TensorFlow is not needed to read them.
+"""
+
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
+
+from data.errors import InputError
+from data.schema import Clip, Query
+
+if sys.byteorder != "little":
+    raise ImportError("records hold little-endian arrays, which this machine cannot view")
+
+
+def clip_features(feature_width: int):
+    """`tfds.features.FeaturesDict` of a clip."""
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "clip_id": tfds.features.Text(),
+            "frame_features": _array((None, feature_width), np.float16),
+            "duration": _array((), np.float64),
+            "subtitle_texts": tfds.features.Sequence(tfds.features.Text()),
+            "subtitle_starts": _array((None,), np.float32),
+            "subtitle_ends": _array((None,), np.float32),
+            "token_ids": _array((None,), np.int32),
+            "token_counts": _array((None,), np.int32),
+            "frame_subtitle": _array((None,), np.int32),
+            "story": tfds.features.Text(),
+            "frame_images": tfds.features.Sequence(tfds.features.Tensor(shape=(), dtype=np.str_)),
+        }
+    )
+
+
+def query_features():
+    """`tfds.features.FeaturesDict` of a query. `moment` has two entries, or none if not known."""
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "query_id": tfds.features.Text(),
+            "clip_id": tfds.features.Text(),
+            "text": tfds.features.Text(),
+            "token_ids": _array((None,), np.int32),
+            "moment": _array((None,), np.float64),
+            "kind": tfds.features.Text(),
+        }
+    )
+
+
+def _array(shape: tuple[int | None, ...], dtype: type):
+    import tensorflow_datasets as tfds
+
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
+def encode_clip(clip: Clip) -> dict:
+    """The values of `clip_features`."""
+    return {
+        "clip_id": clip.clip_id,
+        "frame_features": clip.frame_features,
+        "duration": np.float64(clip.duration),
+        "subtitle_texts": list(clip.subtitle_texts),
+        "subtitle_starts": clip.subtitle_starts,
+        "subtitle_ends": clip.subtitle_ends,
+        "token_ids": clip.token_ids,
+        "token_counts": clip.token_counts,
+        "frame_subtitle": clip.frame_subtitle,
+        "story": clip.story,
+        "frame_images": list(clip.frame_images),
+    }
+
+
+def encode_query(query: Query) -> dict:
+    """The values of `query_features`."""
+    return {
+        "query_id": query.query_id,
+        "clip_id": query.clip_id,
+        "text": query.text,
+        "token_ids": query.token_ids,
+        "moment": np.array(query.moment or (), np.float64),
+        "kind": query.kind,
+    }
+
+
+def decode_clip(record: bytes, feature_width: int) -> Clip:
+    """The clip in a serialised Example; its arrays are views that cannot be written to.
+
+    Raises:
+      InputError: the record is something else, or its parts do not fit together.
+    """
+    values = _values(record)
+    features = _view(values, "frame_features", np.float16)
+    if features.size % feature_width:
+        raise InputError(
+            f"its {features.size} feature values are no multiple of the dataset's feature width "
+            f"{feature_width}"
+        )
+    clip = Clip(
+        clip_id=_text(values, "clip_id"),
+        frame_features=features.reshape(-1, feature_width),
+        duration=_view(values, "duration", np.float64).item(),
+        subtitle_texts=tuple(
+            _utf8(text, "subtitle_texts") for text in _list(values, "subtitle_texts")
+        ),
+        subtitle_starts=_view(values, "subtitle_starts", np.float32),
+        subtitle_ends=_view(values, "subtitle_ends", np.float32),
+        token_ids=_view(values, "token_ids", np.int32),
+        token_counts=_view(values, "token_counts", np.int32),
+        frame_subtitle=_view(values, "frame_subtitle", np.int32),
+        story=_text(values, "story"),
+        frame_images=tuple(_list(values, "frame_images")),
+    )
+    subtitles = {
+        len(clip.subtitle_texts),
+        len(clip.subtitle_starts),
+        len(clip.subtitle_ends),
+        len(clip.token_counts),
+    }
+    if len(subtitles) > 1 or clip.token_counts.sum() != len(clip.token_ids):
+        raise InputError("its subtitles' texts, times and tokens differ in number")
+    if len(clip.frame_features) != len(clip.frame_subtitle):
+        raise InputError(
+            f"it has {len(clip.frame_features)} frames but the subtitles of "
+            f"{len(clip.frame_subtitle)}"
+        )
+    return clip
+
+
+def decode_query(record: bytes) -> Query:
+    """The query in a serialised Example; InputError if the record is something else."""
+    values = _values(record)
+    moment = _view(values, "moment", np.float64)
+    if len(moment) not in (0, 2):
+        raise InputError(f"its moment has {len(moment)} ends in place of two")
+    return Query(
+        query_id=_text(values, "query_id"),
+        clip_id=_text(values, "clip_id"),
+        text=_text(values, "text"),
+        token_ids=_view(values, "token_ids", np.int32),
+        moment=tuple(moment.tolist()) if len(moment) else None,
+        kind=_text(values, "kind"),
+    )
+
+
+def _values(record: bytes) -> Mapping[str, tf_feature_pb2.Feature]:
+    try:
+        return tf_example_pb2.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise InputError("it is no tf.train.Example") from error
+
+
+def _list(values: Mapping, name: str) -> list[bytes]:
+    # Reading an absent key of a protobuf map would add it.
+    if name not in values:
+        raise InputError(f"it has no field {name}")
+    return values[name].bytes_list.value
+
+
+def _bytes(values: Mapping, name: str) -> bytes:
+    items = _list(values, name)
+    if len(items) != 1:
+        raise InputError(f"its field {name} has {len(items)} values in place of one")
+    return items[0]
+
+
+def _text(values: Mapping, name: str) -> str:
+    return _utf8(_bytes(values, name), name)
+
+
+def _utf8(text: bytes, name: str) -> str:
+    try:
+        return str(text, "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"its field {name} is not UTF-8") from error
+
+
+def _view(values: Mapping, name: str, dtype: type) -> np.ndarray:
+    data = _bytes(values, name)
+    if len(data) % np.dtype(dtype).itemsize:
+        raise InputError(f"its field {name} has {len(data)} bytes, no whole number of values")
+    return np.frombuffer(data, dtype)

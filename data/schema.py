@@ -1,0 +1,204 @@
+"""What clips and queries are: as an importer hands them over, and as records hold them.
+
+`data/records.py` turns the second into bytes. Nothing here needs TensorFlow.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import InputError
+
+# Of the records' layout: a dataset of another version has to be built again.
+SCHEMA_VERSION = "1.0.0"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class RawSubtitle:
+    """A sentence and when it is said, in seconds from the start of the clip."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RawClip:
+    """A clip as an importer found it.
+
+    features: the parts that stand side by side in a frame's feature vector (2D, 3D), each
+      `[frames, width]`.
+    duration: seconds, None if the source does not say.
+    story: JSON of whatever the source knows beyond frames and subtitles, or ''.
+    frame_images: one PNG per frame, or empty.
+    """
+
+    clip_id: str
+    features: tuple[np.ndarray, ...]
+    subtitles: tuple[RawSubtitle, ...]
+    duration: float | None = None
+    story: str = ""
+    frame_images: tuple[bytes, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RawQuery:
+    """A query as an importer found it.
+
+    clip_id: the clip that it describes, '' if the source does not tell.
+    moment: first and last second of what it describes, None if the source does not tell.
+    kind: what the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if not known.
+    """
+
+    query_id: str
+    clip_id: str
+    text: str
+    moment: tuple[float, float] | None = None
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip as a record holds it. `F` frames, `D` features, `S` subtitles, `T` tokens in all.
+
+    Arrays are views of the record's bytes and cannot be written to.
+
+    frame_features: `[F, D]` float16, all parts side by side.
+    duration: seconds; number of frames times seconds per feature if the source does not say.
+    subtitle_texts: the `S` sentences as the source has them, in order of their starts.
+    subtitle_starts, subtitle_ends: `[S]` float32, seconds.
+    token_ids: `[T]` int32, the subtitles' tokens one after the other, no special tokens.
+    token_counts: `[S]` int32, how many of them each subtitle has; may be 0.
+    frame_subtitle: `[F]` int32, index of the subtitle each frame belongs to, -1 for none.
+    story, frame_images: see `RawClip`.
+    """
+
+    clip_id: str
+    frame_features: np.ndarray
+    duration: float
+    subtitle_texts: tuple[str, ...]
+    subtitle_starts: np.ndarray
+    subtitle_ends: np.ndarray
+    token_ids: np.ndarray
+    token_counts: np.ndarray
+    frame_subtitle: np.ndarray
+    story: str
+    frame_images: tuple[bytes, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Query:
+    """A query as a record holds it: see `RawQuery`. token_ids: `[T]` int32, no special tokens."""
+
+    query_id: str
+    clip_id: str
+    text: str
+    token_ids: np.ndarray
+    moment: tuple[float, float] | None
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens `<s>`, `<pad>`, `</s>`, `<mask>`."""
+
+    cls: int
+    pad: int
+    sep: int
+    mask: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetMetadata:
+    """What has to be known about a dataset before its records are read.
+
+    name: of the dataset, its folder's last component.
+    schema_version: of the records' layout.
+    feature_widths: widths of the parts of a frame's feature vector, in order.
+    seconds_per_feature: seconds between two frames.
+    tokenizer: identity of the tokenizer (`data.tokenizer.Tokenizer.identity`).
+    vocab_size, special_ids, word_ids: of that tokenizer.
+    clips, queries: how many there are, by split.
+    totals: frames, subtitles and the like in all clips.
+    left_out: how much of the source was skipped or cut, by what and why.
+    """
+
+    name: str
+    schema_version: str
+    feature_widths: tuple[int, ...]
+    seconds_per_feature: float
+    tokenizer: str
+    vocab_size: int
+    special_ids: SpecialIds
+    word_ids: tuple[int, int]
+    clips: dict[str, int]
+    queries: dict[str, int]
+    totals: dict[str, int]
+    left_out: dict[str, int]
+
+    @property
+    def feature_width(self) -> int:
+        """Width of a frame's whole feature vector."""
+        return sum(self.feature_widths)
+
+    def to_json(self) -> dict:
+        """As plain JSON values, the inverse of `from_json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict) -> "DatasetMetadata":
+        return cls(
+            **content
+            | {
+                "feature_widths": tuple(content["feature_widths"]),
+                "special_ids": SpecialIds(**content["special_ids"]),
+                "word_ids": tuple(content["word_ids"]),
+            }
+        )
+
+    @classmethod
+    def load(cls, dataset_dir: str | os.PathLike) -> "DatasetMetadata":
+        """Of the finished dataset in `dataset_dir`; InputError if there is none."""
+        path = records_dir(dataset_dir, "clips") / "metadata.json"
+        if not path.is_file():
+            raise InputError(_why_no_dataset(Path(dataset_dir)))
+        try:
+            return cls.from_json(json.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path} does not describe a dataset ({error}): build the dataset again with "
+                "`--overwrite`"
+            ) from error
+
+
+def records_dir(dataset_dir: str | os.PathLike, kind: str) -> Path:
+    """Where a dataset has its shards of one `kind` of records, 'clips' or 'queries'.
+
+    A builder fills clips last and moves them here when they are complete: if they are here, the
+    dataset is whole.
+    """
+    return Path(dataset_dir) / kind / SCHEMA_VERSION
+
+
+def tokenizer_path(dataset_dir: str | os.PathLike) -> Path:
+    """The tokenizer that made the token ids of a dataset."""
+    return Path(dataset_dir) / "tokenizer.json"
+
+
+def _why_no_dataset(folder: Path) -> str:
+    how = f"`python -m data.build shapes --out={folder}` (or `raw`, see its --help)"
+    if not folder.is_dir():
+        return f"dataset {folder} does not exist: build it with {how}"
+    versions = sorted(path.name for path in (folder / "clips").glob("[0-9]*.[0-9]*.[0-9]*"))
+    if versions:
+        return (
+            f"dataset {folder} has records of version {', '.join(versions)} where {SCHEMA_VERSION} "
+            f"is needed: build it again with {how}"
+        )
+    if tokenizer_path(folder).exists() or (folder / "clips").exists():
+        return f"dataset {folder} is half-built, its building was broken off: run {how} again"
+    return f"{folder} holds no dataset: name another folder, or build one there with {how}"

@@ -1,0 +1,199 @@
+"""Checkpoints of a run: saved in the background, never half-written, the last ones and the best."""
+
+import errno
+import pathlib
+import re
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+
+from data.errors import InputError
+from hero_jax import original
+from hero_jax.step import TrainState
+
+
+class Checkpoints:
+    """The checkpoints under `workdir/checkpoints`.
+
+    A checkpoint holds the training state, where every group's stream of clips stands, and as JSON
+    the config and the identity of the data.
+
+    Args:
+      workdir: of the run.
+      keep: how many of the last ones stay.
+      best_metric: of evaluation, larger is better; the best checkpoint by it stays too.
+    """
+
+    def __init__(self, workdir, keep=1, best_metric="", read_only=False):
+        self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
+        self.best_metric = best_metric
+        policies = [
+            ocp.checkpoint_managers.LatestN(keep),
+            ocp.checkpoint_managers.BestN(
+                get_metric_fn=self._merit, n=1, keep_checkpoints_without_metrics=False
+            ),
+        ]
+        self.manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
+                create=not read_only,
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,
+            ),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "stream": ocp.StandardCheckpointHandler(),
+                "about": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def _merit(self, metrics):
+        return metrics.get(self.best_metric, -np.inf)
+
+    def latest(self) -> int | None:
+        """The last complete checkpoint's step, None if there is none."""
+        return self.manager.latest_step()
+
+    def save(self, step: int, state: TrainState, stream, about: dict, metrics=None):
+        """Begins to save; what failed of the save before is raised here.
+
+        Args:
+          stream: int32 array `[G, ...]`, see `Feed.state`.
+          about: JSON values.
+          metrics: of an evaluation of this step.
+
+        Raises:
+          InputError: the disk is full or cannot be written to.
+        """
+        with _WritingTo(self.directory):
+            self.manager.wait_until_finished()
+            self.manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(to_dict(state)),
+                    stream=ocp.args.StandardSave({"stream": stream}),
+                    about=ocp.args.JsonSave(about),
+                ),
+                metrics=metrics,
+                force=True,
+            )
+
+    def finish(self):
+        """Waits until everything is on disk; raises what failed."""
+        with _WritingTo(self.directory):
+            self.manager.wait_until_finished()
+            self.manager.close()
+
+    def about(self, step: int) -> dict:
+        """The JSON part of a checkpoint."""
+        args = ocp.args.Composite(about=ocp.args.JsonRestore())
+        return self.manager.restore(step, args=args)["about"]
+
+    def restore(self, step: int, abstract: TrainState, stream):
+        """The state and the stream's state.
+
+        Args:
+          abstract: shapes and shardings of the state.
+          stream: shape and sharding of the stream's state.
+        """
+        restored = self.manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(to_dict(abstract)),
+                stream=ocp.args.StandardRestore({"stream": stream}),
+            ),
+        )
+        return from_dict(restored["state"], abstract), restored["stream"]["stream"]
+
+    def restore_params(self, step: int) -> dict[str, np.ndarray]:
+        """Parameters alone, by path, on the host."""
+        tree = self.manager.item_metadata(step)["state"].tree
+        abstract = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype), tree["params"])
+        restored = ocp.PyTreeCheckpointer().restore(
+            self.directory / str(step) / "state",
+            args=ocp.args.PyTreeRestore(
+                {"params": abstract},
+                restore_args={
+                    "params": jax.tree.map(
+                        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract
+                    )
+                },
+                partial_restore=True,
+            ),
+        )
+        return original.flatten_nested(restored["params"])
+
+
+def to_dict(state: TrainState) -> dict:
+    """A state as nested dicts of arrays, which no class of ours or of Flax is needed to read."""
+    adam = state.opt_state[1]
+    return {
+        "step": state.step,
+        "params": nnx.to_pure_dict(state.params),
+        "optimizer": {
+            "count": adam.count,
+            "mean": nnx.to_pure_dict(adam.mean),
+            "second": nnx.to_pure_dict(adam.second),
+        },
+    }
+
+
+def from_dict(tree: dict, like: TrainState) -> TrainState:
+    """The inverse of `to_dict`; `like` gives the structure."""
+
+    def state(params):
+        filled = jax.tree.map(lambda x: x, like.params)
+        nnx.replace_by_pure_dict(filled, params)
+        return filled
+
+    empty, adam = like.opt_state
+    moments = tree["optimizer"]
+    adam = adam._replace(
+        count=moments["count"], mean=state(moments["mean"]), second=state(moments["second"])
+    )
+    return TrainState(tree["step"], state(tree["params"]), (empty, adam))
+
+
+class _WritingTo:
+    """Turns the failure of writing into a sentence."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is not None and _is_write_failure(error):
+            raise InputError(
+                f"A checkpoint could not be written to {self.directory} "
+                f"({_reason(error)}); make room and start the same command again, "
+                "it goes on from the last complete checkpoint."
+            ) from error
+
+
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+_WRITE_WORDS = re.compile(
+    r"No space left on device|Disk quota exceeded|File too large|Read-only file system"
+    r"|Permission denied|Input/output error"
+)
+
+
+def _reason(error):
+    found = _WRITE_WORDS.search(str(error))
+    return found[0] if found else str(error)
+
+
+def _is_write_failure(error) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            return True
+        # TensorStore reports what the system said as text.
+        if _WRITE_WORDS.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+

@@ -1,0 +1,2 @@
+def initial_params(experiment):
+    return None

@@ -1,0 +1,116 @@
+"""What a run tells: TensorBoard scalars, and lines or a progress bar on the terminal."""
+
+import sys
+import time
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from hero_jax.evaluate import means
+
+
+class Log:
+    """Writes scalars to `workdir` and the terminal; silent on all processes but the first.
+
+    Args:
+      first_step: where the run goes on; steps: where it ends.
+    """
+
+    def __init__(self, workdir, first_step: int, steps: int):
+        self.active = jax.process_index() == 0
+        self.writer = None
+        if self.active:
+            import tensorflow as tf
+
+            self.writer = tf.summary.create_file_writer(str(workdir))
+        on_terminal = self.active and sys.stderr.isatty()
+        self.bar = tqdm(
+            total=steps, initial=first_step, unit="step", disable=not on_terminal, smoothing=0.05
+        )
+
+    def advance(self):
+        """One step is done."""
+        self.bar.update()
+
+    def scalars(self, step: int, values: dict[str, float], headline: str = ""):
+        """Writes values; a headline is shown on the terminal."""
+        if not self.active:
+            return
+        import tensorflow as tf
+
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        if headline and not self.bar.disable:
+            self.bar.set_postfix_str(headline)
+        elif headline:
+            self.say(f"step {step}: {headline}")
+
+    def say(self, text: str):
+        """A line of its own."""
+        if self.active:
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
+
+    def close(self):
+        """Flushes and ends the bar."""
+        self.bar.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+class Meter:
+    """Adds up a stretch of training between two reports."""
+
+    def __init__(self, slots_per_step: int, waited: float):
+        self.slots_per_step = slots_per_step
+        self._reset(waited)
+
+    def _reset(self, waited):
+        self.begun = time.perf_counter()
+        self.waited = waited
+        self.steps = 0
+        self.metrics: list[dict] = []
+        self.counts: dict[str, int] = {}
+        self.flops = 0.0
+
+    def add(self, metrics: dict, counts: dict[str, int], flops: float):
+        """One step: its metrics, still on the devices, and what its batch held."""
+        self.steps += 1
+        self.metrics.append(metrics)
+        self.flops += flops
+        for name, value in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+
+    def report(self, waited: float, peak_flops: float) -> dict[str, float]:
+        """Means and rates since the last report, of this process's share of the batches.
+
+        Args:
+          waited: seconds the feed has been waited for since the run began.
+          peak_flops: of this process's devices together.
+        """
+        metrics = jax.device_get(self.metrics)
+        seconds = time.perf_counter() - self.begun
+        sums: dict[str, np.ndarray] = {}
+        for one in metrics:
+            for name, value in one.items():
+                value = np.array([value, 1.0]) if np.ndim(value) == 0 else value
+                sums[name] = sums.get(name, 0) + np.asarray(value, np.float64)
+        counts = self.counts
+        values = {f"train/{name}": value for name, value in means(sums).items()}
+        values |= {
+            "speed/clips_per_second": counts["clips"] / seconds,
+            "speed/tokens_per_second": counts["tokens"] / seconds,
+            "speed/steps_per_second": self.steps / seconds,
+            "speed/share_waiting_for_data": (waited - self.waited) / seconds,
+            "speed/model_flop_utilisation": self.flops / seconds / peak_flops,
+            "data/fill": counts["filled_slots"] / (self.slots_per_step * self.steps),
+            "data/clips_per_step": counts["clips"] / self.steps,
+            "data/segments_per_step": counts["segments"] / self.steps,
+            "data/frames_per_step": counts["frames"] / self.steps,
+            "data/cut_tokens": counts["cut_tokens"],
+            "data/cut_frames": counts["cut_frames"],
+        }
+        self._reset(waited)
+        return values

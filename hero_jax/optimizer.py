@@ -1,0 +1,95 @@
+"""AdamW as the original runs it, and its schedule."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from hero_jax import original
+
+# The rate never falls below this, so that the last update is one.
+RATE_FLOOR = 1e-8
+EPSILON = 1e-6
+# PyTorch's clip_grad_norm_ adds this to the norm.
+CLIP_EPSILON = 1e-6
+
+
+class AdamWState(NamedTuple):
+    """Number of updates made, and the moments."""
+
+    count: jax.Array
+    mean: optax.Updates
+    second: optax.Updates
+
+
+def schedule(config):
+    """Linear warm-up, then linear decay to 0 at `config.steps`; a function of updates made."""
+
+    def rate(count):
+        # The original advances its step before it asks for the rate.
+        step = count + 1
+        warm = step / max(config.warmup_steps, 1)
+        left = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
+        factor = jnp.where(step < config.warmup_steps, warm, jnp.maximum(left, 0))
+        return jnp.maximum(config.learning_rate * factor, RATE_FLOOR)
+
+    return rate
+
+
+def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
+    """Scales gradients of a larger global norm down to `limit`."""
+
+    def update(updates, state, params=None):
+        del params
+        scale = jnp.minimum(limit / (optax.global_norm(updates) + CLIP_EPSILON), 1.0)
+        return jax.tree.map(lambda g: g * scale, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def adamw(rate, betas, weight_decay, decay_mask) -> optax.GradientTransformation:
+    """AdamW in the form of the original.
+
+    With bias-corrected step size: `w -= a·m / (√v + ε)`, `a = rate·√(1 - β₂ᵗ) / (1 - β₁ᵗ)`, so ε is
+    added to the uncorrected root; then `w -= rate·decay·w`, on the weight after the step.
+
+    Args:
+      rate: function of updates made.
+      decay_mask: pytree of bool like the parameters.
+    """
+    beta1, beta2 = betas
+
+    def init(params):
+        return AdamWState(
+            jnp.zeros([], jnp.int32),
+            jax.tree.map(jnp.zeros_like, params),
+            jax.tree.map(jnp.zeros_like, params),
+        )
+
+    def update(updates, state, params):
+        learning_rate = rate(state.count)
+        count = state.count + 1
+        mean = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mean, updates)
+        second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.second, updates)
+        size = learning_rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+
+        def change(weight, m, v, decay):
+            step = -size * m / (jnp.sqrt(v) + EPSILON)
+            return step - learning_rate * weight_decay * (weight + step) if decay else step
+
+        return (
+            jax.tree.map(change, params, mean, second, decay_mask),
+            AdamWState(count, mean, second),
+        )
+
+    return optax.GradientTransformation(init, update)
+
+
+def decay_mask(params: nnx.State):
+    """True for the parameters that the original decays, as a pytree like params."""
+    flat = {path: original.decayed(path) for path in original.flatten(params)}
+    mask = jax.tree.map(lambda _: False, params)
+    nnx.replace_by_pure_dict(mask, original.unflatten(flat))
+    return mask

@@ -1,0 +1,145 @@
+"""The original implementation's parameter names and layouts, and how they map to ours.
+
+The original stores a linear kernel as `[out, in]`, a convolution as `[1, 1, width]`, and a
+vocabulary padded to a multiple of 8. Our parameters are named by their path in the model, joined by
+slashes.
+"""
+
+import numpy as np
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+# The language model head's matrix is the table of word embeddings, stored under two names.
+WORDS = "v_encoder.f_encoder.embeddings.word_embeddings.weight"
+TIED_WORDS = "v_encoder.f_encoder.lm_head.decoder.weight"
+WORD_BIAS = "v_encoder.f_encoder.lm_head.bias"
+
+_BLOCK = {
+    "self_attention/attention/query": "attention.self.query",
+    "self_attention/attention/key": "attention.self.key",
+    "self_attention/attention/value": "attention.self.value",
+    "self_attention/attention/out": "attention.output.dense",
+    "self_attention/norm": "attention.output.LayerNorm",
+    "inner": "intermediate.dense",
+    "out": "output.dense",
+    "norm": "output.LayerNorm",
+}
+
+_MODULES = {
+    "cross_modal/text_embedding/norm": "v_encoder.f_encoder.embeddings.LayerNorm",
+    "cross_modal/frame_embedding/linear": "v_encoder.f_encoder.img_embeddings.img_linear",
+    "cross_modal/frame_embedding/feature_norm": "v_encoder.f_encoder.img_embeddings.img_LayerNorm",
+    "cross_modal/frame_embedding/norm": "v_encoder.f_encoder.img_embeddings.LayerNorm",
+    "cross_modal/pooler": "v_encoder.f_encoder.pooler.dense",
+    "cross_modal/lm_head/dense": "v_encoder.f_encoder.lm_head.dense",
+    "cross_modal/lm_head/norm": "v_encoder.f_encoder.lm_head.LayerNorm",
+    "frame_projection/norm": "v_encoder.frame_transform.LayerNorm",
+    "frame_projection/linear": "v_encoder.frame_transform.net.1",
+    "temporal/norm": "v_encoder.c_encoder.embeddings.LayerNorm",
+    "temporal/pooler": "v_encoder.c_encoder.pooler.dense",
+    "feature_head/mlp/inner": "v_encoder.feat_regress.net.0",
+    "feature_head/mlp/norm": "v_encoder.feat_regress.net.2",
+    "feature_head/mlp/out": "v_encoder.feat_regress.net.3",
+    "order_head/mlp/inner": "v_encoder.fom_output.linear_1",
+    "order_head/mlp/norm": "v_encoder.fom_output.LayerNorm",
+    "order_head/mlp/out": "v_encoder.fom_output.linear_2",
+    "span_head/query": "video_query_linear",
+    "query_head/projection/norm": "q_feat_attn.query_input_proj.LayerNorm",
+    "query_head/projection/linear": "q_feat_attn.query_input_proj.net.1",
+    "query_head/norm": "q_feat_attn.query_pos_embed.LayerNorm",
+    "query_head/self_attention/attention/query": "q_feat_attn.query_self_attention.self.query",
+    "query_head/self_attention/attention/key": "q_feat_attn.query_self_attention.self.key",
+    "query_head/self_attention/attention/value": "q_feat_attn.query_self_attention.self.value",
+    "query_head/self_attention/attention/out": "q_feat_attn.query_self_attention.output.dense",
+    "query_head/self_attention/norm": "q_feat_attn.query_self_attention.output.LayerNorm",
+    "query_head/pool": "q_feat_attn.modular_vector_mapping",
+}
+
+_ARRAYS = {
+    "cross_modal/text_embedding/word": WORDS,
+    "cross_modal/text_embedding/position": (
+        "v_encoder.f_encoder.embeddings.position_embeddings.weight"
+    ),
+    "cross_modal/text_embedding/token_type": (
+        "v_encoder.f_encoder.embeddings.token_type_embeddings.weight"
+    ),
+    "cross_modal/frame_embedding/mask": (
+        "v_encoder.f_encoder.img_embeddings.mask_embedding.weight"
+    ),
+    "cross_modal/frame_embedding/position": (
+        "v_encoder.f_encoder.img_embeddings.position_embeddings.weight"
+    ),
+    "cross_modal/lm_head/bias": WORD_BIAS,
+    "mask_embedding": "v_encoder.mask_embedding.weight",
+    "temporal/position": "v_encoder.c_encoder.embeddings.position_embeddings.weight",
+    "query_head/position": "q_feat_attn.query_pos_embed.position_embeddings.weight",
+    "span_head/start": "video_st_predictor.weight",
+    "span_head/end": "video_ed_predictor.weight",
+}
+
+_STACKS = {
+    "cross_modal/transformer/blocks": "v_encoder.f_encoder.encoder.layer",
+    "temporal/transformer/blocks": "v_encoder.c_encoder.encoder.layer",
+}
+
+
+def original_name(path: str) -> str:
+    """The original's name of one of our parameters; KeyError if it has none."""
+    if path in _ARRAYS:
+        return _ARRAYS[path]
+    module, leaf = path.rsplit("/", 1)
+    suffix = {"kernel": "weight", "scale": "weight", "bias": "bias"}[leaf]
+    for stack, name in _STACKS.items():
+        if module.startswith(stack + "/"):
+            number, part = module[len(stack) + 1 :].split("/", 1)
+            return f"{name}.{number}.{_BLOCK[part]}.{suffix}"
+    return f"{_MODULES[module]}.{suffix}"
+
+
+def flatten(state: nnx.State) -> dict[str, np.ndarray]:
+    """An NNX state as a flat dict of arrays by slash-joined path."""
+    return flatten_nested(nnx.to_pure_dict(state))
+
+
+def flatten_nested(tree: dict) -> dict[str, np.ndarray]:
+    """Nested dicts as a flat one by slash-joined path."""
+    return {"/".join(map(str, path)): value for path, value in flatten_dict(tree).items()}
+
+
+def unflatten(flat: dict) -> dict:
+    """The nested dict that `nnx.replace_by_pure_dict` takes."""
+    return unflatten_dict(
+        {
+            tuple(int(k) if k.isdigit() else k for k in path.split("/")): v
+            for path, v in flat.items()
+        }
+    )
+
+
+def to_our_layout(path: str, array: np.ndarray) -> np.ndarray:
+    """One of the original's arrays in the layout of our parameter `path`."""
+    if path.endswith("/kernel"):
+        return array.T
+    if path in ("span_head/start", "span_head/end"):
+        return array.reshape(-1)
+    return array
+
+
+def to_original_layout(path: str, array: np.ndarray) -> np.ndarray:
+    """One of our parameters in the original's layout; vocabulary rows as we have them."""
+    array = np.asarray(array)
+    if path.endswith("/kernel"):
+        return array.T
+    if path in ("span_head/start", "span_head/end"):
+        return array.reshape(1, 1, -1)
+    return array
+
+
+def decayed(path: str) -> bool:
+    """Whether the original applies weight decay: by its name, not by what the parameter is.
+
+    `feature_head/mlp/norm/scale`, a LayerNorm's scale under the name `feat_regress.net.2.weight`,
+    is decayed.
+    """
+    name = original_name(path)
+    return "bias" not in name and "LayerNorm.weight" not in name

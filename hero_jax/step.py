@@ -1,0 +1,217 @@
+"""The training and evaluation step: pure functions of parameters, batch, seed and step."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from data.errors import InputError
+from hero_jax import optimizer, sharding
+from hero_jax.model import HERO
+from hero_jax.task import Context, Task, Tokens
+from hero_jax.tasks import TASKS
+
+# Evaluation draws as a training step of this number would.
+EVALUATION_STEP = 0
+
+
+def make_tasks(config, tokens: Tokens) -> dict[str, Task]:
+    """The tasks of a config with a positive ratio.
+
+    Raises:
+      InputError: an unknown task, or none at all.
+    """
+    for name, ratio in config.tasks.items():
+        if name not in TASKS:
+            raise InputError(
+                f"config.tasks.{name}: there is no such task; there are {', '.join(TASKS)}."
+            )
+        if not ratio >= 0:
+            raise InputError(f"config.tasks.{name}={ratio} is negative; set it to 0 or more.")
+    tasks = {name: TASKS[name](config[name], tokens) for name in config.tasks if config.tasks[name]}
+    if not tasks:
+        raise InputError("All of config.tasks are 0; give one of them a ratio.")
+    if config.model.encoder == "flat" and "fom" in tasks:
+        raise InputError(
+            "config.tasks.fom needs the temporal transformer, which config.model.encoder='flat' "
+            "does without; set config.tasks.fom=0."
+        )
+    return tasks
+
+
+def draw_task(config, step: int) -> str:
+    """The task of a step when one task is trained a step: by ratio, from seed and step alone."""
+    names = [name for name in config.tasks if config.tasks[name]]
+    ratios = np.array([config.tasks[name] for name in names])
+    return str(np.random.default_rng([config.seed, step]).choice(names, p=ratios / ratios.sum()))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Parameters, optimizer state and number of updates made."""
+
+    step: jax.Array
+    params: nnx.State
+    opt_state: optax.OptState
+
+
+jax.tree_util.register_dataclass(
+    TrainState, data_fields=["step", "params", "opt_state"], meta_fields=[]
+)
+
+
+def sum_over(function, count: int):
+    """The sum of pytrees `function(0) ... function(count - 1)`, compiled once."""
+    if count == 1:
+        return function(0)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, 0))
+    return jax.lax.fori_loop(
+        0, count, lambda number, sums: jax.tree.map(jnp.add, sums, function(number)), zeros
+    )
+
+
+class Program:
+    """The compiled functions of an experiment on a mesh.
+
+    Attributes:
+      tasks: by name.
+      shardings: of a TrainState.
+    """
+
+    def __init__(self, config, tokens: Tokens, mesh: jax.sharding.Mesh):
+        self.config = config
+        self.mesh = mesh
+        self.tasks = make_tasks(config, tokens)
+        module = nnx.eval_shape(lambda: HERO(config.model, rngs=nnx.Rngs(0)))
+        self.graphdef, abstract = nnx.split(module, nnx.Param)
+        self.transform = optax.chain(
+            optimizer.clip_by_global_norm(config.optimizer.max_gradient_norm),
+            optimizer.adamw(
+                optimizer.schedule(config.optimizer),
+                config.optimizer.betas,
+                config.optimizer.weight_decay,
+                optimizer.decay_mask(abstract),
+            ),
+        )
+        params = sharding.parameter_shardings(abstract, mesh)
+        whole = sharding.replicated(mesh)
+        adam = optimizer.AdamWState(whole, params, params)
+        self.shardings = TrainState(whole, params, (optax.EmptyState(), adam))
+        self._train_steps: dict[str, Callable] = {}
+        self._evaluate_steps: dict[str, Callable] = {}
+
+    def init(self) -> TrainState:
+        """A new state, drawn from the seed."""
+
+        def make():
+            module = HERO(self.config.model, rngs=nnx.Rngs(self.config.seed))
+            return self._state(nnx.split(module, nnx.Param)[1])
+
+        return jax.jit(make, out_shardings=self.shardings)()
+
+    def start_from(self, params: nnx.State) -> TrainState:
+        """A new state with given parameters."""
+        return jax.jit(self._state, out_shardings=self.shardings)(params)
+
+    def abstract_state(self) -> TrainState:
+        """Shapes and shardings of a state."""
+        shapes = jax.eval_shape(self.init)
+        return jax.tree.map(
+            lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
+            shapes,
+            self.shardings,
+        )
+
+    def _state(self, params):
+        return TrainState(jnp.zeros([], jnp.int32), params, self.transform.init(params))
+
+    def train_step(self, state: TrainState, batches, name: str):
+        """One update.
+
+        Args:
+          batches: arrays with leading `[accumulation, G]`.
+          name: a task, or 'all' for the weighted sum.
+
+        Returns:
+          The new state, and metrics: of the tasks under `task/metric` as sums and counts, and
+          `loss`, `gradient_norm`, `learning_rate` as scalars.
+        """
+        if name not in self._train_steps:
+            self._train_steps[name] = self._compile_train_step(name)
+        return self._train_steps[name](state, batches)
+
+    def _compile_train_step(self, name):
+        weights = self._weights(name)
+        config = self.config
+
+        def loss(params, batch, context):
+            module = nnx.merge(self.graphdef, params)
+            total, metrics = 0.0, {}
+            for number, (task_name, weight) in enumerate(weights.items()):
+                own = dataclasses.replace(
+                    context, dropout_key=jax.random.fold_in(context.dropout_key, number)
+                )
+                value, own_metrics = self.tasks[task_name].loss(module, batch, own)
+                total += weight * value
+                metrics |= {f"{task_name}/{key}": m for key, m in own_metrics.items()}
+            return total, metrics
+
+        gradient = jax.value_and_grad(loss, has_aux=True)
+
+        def step(state, batches):
+            key = jax.random.fold_in(jax.random.key(config.seed, impl="threefry2x32"), state.step)
+            dropout_key = jax.random.fold_in(
+                jax.random.fold_in(jax.random.key(config.seed, impl=config.dropout_rng), 1),
+                state.step,
+            )
+
+            def accumulate(number):
+                context = Context(
+                    key=jax.random.fold_in(key, 0),
+                    dropout_key=jax.random.fold_in(dropout_key, number),
+                    step=state.step,
+                )
+                batch = jax.tree.map(lambda x: x[number], batches)
+                return gradient(state.params, batch, context)
+
+            (total, metrics), gradients = sum_over(accumulate, config.batch.accumulation)
+            mean = 1 / config.batch.accumulation
+            gradients = jax.tree.map(lambda g: g * mean, gradients)
+            updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
+            metrics |= {
+                "loss": total * mean,
+                "gradient_norm": optax.global_norm(gradients),
+                "learning_rate": optimizer.schedule(config.optimizer)(state.step),
+            }
+            params = optax.apply_updates(state.params, updates)
+            return TrainState(state.step + 1, params, opt_state), metrics
+
+        whole = sharding.replicated(self.mesh)
+        return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, whole))
+
+    def _weights(self, name):
+        if name == "all":
+            return {task: self.config.tasks[task] for task in self.tasks}
+        return {name: 1.0}
+
+    def evaluate_step(self, params: nnx.State, batch, name: str):
+        """A task's metrics, and its predictions if it makes any, on a batch without dropout."""
+        if name not in self._evaluate_steps:
+            task = self.tasks[name]
+
+            def step(params, batch):
+                module = nnx.merge(self.graphdef, params)
+                key = jax.random.key(self.config.seed, impl="threefry2x32")
+                context = Context(
+                    key=jax.random.fold_in(key, 0), dropout_key=None, step=EVALUATION_STEP
+                )
+                return task.evaluate(module, batch, context), task.predict(module, batch)
+
+            self._evaluate_steps[name] = jax.jit(
+                step, out_shardings=sharding.replicated(self.mesh)
+            )
+        return self._evaluate_steps[name](params, batch)

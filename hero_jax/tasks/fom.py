@@ -1,0 +1,40 @@
+"""Frame order modelling: where a misplaced frame was."""
+
+import jax.numpy as jnp
+
+from hero_jax import draws
+from hero_jax.layers import exchange
+from hero_jax.losses import cross_entropy, mean
+from hero_jax.task import Task, metric
+
+
+class FrameOrderModelling(Task):
+    """config: `shuffle_probability`."""
+
+    def loss(self, model, batch, context):
+        order, targets = draws.shuffle_frames(
+            batch, context.key, probability=self.config.shuffle_probability
+        )
+        logits = order_logits(model, batch, order, context.dropout_key)
+        sums = cross_entropy(logits, targets, targets >= 0)
+        # A guess among the positions of the clip.
+        chance = jnp.sum((targets >= 0) / jnp.maximum(batch["num_frames"], 1)[..., None])
+        return mean(sums["loss"], sums["count"]), {
+            "loss": metric(sums["loss"], sums["count"]),
+            "accuracy": metric(sums["correct"], sums["count"]),
+            "chance": metric(chance, sums["count"]),
+        }
+
+
+def order_logits(model, batch, order, dropout_key):
+    """Logits `[G, C, F, max_frames]` after frame i went to position order[i]."""
+    rows = model.encode_rows(batch, key=dropout_key)
+    fused = model.fuse(batch, rows, key=dropout_key)
+    frames, size = fused.shape[-2:]
+    # Padding stays in place, so order is a permutation of all F positions.
+    shuffled = exchange(
+        fused.reshape(-1, frames, size),
+        jnp.argsort(order, axis=-1).reshape(-1, frames),
+        order.reshape(-1, frames),
+    ).reshape(fused.shape)
+    return model.order_head(model.contextualize(batch, shuffled, key=dropout_key))

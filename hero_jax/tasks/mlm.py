@@ -1,0 +1,41 @@
+"""Masked language modelling: words from the words around them and the frames under them."""
+
+import jax.numpy as jnp
+
+from hero_jax import draws
+from hero_jax.losses import cross_entropy, mean, sum_over_selected, take_slots
+from hero_jax.task import Task, chunk_size, metric
+
+
+class MaskedLanguageModelling(Task):
+    """config: `mask_probability`."""
+
+    def loss(self, model, batch, context):
+        input_ids, labels = draws.mask_words(
+            batch, context.key, probability=self.config.mask_probability, tokens=self.tokens
+        )
+        rows = model.encode_rows({**batch, "token_ids": input_ids}, key=context.dropout_key)
+        sums = word_loss(model, rows, labels)
+        return mean(sums["loss"], sums["count"]), {
+            "loss": metric(sums["loss"], sums["count"]),
+            "accuracy": metric(sums["correct"], sums["count"]),
+        }
+
+    def evaluate(self, model, batch, context):
+        blank = {**batch, "frame_features": jnp.zeros_like(batch["frame_features"])}
+        without_frames = self.loss(model, blank, context)[1]["accuracy"]
+        metrics = self.loss(model, batch, context)[1]
+        return {**metrics, "accuracy_without_frames": without_frames}
+
+
+def word_loss(model, rows, labels):
+    """Cross-entropy sums of rows `[G, R, T, H]` where labels `[G, R, T]` are not -1."""
+    groups = rows.shape[0]
+    rows = rows.reshape(groups, -1, rows.shape[-1])
+    labels = labels.reshape(groups, -1)
+
+    def chunk(index, valid):
+        logits = model.word_logits(take_slots(rows, index))
+        return cross_entropy(logits, take_slots(labels, index), valid)
+
+    return sum_over_selected(chunk, labels >= 0, chunk_size(labels.shape[1]))

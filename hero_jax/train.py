@@ -1,0 +1,171 @@
+"""The one training loop."""
+
+import json
+import math
+import pathlib
+import signal
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from data.errors import InputError
+from data.pipeline import initial_state
+from hero_jax import flops, sharding
+from hero_jax.checkpoint import Checkpoints
+from hero_jax.evaluate import evaluate, table
+from hero_jax.experiment import Experiment
+from hero_jax.feed import Feed, stream_from_devices, stream_to_devices, training_batches
+from hero_jax.init_from import initial_params
+from hero_jax.logs import Log, Meter
+from hero_jax.step import draw_task
+
+# The profile leaves compilation out.
+PROFILE_AFTER = 10
+
+
+def train(config, workdir: str) -> dict[str, float]:
+    """Trains from the last checkpoint in `workdir`, or from the start, to `optimizer.steps`.
+
+    Returns:
+      The last evaluation's metrics.
+
+    Raises:
+      InputError: whatever a person can put right.
+    """
+    experiment = Experiment(config)
+    config = experiment.config
+    checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
+    batches = experiment.batches(config.data.train_split)
+    state, stream = start_or_resume(experiment, checkpoints, batches)
+    (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
+    feed = Feed(
+        training_batches(batches, experiment.mesh, config, stream, int(state.step))
+    )
+    log = Log(workdir, int(state.step), config.optimizer.steps)
+    try:
+        return _loop(experiment, checkpoints, state, feed, log, workdir)
+    finally:
+        feed.close()
+        log.close()
+
+
+def start_or_resume(experiment, checkpoints, batches):
+    """The training state, and the local groups' stream state."""
+    config, program = experiment.config, experiment.program
+    groups = sharding.local_groups(experiment.mesh, config.batch.groups)
+    fresh = initial_state(groups, config.batch.max_waiting)
+    latest = checkpoints.latest()
+    if latest is None:
+        params = initial_params(experiment)
+        return program.init() if params is None else program.start_from(params), fresh
+    experiment.check_same(checkpoints.about(latest), checkpoints.directory)
+    like = stream_to_devices(fresh, experiment.mesh, config.batch.groups)
+    abstract = jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=like.sharding)
+    state, stream = checkpoints.restore(latest, program.abstract_state(), abstract)
+    return state, stream_from_devices(stream)
+
+
+def _loop(experiment, checkpoints, state, feed, log, workdir):
+    config, program = experiment.config, experiment.program
+    steps = config.optimizer.steps
+    step = first_step = int(state.step)
+    interrupted = Interruption()
+    slots = (
+        len(sharding.local_groups(experiment.mesh, config.batch.groups))
+        * config.batch.accumulation
+        * config.batch.rows_per_group
+        * config.batch.row_length
+    )
+    meter = Meter(slots, feed.waited)
+    peak = flops.peak_flops(config.model.dtype)
+    results, saved, previous = {}, first_step, None
+    while step < steps:
+        batch, stream, counts = next(feed)
+        name = draw_task(config, step) if config.objective == "one_task" else "all"
+        state, metrics = program.train_step(state, batch, name)
+        step += 1
+        log.advance()
+        meter.add(metrics, counts, flops.training_flops(config, counts, name))
+        # The step before has ended by now, so that looking at its loss holds nothing up.
+        check_finite(previous)
+        previous = (step, name, metrics["loss"])
+        _profile(config, step - first_step, workdir)
+        last, stop = step == steps, interrupted.at(step)
+        if step % config.log_every == 0 or last:
+            values = meter.report(feed.waited, peak)
+            log.scalars(step, values, headline(values))
+        if step % config.eval_every == 0 or last:
+            check_finite(previous)
+            results = evaluate(program, state.params, experiment, config.data.eval_split)
+            log.scalars(step, {f"eval/{key}": value for key, value in results.items()})
+            log.say(f"evaluation at step {step}:\n{table(results)}")
+        if step % config.save_every == 0 or step % config.eval_every == 0 or last or stop:
+            check_finite(previous)
+            global_stream = stream_to_devices(stream, experiment.mesh, config.batch.groups)
+            evaluated = results if step % config.eval_every == 0 or last else None
+            checkpoints.save(step, state, global_stream, experiment.about(), evaluated)
+            saved = step
+        if stop and not last:
+            break
+    checkpoints.finish()
+    log.say(f"step {saved} is saved in {checkpoints.directory}")
+    return results
+
+
+def headline(values: dict[str, float]) -> str:
+    """What a person wants to see while it runs."""
+    parts = [f"loss {values['train/loss']:.3f}"]
+    parts += [
+        f"{name.split('/')[1]} {100 * value:.0f}%"
+        for name, value in values.items()
+        if name.startswith("train/") and name.endswith("/accuracy")
+    ]
+    parts += [
+        f"{values['speed/clips_per_second']:.0f} clips/s",
+        f"fill {100 * values['data/fill']:.0f}%",
+        f"data wait {100 * values['speed/share_waiting_for_data']:.0f}%",
+        f"MFU {100 * values['speed/model_flop_utilisation']:.0f}%",
+    ]
+    return "  ".join(parts)
+
+
+def check_finite(step_name_loss) -> None:
+    """InputError if a step's loss was not finite; nothing is saved after such a step."""
+    if step_name_loss is None:
+        return
+    step, name, loss = step_name_loss
+    if not math.isfinite(float(loss)):
+        raise InputError(
+            f"The loss of step {step} (task {name}) is {float(loss)}; nothing was saved since the "
+            "last checkpoint, which is good: lower config.optimizer.learning_rate or check the "
+            "features, and start again."
+        )
+
+
+class Interruption:
+    """Whether the run was asked to stop, on all processes at the same step."""
+
+    def __init__(self):
+        self.asked = False
+        if jax.process_count() == 1:
+            signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, signal_number, frame):
+        del signal_number, frame
+        self.asked = True
+
+    def at(self, step: int) -> bool:
+        """True if the run should be saved and ended after this step."""
+        if jax.process_count() > 1:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self.asked
+
+
+def _profile(config, done: int, workdir) -> None:
+    if not config.profile_steps:
+        return
+    if done == PROFILE_AFTER:
+        jax.profiler.start_trace(str(pathlib.Path(workdir) / "profile"))
+    elif done == PROFILE_AFTER + config.profile_steps:
+        jax.profiler.stop_trace()

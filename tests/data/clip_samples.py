@@ -1,0 +1,93 @@
+"""Small clips and queries, by hand and by hypothesis, and how to compare and write them."""
+
+import dataclasses
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as numpy_st
+
+from data.builders import build_dataset
+from data.schema import Clip, Query, RawClip, RawQuery, RawSubtitle
+from data.tokenizer import Tokenizer
+
+TOKENIZER = Tokenizer.train(["the red square meets the blue circle"] * 3, 280)
+TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
+FLOAT16 = st.floats(-1000, 1000, width=16)
+
+
+def assert_equal(left: Clip | Query, right: Clip | Query) -> None:
+    """Every field, with its type, and every element's bits."""
+    assert type(left) is type(right)
+    for field in dataclasses.fields(left):
+        ours, theirs = getattr(left, field.name), getattr(right, field.name)
+        if isinstance(ours, np.ndarray):
+            assert ours.dtype == theirs.dtype, field.name
+            np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
+        else:
+            assert ours == theirs, field.name
+
+
+@st.composite
+def clips(draw) -> Clip:
+    """Any clip that a record can hold, whether or not its parts make sense together."""
+    num_frames, width = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+    counts = draw(st.lists(st.integers(0, 5), max_size=4))
+
+    def array(dtype, length, elements):
+        return draw(numpy_st.arrays(dtype, length, elements=elements))
+
+    seconds = st.floats(0, 1e4, width=32)
+    return Clip(
+        clip_id=draw(TEXT),
+        frame_features=array(np.float16, (num_frames, width), FLOAT16),
+        duration=draw(st.floats(0, 1e9)),
+        subtitle_texts=tuple(draw(st.lists(TEXT, min_size=len(counts), max_size=len(counts)))),
+        subtitle_starts=array(np.float32, len(counts), seconds),
+        subtitle_ends=array(np.float32, len(counts), seconds),
+        token_ids=array(np.int32, sum(counts), st.integers(0, 2**31 - 1)),
+        token_counts=np.array(counts, np.int32),
+        frame_subtitle=array(np.int32, num_frames, st.integers(-1, 5)),
+        story=draw(TEXT),
+        frame_images=tuple(draw(st.lists(st.binary(max_size=20), max_size=3))),
+    )
+
+
+@st.composite
+def queries(draw) -> Query:
+    times = st.floats(0, 1e6)
+    ids = draw(numpy_st.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, 2**31 - 1)))
+    return Query(
+        query_id=draw(TEXT),
+        clip_id=draw(TEXT),
+        text=draw(TEXT),
+        token_ids=ids,
+        moment=draw(st.none() | st.tuples(times, times)),
+        kind=draw(st.sampled_from(["", "v", "t", "vt"])),
+    )
+
+
+def raw_clip(index: int, *, num_frames: int = 8, **changes) -> RawClip:
+    """A clip of two feature parts, 3 and 2 wide, with two subtitles; each index another."""
+    rng = np.random.default_rng(index)
+    clip = RawClip(
+        clip_id=f"clip{index}",
+        features=(
+            rng.standard_normal((num_frames, 3)).astype(np.float16),
+            rng.standard_normal((num_frames, 2)).astype(np.float16),
+        ),
+        subtitles=(
+            RawSubtitle(f"the red square {index}", 0.2, 4.1),
+            RawSubtitle("the blue circle", 6.0, 8.75),
+        ),
+    )
+    return dataclasses.replace(clip, **changes)
+
+
+def raw_query(index: int) -> RawQuery:
+    return RawQuery(f"q{index}", f"clip{index}", f"red meets blue {index}", (0.1 * index, 5.3), "v")
+
+
+def build(out, clips, queries=None, **options):
+    """A dataset of our tokenizer at 1.5 s per feature."""
+    options = {"left_out": {}, "seconds_per_feature": 1.5} | options
+    return build_dataset(out, clips, queries or {}, tokenizer=TOKENIZER, **options)
