@@ -1,8 +1,8 @@
 """Runs an experiment: pre-training, or the evaluation of a checkpoint.
 
-    python main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
-    python main.py --config=configs/pretrain.py --workdir=DIR --config.data.name=NAME
-    python main.py --mode=evaluate --config=... --workdir=DIR --config.data.eval_split=test
+python main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
+python main.py --config=configs/pretrain.py --workdir=DIR --config.data.name=NAME
+python main.py --mode=evaluate --config=... --workdir=DIR --config.data.eval_split=test
 """
 
 import os

@@ -106,8 +106,6 @@ def get_config(preset: str = "") -> ConfigDict:
         }
     )
 
-    # 'threefry2x32' draws the same on any number of devices; 'rbg' may be cheaper.
-    config.dropout_rng = "threefry2x32"
     # Weights to start from: a run of ours, or hero.pt, .npz, .safetensors, or RoBERTa's.
     config.init_from = ""
 
@@ -130,10 +128,26 @@ def get_config(preset: str = "") -> ConfigDict:
 
 
 def _shapes(config):
+    """A small model that learns on the sample corpus in minutes on two cores."""
     config.data.name = "shapes"
-    config.batch.update(
-        groups=1,
-        clips_per_group=16,
-        accumulation=1,
+    config.batch.update(groups=1, clips_per_group=16, accumulation=1, max_frames=50)
+    config.model.update(
+        hidden_size=128,
+        intermediate_size=512,
+        num_heads=4,
+        cross_modal_layers=2,
+        temporal_layers=2,
+        vocab_size=600,
+        feature_size=192,
+        text_positions=64,
+        segment_frames=50,
+        clip_positions=50,
+        query_positions=64,
         max_frames=50,
+        dtype="float32",
     )
+    config.vsm.update(span_drop_probability=0.0, hard_negatives_from=-1)
+    config.optimizer.update(learning_rate=1e-3, steps=2_000, warmup_steps=200)
+    config.log_every = 100
+    config.eval_every = 500
+    config.save_every = 500

@@ -100,8 +100,7 @@ class Batches:
         """The endless stream from `state` on, whose next batch is number `first_step`."""
         order = EpochOrder(len(self.split), seed)
         streams = [
-            _Stream(self, order, group_state, stop=None)
-            for group_state in decode_state(state)
+            _Stream(self, order, group_state, stop=None) for group_state in decode_state(state)
         ]
         step = first_step
         while True:

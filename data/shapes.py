@@ -5,7 +5,6 @@
 
 import argparse
 import functools
-import itertools
 import math
 import random
 import struct
@@ -26,31 +25,37 @@ SECONDS_PER_FEATURE = 1.5
 VOCABULARY_SIZE = 600
 
 _STEPS = 4  # pictures per feature that its motion is measured on
-_SATURATION = 4.0  # standard deviations; rare movements would else outweigh everything
+_SATURATION = 6.0  # standard deviations; rare movements would else outweigh everything
 
 
 def films(seed: int, num_clips: int) -> Iterator[RawClip]:
-    """Films 0 to num_clips - 1 of a seed; film i is the same whatever num_clips.
+    """Films 0 to num_clips - 1 of a seed."""
+    for index in range(num_clips):
+        yield film(seed, index)
+
+
+def film(seed: int, index: int) -> RawClip:
+    """One film of a seed.
 
     features: appearance [frames, 128] and motion [frames, 64], float16, scaled to about unit
-    variance. Frame i covers the seconds from 1.5 i on; its picture is taken in the middle.
+    variance. Frame i covers the 1.5 seconds from 1.5 i on; its picture is taken in their middle.
+    story: see `data.shapes_story.from_json`.
     """
-    for index in range(num_clips):
-        rng = random.Random(f"shapes {seed} {index}")
-        story = tell(rng)
-        subtitles, narration = narrate(story, rng)
-        middles, features = _look(story)
-        yield RawClip(
-            clip_id=f"shapes{seed}_{index:05d}",
-            features=tuple(
-                np.clip((part - mean) / deviation, -_SATURATION, _SATURATION).astype(np.float16)
-                for part, (mean, deviation) in zip(features, _scales(), strict=True)
-            ),
-            subtitles=tuple(subtitles),
-            duration=story.duration,
-            story=to_json(story, narration),
-            frame_images=tuple(_png(frame) for frame in middles),
-        )
+    rng = random.Random(f"shapes {seed} {index}")
+    story = tell(rng)
+    subtitles, narration = narrate(story, rng)
+    middles, features = _look(story)
+    return RawClip(
+        clip_id=f"shapes{seed}_{index:05d}",
+        features=tuple(
+            np.clip((part - mean) / deviation, -_SATURATION, _SATURATION).astype(np.float16)
+            for part, (mean, deviation) in zip(features, _scales(), strict=True)
+        ),
+        subtitles=tuple(subtitles),
+        duration=story.duration,
+        story=to_json(story, narration),
+        frame_images=tuple(_png(frame) for frame in middles),
+    )
 
 
 def split_of(index: int, num_clips: int) -> str:
@@ -101,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, help="PNG file to write")
     options = parser.parse_args()
-    clip = next(itertools.islice(films(options.seed, options.clip + 1), options.clip, None))
+    clip = film(options.seed, options.clip)
     contact_sheet(clip, SECONDS_PER_FEATURE).save(options.out)
     print(plot(clip))
 

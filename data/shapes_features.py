@@ -25,8 +25,7 @@ class Patches:
     """What of each colour is in each frame; arrays [frame, colour], 0 where the colour is absent.
 
     x, y: centre in pixels. radius: of a disc of the same area. turn: angle of the eye from the
-    centre, as a complex number of length 1, or 0 without an eye. form: [frame, colour, form],
-    resemblance to each form, summing to 1.
+    centre, as a complex number of length 1, or 0 without an eye.
     """
 
     present: np.ndarray

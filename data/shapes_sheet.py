@@ -12,7 +12,7 @@ from data.shapes_story import from_json
 _ENLARGED = 3
 _COLUMNS = 7
 _GAP = 10
-_LINES = 4
+_LINES = 5
 _INK, _PALE, _PAPER = (34, 34, 40), (128, 128, 136), (252, 251, 248)
 
 

@@ -9,6 +9,8 @@ import json
 import random
 from collections.abc import Callable, Iterator
 
+from data.errors import InputError
+
 VERSION = 1
 FRAME_SIZE = 48
 
@@ -111,10 +113,12 @@ def to_json(story: Story, narration: list[dict]) -> str:
 
 
 def from_json(text: str) -> tuple[Story, list[dict]]:
-    """The story and the narration that `to_json` wrote."""
+    """The story and the narration that `to_json` wrote; InputError if of another version."""
     fields = json.loads(text)
     if (version := fields.pop("version", None)) != VERSION:
-        raise ValueError(f"story version {version}, this code reads {VERSION}")
+        raise InputError(
+            f"the clip's story has version {version}, not {VERSION}; build the sample corpus again"
+        )
     narration = fields.pop("narration")
     fields["day"] = tuple(fields["day"])
     fields["cast"] = tuple(Actor(**actor) for actor in fields["cast"])
@@ -141,6 +145,7 @@ def tell(rng: random.Random) -> Story:
     while now < duration - 2.5:
         event = _next_event(rng, cast, now, duration)
         events.append(event)
+        _apply(cast, event)
         idle = [who for who in _present(cast) if who not in (event.who, event.whom)]
         if idle and rng.random() < 0.2:
             start = event.start + rng.uniform(0.05, 0.4)
@@ -150,7 +155,6 @@ def tell(rng: random.Random) -> Story:
                 beside = Event(what, start=round(start, 2), end=event.end, **plan)
                 events.append(beside)
                 _apply(cast, beside)
-        _apply(cast, event)
         now = event.end + rng.uniform(0.1, 0.9)
     begin = rng.uniform(0.0, 0.35)
     day = (round(begin, 3), round(begin + rng.uniform(0.45, 0.65), 3))

@@ -38,6 +38,8 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
+                # Without it metrics are not written; what stays is the policies' business.
+                best_fn=self._merit,
                 preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
                 create=not read_only,
                 read_only=read_only,
@@ -56,6 +58,34 @@ class Checkpoints:
     def latest(self) -> int | None:
         """The last complete checkpoint's step, None if there is none."""
         return self.manager.latest_step()
+
+    def find(self, which: str) -> int | None:
+        """The step of a checkpoint: 'latest', 'best' or a number; None if there is none at all.
+
+        Raises:
+          InputError: there is no such checkpoint.
+        """
+        steps = self.manager.all_steps()
+        if not steps or which == "latest":
+            return max(steps, default=None)
+        if which == "best":
+            scored = {
+                step: metrics[self.best_metric]
+                for step in steps
+                if self.best_metric in (metrics := self.manager.metrics(step) or {})
+            }
+            if not scored:
+                raise InputError(
+                    f"No checkpoint in {self.directory} was evaluated by {self.best_metric!r}; "
+                    "choose config.checkpoint=latest or another config.best_metric."
+                )
+            return max(scored, key=scored.get)
+        if not which.isdecimal() or int(which) not in steps:
+            raise InputError(
+                f"config.checkpoint={which!r} is not in {self.directory}: choose 'latest', 'best' "
+                f"or one of {', '.join(map(str, sorted(steps)))}."
+            )
+        return int(which)
 
     def save(self, step: int, state: TrainState, stream, about: dict, metrics=None):
         """Begins to save; what failed of the save before is raised here.
@@ -196,4 +226,3 @@ def _is_write_failure(error) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-

@@ -30,10 +30,7 @@ def evaluate(program, params, experiment, split) -> dict[str, float]:
     queries = experiment.query_batches(split)
     if "vsm" in program.tasks and queries is not None:
         found = evaluate_batches(program, params, queries, config, ["vsm"])
-        results |= {
-            key.replace("vsm", "queries", 1): value
-            for key, value in found.items()
-        }
+        results |= {key.replace("vsm", "queries", 1): value for key, value in found.items()}
     return results
 
 

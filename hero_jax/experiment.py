@@ -12,6 +12,8 @@ from hero_jax.task import Tokens
 
 # A checkpoint may only go on with these as they were.
 FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer")
+# What may differ between a model and the checkpoint that its weights come from.
+FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
 
 
 class Experiment:
@@ -76,6 +78,17 @@ class Experiment:
             "config": {name: plain(self.config[name]) for name in FIXED},
             "data": identity(self.metadata),
         }
+
+    def check_model(self, about: dict, whose: str) -> None:
+        """InputError if a checkpoint is of a model of another shape, or made for other data."""
+        theirs = about["config"]["model"]
+        for field, here, there in differences(plain(self.config.model), theirs):
+            if field[1:] not in FREE:
+                raise InputError(
+                    f"{whose} has config.model{field}={there}, not {here}; set "
+                    f"--config.model{field}={there}."
+                )
+        check_identity(self.metadata, about["data"], whose)
 
     def check_same(self, about: dict, directory) -> None:
         """InputError if a run would go on with other settings or other data than it began with."""

@@ -99,7 +99,9 @@ def stream_to_devices(state: np.ndarray, mesh, groups: int) -> jax.Array:
 
 def stream_from_devices(array: jax.Array) -> np.ndarray:
     """The local groups' part of `stream_to_devices`' array."""
-    shards = {shard.index[0].start or 0: np.asarray(shard.data) for shard in array.addressable_shards}
+    shards = {
+        shard.index[0].start or 0: np.asarray(shard.data) for shard in array.addressable_shards
+    }
     return np.ascontiguousarray(np.concatenate([shards[start] for start in sorted(shards)])).view(
         np.int64
     )

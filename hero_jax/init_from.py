@@ -1,2 +1,190 @@
+"""Weights to start a run from: a run of ours, a checkpoint of the original, or RoBERTa's.
+
+This is not resuming: a run resumes by itself from what is in its own workdir.
+"""
+
+import dataclasses
+import pathlib
+import re
+import sys
+
+import jax
+import numpy as np
+
+from data.errors import InputError
+from hero_jax import original
+from hero_jax.checkpoint import Checkpoints
+from hero_jax.torch_file import read_state_dict
+
+# Which of RoBERTa's layers become the cross-modal transformer's: every second one.
+ROBERTA_STRIDE = 2
+_ROBERTA_HEAD_NORM = "lm_head.layer_norm."
+# Tables of positions may be longer or shorter than ours, vocabularies padded, type rows one or two.
+_POSITIONS = re.compile(r"(^|/)position$")
+_VOCABULARY = ("cross_modal/text_embedding/word", "cross_modal/lm_head/bias")
+_TYPES = "cross_modal/text_embedding/token_type"
+# A vocabulary padded to a multiple of this for the original's matrix units.
+_VOCABULARY_PADDING = 8
+
+
+@dataclasses.dataclass
+class Report:
+    """What became of every parameter, by the names of the source.
+
+    missing: of the model, not in the source, so left as drawn; unused: of the source, not in the
+    model; resized: taken in part or repeated, with how.
+    """
+
+    source: str
+    loaded: int
+    missing: list[str]
+    unused: list[str]
+    resized: list[str]
+
+    def __str__(self):
+        lines = [f"weights from {self.source}: {self.loaded} parameters loaded"]
+        for name in ("missing", "unused", "resized"):
+            entries = getattr(self, name)
+            lines.append(f"  {name}: {len(entries)}")
+            lines += [f"    {entry}" for entry in entries]
+        return "\n".join(lines)
+
+
 def initial_params(experiment):
-    return None
+    """Parameters from `config.init_from` on the devices, None if it is empty.
+
+    Prints the report of what was missing, unused and resized.
+
+    Raises:
+      InputError: no such weights, or weights of another shape.
+    """
+    source = experiment.config.init_from
+    if not source:
+        return None
+    drawn = experiment.program.host_params()
+    path = pathlib.Path(source)
+    if path.is_dir():
+        params, report = _from_run(experiment, path, drawn)
+    else:
+        params, report = from_state_dict(
+            read_state_dict(path), drawn, experiment.config.model.vocab_size, source
+        )
+    if jax.process_index() == 0:
+        print(report, file=sys.stderr, flush=True)
+    return experiment.program.place_params(params)
+
+
+def _from_run(experiment, path, drawn):
+    checkpoints = Checkpoints(path, best_metric=experiment.config.best_metric, read_only=True)
+    step = checkpoints.find(experiment.config.checkpoint)
+    if step is None:
+        raise InputError(
+            f"config.init_from={path} has no checkpoints; name the --workdir of a run, or a file."
+        )
+    experiment.check_model(checkpoints.about(step), f"The run in {path}")
+    params = checkpoints.restore_params(step)
+    report = Report(
+        f"step {step} of {path}",
+        len(params.keys() & drawn.keys()),
+        sorted(drawn.keys() - params.keys()),
+        sorted(params.keys() - drawn.keys()),
+        [],
+    )
+    return drawn | {name: params[name] for name in params if name in drawn}, report
+
+
+def from_state_dict(
+    state_dict: dict[str, np.ndarray],
+    drawn: dict[str, np.ndarray],
+    vocab_size: int,
+    source: str,
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Puts the arrays of a PyTorch state dict, HERO's or RoBERTa's, in place of drawn ones.
+
+    Args:
+      state_dict: arrays by the source's names, linear kernels `[out, in]`.
+      drawn: our parameters by path, as drawn.
+      vocab_size: of the model, without padding.
+
+    Raises:
+      InputError: an array has another shape, or none is known.
+    """
+    names = _names(state_dict, drawn)
+    params, report = dict(drawn), Report(source, 0, [], [], [])
+    for path, value in drawn.items():
+        name = names.get(path)
+        if name not in state_dict:
+            report.missing.append(original.original_name(path))
+            continue
+        array = original.to_our_layout(path, state_dict[name]).astype(np.float32)
+        params[path], how = _fit(path, array, value, vocab_size)
+        if params[path] is None:
+            raise InputError(
+                f"{source} has {name} of shape {state_dict[name].shape}, where this model needs "
+                f"{original.to_original_layout(path, value).shape}; set config.model to the sizes "
+                "of the checkpoint."
+            )
+        report.loaded += 1
+        if how:
+            report.resized.append(f"{name}: {how}")
+    known = {names[path] for path in names if names[path] in state_dict}
+    if original.TIED_WORDS in state_dict and original.WORDS in known:
+        if not np.array_equal(state_dict[original.TIED_WORDS], state_dict[original.WORDS]):
+            raise InputError(
+                f"{source} has {original.TIED_WORDS} unlike {original.WORDS}, which are one table "
+                "in HERO; use a checkpoint in which they are tied."
+            )
+        known.add(original.TIED_WORDS)
+    report.unused = sorted(state_dict.keys() - known)
+    if not report.loaded:
+        raise InputError(
+            f"{source} has none of HERO's or RoBERTa's parameters (its first is "
+            f"{next(iter(state_dict))!r}); name a checkpoint of one of them."
+        )
+    return params, report
+
+
+def _names(state_dict, drawn) -> dict[str, str]:
+    """The source's name of each of our parameters."""
+    names = {path: original.original_name(path) for path in drawn}
+    if any(name.startswith("v_encoder.") for name in state_dict):
+        return names
+    prefix = "roberta." if any(name.startswith("roberta.") for name in state_dict) else ""
+    return {path: _roberta_name(name, prefix) for path, name in names.items()}
+
+
+def _roberta_name(name: str, prefix: str) -> str:
+    """RoBERTa's name for a parameter of HERO that starts from it, '' for others."""
+    inner = name.removeprefix("v_encoder.f_encoder.")
+    if inner == name or inner.startswith(("img_embeddings.", "pooler.")):
+        return ""
+    if inner.startswith("lm_head."):
+        return inner.replace("lm_head.LayerNorm.", _ROBERTA_HEAD_NORM)
+    layer = re.match(r"encoder\.layer\.(\d+)\.", inner)
+    if layer:
+        number = ROBERTA_STRIDE * int(layer[1]) + 1
+        inner = f"encoder.layer.{number}." + inner[layer.end() :]
+    return prefix + inner
+
+
+def _fit(path, array, value, vocab_size):
+    """The array in the shape of ours and how it was changed ('' for not), or None."""
+    if path in _VOCABULARY:
+        extra = len(array) - vocab_size
+        if not 0 <= extra < _VOCABULARY_PADDING or array.shape[1:] != value.shape[1:]:
+            return None, ""
+        fitted = np.zeros_like(value)
+        fitted[:vocab_size] = array[:vocab_size]
+        return fitted, f"{extra} rows of padding cut" if extra else ""
+    if array.shape == value.shape:
+        return array, ""
+    if array.shape[1:] != value.shape[1:] or array.ndim != value.ndim:
+        return None, ""
+    if path == _TYPES and len(array) == 1:
+        return np.repeat(array, len(value), axis=0), "its one row fills both"
+    if _POSITIONS.search(path):
+        rows = min(len(array), len(value))
+        fitted = np.concatenate([array[:rows], value[rows:]])
+        rest = "the others left as drawn" if rows < len(value) else "the others not used"
+        return fitted, f"{rows} rows taken, {rest}"
+    return None, ""

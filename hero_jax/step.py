@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from data.errors import InputError
-from hero_jax import optimizer, sharding
+from hero_jax import optimizer, original, sharding
 from hero_jax.model import HERO
 from hero_jax.task import Context, Task, Tokens
 from hero_jax.tasks import TASKS
@@ -106,12 +106,29 @@ class Program:
 
     def init(self) -> TrainState:
         """A new state, drawn from the seed."""
+        return jax.jit(lambda: self._state(self._draw()), out_shardings=self.shardings)()
 
-        def make():
-            module = HERO(self.config.model, rngs=nnx.Rngs(self.config.seed))
-            return self._state(nnx.split(module, nnx.Param)[1])
+    def host_params(self) -> dict[str, np.ndarray]:
+        """Parameters drawn from the seed, by path, whole on every host."""
+        whole = sharding.replicated(self.mesh)
+        return jax.device_get(original.flatten(jax.jit(self._draw, out_shardings=whole)()))
 
-        return jax.jit(make, out_shardings=self.shardings)()
+    def place_params(self, flat: dict[str, np.ndarray]) -> nnx.State:
+        """Parameters by path, put where they belong on the mesh."""
+        params = jax.tree.map(lambda place: place, self.shardings.params)
+        places = original.flatten(params)
+        placed = {
+            path: jax.make_array_from_callback(
+                flat[path].shape, places[path], flat[path].__getitem__
+            )
+            for path in places
+        }
+        nnx.replace_by_pure_dict(params, original.unflatten(placed))
+        return params
+
+    def _draw(self):
+        module = HERO(self.config.model, rngs=nnx.Rngs(self.config.seed))
+        return nnx.split(module, nnx.Param)[1]
 
     def start_from(self, params: nnx.State) -> TrainState:
         """A new state with given parameters."""
@@ -163,16 +180,12 @@ class Program:
         gradient = jax.value_and_grad(loss, has_aux=True)
 
         def step(state, batches):
-            key = jax.random.fold_in(jax.random.key(config.seed, impl="threefry2x32"), state.step)
-            dropout_key = jax.random.fold_in(
-                jax.random.fold_in(jax.random.key(config.seed, impl=config.dropout_rng), 1),
-                state.step,
-            )
+            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
 
             def accumulate(number):
                 context = Context(
                     key=jax.random.fold_in(key, 0),
-                    dropout_key=jax.random.fold_in(dropout_key, number),
+                    dropout_key=jax.random.fold_in(jax.random.fold_in(key, 1), number),
                     step=state.step,
                 )
                 batch = jax.tree.map(lambda x: x[number], batches)
@@ -205,13 +218,11 @@ class Program:
 
             def step(params, batch):
                 module = nnx.merge(self.graphdef, params)
-                key = jax.random.key(self.config.seed, impl="threefry2x32")
+                key = jax.random.key(self.config.seed)
                 context = Context(
                     key=jax.random.fold_in(key, 0), dropout_key=None, step=EVALUATION_STEP
                 )
                 return task.evaluate(module, batch, context), task.predict(module, batch)
 
-            self._evaluate_steps[name] = jax.jit(
-                step, out_shardings=sharding.replicated(self.mesh)
-            )
+            self._evaluate_steps[name] = jax.jit(step, out_shardings=sharding.replicated(self.mesh))
         return self._evaluate_steps[name](params, batch)

@@ -205,22 +205,24 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise InputError("is empty or no .npz archive; give one that numpy.savez wrote.")
-    arrays = {}
-    with damage_named("the archive"), np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            try:
-                array = archive[name]
-            except ValueError as error:
-                if "allow_pickle" not in str(error):
-                    raise
-                raise InputError(
-                    f"holds Python objects under {name!r}; nothing in it was executed: save "
-                    "arrays of numbers alone."
-                ) from error
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-                raise InputError(f"holds no array of numbers under {name!r}; save it as float32.")
-            arrays[name] = array
-    return arrays
+        file.seek(0)
+        with damage_named("the archive"), np.load(file, allow_pickle=False) as archive:
+            return {name: _member_of_npz(archive, name) for name in archive.files}
+
+
+def _member_of_npz(archive, name: str) -> np.ndarray:
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise InputError(
+            f"holds Python objects under {name!r}; nothing in it was executed: save arrays of "
+            "numbers alone."
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise InputError(f"holds no array of numbers under {name!r}; save it as float32.")
+    return array
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:

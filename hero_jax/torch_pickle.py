@@ -89,7 +89,7 @@ class Tensor:
     def __post_init__(self):
         if type(self.storage) is not Storage:
             raise TypeError("a tensor of something else than a storage")
-        # NumPy takes a negative offset without complaint and then reads outside the buffer.
+        # NumPy checks the bounds, but takes a negative stride, which PyTorch never has.
         if any(type(n) is not int or n < 0 for n in (self.offset, *self.shape, *self.strides)):
             raise ValueError("not a tensor's offset, shape and strides")
 

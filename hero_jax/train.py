@@ -1,12 +1,10 @@
 """The one training loop."""
 
-import json
 import math
 import pathlib
 import signal
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
 
 from data.errors import InputError
@@ -39,9 +37,7 @@ def train(config, workdir: str) -> dict[str, float]:
     batches = experiment.batches(config.data.train_split)
     state, stream = start_or_resume(experiment, checkpoints, batches)
     (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
-    feed = Feed(
-        training_batches(batches, experiment.mesh, config, stream, int(state.step))
-    )
+    feed = Feed(training_batches(batches, experiment.mesh, config, stream, int(state.step)))
     log = Log(workdir, int(state.step), config.optimizer.steps)
     try:
         return _loop(experiment, checkpoints, state, feed, log, workdir)

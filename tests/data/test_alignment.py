@@ -70,6 +70,21 @@ def test_of_equal_subtitles_the_first_wins():
     assert align(twins, 3, 1.0).tolist() == [0, 0, -1]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "frame"),
+    [((0.2, 0.5), (0.5, 0.8), 0), ((0.1, 2.4), (0.6, 2.9), 1)],
+    ids=["within a frame", "around a frame"],
+)
+def test_subtitles_are_equal_when_their_lengths_are_in_float32(first, second, frame):
+    exact = [end - start for start, end in np.array([first, second], np.float32).astype(float)]
+    rounded = [end - start for start, end in np.array([first, second], np.float32)]
+    assert exact[0] != exact[1]
+    assert rounded[0] == rounded[1]
+    # In float64 the second would win: it fills more of the frame, or sticks out less.
+    owner = align([RawSubtitle("", *first), RawSubtitle("", *second)], 4, 1.0)
+    assert owner[frame] == 0
+
+
 @pytest.mark.parametrize(("end", "frames"), [(16.0, 16), (16.1, 11)])
 def test_a_closing_subtitle_of_more_than_16_seconds_gets_11_frames(end, frames):
     closing = RawSubtitle("", 0.0, end)

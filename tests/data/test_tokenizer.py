@@ -97,6 +97,15 @@ def test_every_form_of_the_files_is_the_same_tokenizer(tokenizer, tmp_path):
         assert loaded.encode_batch(TEXTS) == tokenizer.encode_batch(TEXTS)
 
 
+def test_the_order_of_merges_is_part_of_the_identity(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    content = json.loads(path.read_text())
+    content["model"]["merges"].reverse()
+    path.write_text(json.dumps(content))
+    assert Tokenizer.load(path).identity != tokenizer.identity
+
+
 def test_the_saved_file_is_one_of_the_tokenizers_library(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     library = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
