@@ -6,10 +6,12 @@ python main.py --mode=evaluate --config=... --workdir=DIR --config.data.eval_spl
 """
 
 import os
+import re
 import sys
 
 # Before TensorFlow is imported: it greets.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -20,7 +22,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints and logs of the run are.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
 COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of process 0, to run in several processes."
+    "coordinator", None, "host:port of process 0, to run in several; 'auto' on a known cluster."
 )
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -35,7 +37,9 @@ def main(_):
     # TensorFlow only reads and writes files here; the accelerator's memory is JAX's.
     tf.config.set_visible_devices([], "GPU")
     tf.config.set_visible_devices([], "TPU")
-    if COORDINATOR.value:
+    if COORDINATOR.value == "auto":
+        jax.distributed.initialize()
+    elif COORDINATOR.value:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     from hero_jax import evaluate, train
 
@@ -45,11 +49,48 @@ def main(_):
         evaluate.evaluate_checkpoint(CONFIG.value, WORKDIR.value)
 
 
+def parse(arguments: list[str]) -> list[str]:
+    """Reads the flags; InputError for what absl or ml_collections refuses, or for one missing."""
+    try:
+        rest = flags.FLAGS(arguments)
+        if CONFIG.value is None:
+            raise InputError("--config is missing: name one, as --config=configs/pretrain.py.")
+        # The first use of the config: if its file could not be read, this says so.
+        CONFIG.value.lock()
+    except (flags.Error, OSError) as error:
+        # What a config file raises comes with a traceback before it.
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(reason.removeprefix("ValueError: ")) from error
+    except (AttributeError, KeyError) as error:
+        raise InputError(_unknown_field(error, arguments)) from error
+    if not WORKDIR.value:
+        raise InputError("--workdir is missing: name a folder for checkpoints and logs.")
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is no flag: write --NAME=VALUE.")
+    if COORDINATOR.value not in (None, "auto") and None in (PROCESSES.value, PROCESS.value):
+        raise InputError("--coordinator=HOST:PORT needs --processes and --process as well.")
+    return rest
+
+
+def _unknown_field(error, arguments):
+    """A sentence about a flag for a field that the config does not have."""
+    # Of the field's path, ml_collections names the last part alone.
+    words = re.findall(r"\w+", str(error))
+    name = words[0] if isinstance(error, AttributeError) else words[-1]
+    flag = re.compile(rf"--?config\.([\w.]+\.)?{name}\b")
+    given = next((argument for argument in arguments if flag.match(argument)), None)
+    if given is None:
+        # Not about the command line, so a mistake in a config file.
+        raise error
+    meant = re.search(r'Did you mean "(\w+)"', str(error))
+    advice = f"did you mean {meant[1]!r}?" if meant else "see the config file for those it has."
+    return f"{given}: the config has no such field; {advice}"
+
+
 def run():
     """Parses flags and runs; a wrong input ends in its sentence and status 1."""
-    flags.mark_flags_as_required(["config", "workdir"])
     try:
-        app.run(main)
+        app.run(main, flags_parser=parse)
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -26,6 +26,7 @@ and a batch has these with a leading G. Nothing is dropped: a clip that does not
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Prepared:
     slot_frame: np.ndarray
     slot_segment: np.ndarray
     slot_subtitle: np.ndarray
-    subtitles: list[np.ndarray]
+    subtitles: list[list[int]]
     spans: dict[int, tuple[int, int]]
     annotated: tuple
     cut_tokens: int
@@ -77,15 +78,11 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
         raise InputError(
             f"Clip {clip.clip_id!r} has no frames; leave it out of the splits or add its features."
         )
-    ends = np.cumsum(clip.token_counts)
-    words = [
-        clip.token_ids[end - count : end]
-        for end, count in zip(ends, clip.token_counts, strict=True)
-    ]
-    cut_tokens = sum(max(len(w) - config.max_tokens, 0) for w in words)
-    words = [w[: config.max_tokens] for w in words]
-    owner = clip.frame_subtitle[:num_frames]
-    frames_of = [np.flatnonzero(owner == j) for j in range(len(words))]
+    words, cut_tokens = _words(clip, config.max_tokens)
+    frames_of = [[] for _ in words]
+    for frame, j in enumerate(clip.frame_subtitle[:num_frames].tolist()):
+        if j >= 0:
+            frames_of[j].append(frame)
     segments, cut = _segments(words, frames_of, num_frames, config)
     slots = [_segment_slots(*segment, words, metadata.special_ids) for segment in segments]
     lengths = np.array([len(s[0]) for s in slots])
@@ -95,7 +92,9 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
             f"not fit a row; raise config.batch.row_length above {config.row_length} or lower "
             "config.batch.max_tokens or max_frames."
         )
-    token, position, frame, subtitle = (np.concatenate(x) for x in zip(*slots, strict=True))
+    token, position, frame, subtitle = (
+        np.array([*itertools.chain.from_iterable(x)], np.int32) for x in zip(*slots, strict=True)
+    )
     return Prepared(
         number=number,
         clip_id=clip.clip_id,
@@ -110,7 +109,7 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
         spans={
             j: subtitle_span(f, num_frames)
             for j, f in enumerate(frames_of)
-            if len(f) and len(words[j])
+            if f and words[j]
         },
         annotated=tuple(
             (
@@ -126,10 +125,18 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
     )
 
 
+def _words(clip, most):
+    """Token ids of each subtitle, at most so many, and how many are cut."""
+    token_ids, words, end = clip.token_ids.tolist(), [], 0
+    for count in clip.token_counts:
+        words.append(token_ids[end : end + min(count, most)])
+        end += count
+    return words, len(token_ids) - sum(map(len, words))
+
+
 def subtitle_span(frames, num_frames) -> tuple[int, int]:
     """The span of a subtitle's frames, at least two frames where the clip has them."""
-    start = int(frames[0])
-    return start, min(max(int(frames[-1]), start + 1), num_frames - 1)
+    return frames[0], min(max(frames[-1], frames[0] + 1), num_frames - 1)
 
 
 def moment_span(moment, seconds_per_feature, num_frames) -> tuple[int, int]:
@@ -144,14 +151,14 @@ def moment_span(moment, seconds_per_feature, num_frames) -> tuple[int, int]:
 def _segments(words, frames_of, num_frames, config):
     """(frames, numbers of the subtitles whose words it has, tokens allowed), and tokens cut."""
     if config.segmentation == "clip":
-        everything = np.arange(num_frames)
-        room = min(config.max_clip_tokens, config.row_length - num_frames - 1)
+        everything = range(num_frames)
+        room = max(min(config.max_clip_tokens, config.row_length - num_frames - 1), 0)
         cut = max(sum(map(len, words)) - room, 0)
         return [(everything, range(len(words)), room)], cut
     if not words:
         starts = range(0, num_frames, FRAMES_WITHOUT_SUBTITLE)
         return [
-            (np.arange(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts
+            (range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts
         ], 0
     before = config.context_subtitles
     room = config.max_tokens * (before + 1)
@@ -161,16 +168,18 @@ def _segments(words, frames_of, num_frames, config):
 
 
 def _segment_slots(frames, subtitles, room, words, tokens):
-    """token, position, frame and subtitle of each slot of one segment."""
-    text = [words[j] for j in subtitles]
-    owner = np.repeat(np.array(subtitles, np.int32), [len(t) for t in text])[:room]
-    text = np.concatenate([[tokens.sep], *text]).astype(np.int32)[: room + 1]
+    """token, position, frame and subtitle of each slot of one segment.
+
+    Lists, since segments are too short for NumPy's calls to pay.
+    """
+    owner = [j for j in subtitles for _ in words[j]][:room]
+    text = [tokens.sep, *itertools.chain.from_iterable(words[j] for j in subtitles)][: room + 1]
     n, m = len(frames), len(text)
     return (
-        np.concatenate([np.full(n, tokens.pad, np.int32), text]),
-        np.concatenate([np.arange(n, dtype=np.int32), np.arange(m, dtype=np.int32)]),
-        np.concatenate([frames.astype(np.int32), np.full(m, -1, np.int32)]),
-        np.concatenate([np.full(n + 1, -1, np.int32), owner]),
+        [tokens.pad] * n + text,
+        [*range(n), *range(m)],
+        [*frames, *[-1] * m],
+        [-1] * (n + 1) + owner,
     )
 
 

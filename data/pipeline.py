@@ -7,6 +7,7 @@ seed and the batch's number, not on how many hosts share the groups.
 
 import dataclasses
 import math
+import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -19,9 +20,10 @@ from data.order import EpochOrder
 from data.reader import QuerySplit, Split
 from data.schema import Query
 
-# Records read ahead for every group.
-READ_AHEAD = 8
+# For every group records are read by so many threads, so many at once, and so many times ahead.
 READERS = 2
+READ_AT_ONCE = 4
+READ_AHEAD = 2
 # Clips looked at to find out how many rows a batch needs, and room left in query rows.
 SAMPLE = 512
 QUERY_ROOM = 1.1
@@ -169,12 +171,12 @@ def fitting_rows(batches: Batches) -> tuple[int, int]:
     """
     config = batches.config
     sample = np.linspace(0, len(batches.split) - 1, min(len(batches.split), SAMPLE)).astype(int)
-    clips = [clip for clip in map(batches.prepare, sample) if clip is not None]
-    slots = np.array([clip.lengths.sum() for clip in clips])
-    words = [[len(clip.subtitles[j]) + 1 for j in clip.spans] for clip in clips]
-    queries = np.array(
-        [np.mean(w) * min(len(w), config.queries_per_clip) if w else 0.0 for w in words]
-    )
+    slots, queries = [], []
+    for clip in filter(None, map(batches.prepare, sample)):
+        slots.append(clip.lengths.sum())
+        words = [len(clip.subtitles[j]) + 1 for j in clip.spans]
+        drawn = min(len(words), config.queries_per_clip)
+        queries.append(np.mean(words) * drawn if drawn else 0.0)
     # The longest queries that one clip may bring.
     most = config.queries_per_clip * (config.max_tokens + 1)
 
@@ -183,8 +185,8 @@ def fitting_rows(batches: Batches) -> tuple[int, int]:
 
     places = config.clips_per_group / config.row_length
     return (
-        rows(places * slots.mean(), slots.max()),
-        rows(math.ceil(QUERY_ROOM * places * queries.mean()), most),
+        rows(places * np.mean(slots), max(slots)),
+        rows(math.ceil(QUERY_ROOM * places * np.mean(queries)), most),
     )
 
 
@@ -192,13 +194,18 @@ class _Stream:
     """One group's clips in their order, with those that wait."""
 
     def __init__(self, batches, order, state, stop):
-        self.batches = batches
-        self.order = order
-        self.stride = batches.config.groups
+        self.config = batches.config
         self.stop = stop
         self.cursor = state.cursor
-        self.waiting = [(position, self._prepare(position)) for position in state.waiting]
-        self.upcoming = iter(self._read_ahead())
+
+        def prepare(position):
+            return batches.prepare(order(position))
+
+        self.waiting = [(position, prepare(position)) for position in state.waiting]
+        self.upcoming = _read_ahead(prepare, self.cursor, stop, self.config.groups)
+        # Also if the program ends first: later TensorFlow would wait for threads that Python has
+        # stopped.
+        weakref.finalize(self, self.upcoming.close)
 
     @property
     def state(self) -> GroupState:
@@ -217,11 +224,11 @@ class _Stream:
         waiting, self.waiting = self.waiting, []
         for position, prepared in waiting:
             self._pack(packer, position, prepared)
-        while not packer.full and len(self.waiting) < self.batches.config.max_waiting:
+        while not packer.full and len(self.waiting) < self.config.max_waiting:
             item = next(self.upcoming, None)
             if item is None:
                 return
-            self.cursor = item[0] + self.stride
+            self.cursor = item[0] + self.config.groups
             if item[1] is not None:
                 self._pack(packer, *item)
 
@@ -237,30 +244,52 @@ class _Stream:
                 )
             self.waiting.append((position, prepared))
 
-    def _prepare(self, position):
-        return self.batches.prepare(self.order(position))
 
-    def _read_ahead(self):
-        """(position, prepared clip or None if its record is skipped), from the cursor on."""
-        prepared = {}
+class _Reader:
+    """Prepares clips before they are asked for.
 
-        def read(position):
-            # TensorFlow would wrap an exception beyond recognition, so it is carried over instead.
+    Attributes:
+      prepared: by position; None if the record is skipped, or the error that it raised.
+    """
+
+    def __init__(self, prepare):
+        self.prepare = prepare
+        self.prepared: dict[int, packing.Prepared | None | InputError] = {}
+
+    def read(self, positions):
+        for position in positions.tolist():
             try:
-                prepared[int(position)] = self._prepare(int(position))
+                self.prepared[position] = self.prepare(position)
             except InputError as error:
-                prepared[int(position)] = error
-            return position
+                # TensorFlow would wrap it beyond recognition.
+                self.prepared[position] = error
 
-        stop = np.iinfo(np.int64).max if self.stop is None else self.stop
-        dataset = tf.data.Dataset.range(self.cursor, stop, self.stride)
-        dataset = dataset.map(
-            lambda position: tf.numpy_function(read, [position], tf.int64, stateful=False),
-            num_parallel_calls=READERS,
-            deterministic=True,
-        )
-        for position in dataset.prefetch(READ_AHEAD).as_numpy_iterator():
-            item = prepared.pop(int(position))
-            if isinstance(item, InputError):
-                raise item
-            yield int(position), item
+    def take(self, position):
+        prepared = self.prepared.pop(position)
+        if isinstance(prepared, InputError):
+            raise prepared
+        return prepared
+
+
+def _read_ahead(prepare, first, stop, stride):
+    """(position, prepared clip or None if its record is skipped) at every position from `first`."""
+    reader = _Reader(prepare)
+    # TensorFlow never lets go of a function that it was given, so that one must hold no clips.
+    weak_read = weakref.WeakMethod(reader.read)
+
+    def read(positions):
+        read_now = weak_read()
+        if read_now is not None:
+            read_now(positions)
+        return positions
+
+    stop = np.iinfo(np.int64).max if stop is None else stop
+    dataset = tf.data.Dataset.range(first, stop, stride).batch(READ_AT_ONCE)
+    dataset = dataset.map(
+        lambda positions: tf.numpy_function(read, [positions], tf.int64, stateful=False),
+        num_parallel_calls=READERS,
+        deterministic=True,
+    )
+    for positions in dataset.prefetch(READ_AHEAD).as_numpy_iterator():
+        for position in positions.tolist():
+            yield position, reader.take(position)

@@ -37,7 +37,7 @@ def films(seed: int, num_clips: int) -> Iterator[RawClip]:
 def film(seed: int, index: int) -> RawClip:
     """One film of a seed.
 
-    features: appearance [frames, 128] and motion [frames, 64], float16, scaled to about unit
+    features: appearance [frames, 128] and motion [frames, 80], float16, scaled to about unit
     variance. Frame i covers the 1.5 seconds from 1.5 i on; its picture is taken in their middle.
     story: see `data.shapes_story.from_json`.
     """

@@ -16,8 +16,9 @@ from data.shapes_story import COLOURS, FORMS, FRAME_SIZE
 
 _LEAST_PIXELS = 8  # a smaller patch of a colour is a shape's corner behind another
 _GRID = 4
+_STILL = 0.1  # squared pixels: less movement than this has no mover
 APPEARANCE_WIDTH = len(COLOURS) * (3 + len(FORMS)) + 3 * _GRID * _GRID
-MOTION_WIDTH = len(COLOURS) * 8
+MOTION_WIDTH = len(COLOURS) * 8 + len(COLOURS) + len(FORMS) + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,14 +150,16 @@ def appearance(frames: np.ndarray) -> np.ndarray:
 
 
 def motion(frames: np.ndarray, steps: int) -> np.ndarray:
-    """3D features [frame, 64] float64, not yet scaled.
+    """3D features [frame, 80] float64, not yet scaled.
 
     frames: [frame * steps + 1, 48, 48, 3] uint8, `steps` per feature and the one that ends the
     last. Per colour, roots of the means over the steps: change of x and y, their sizes, change of
     the radius, how far the eye turned; then how close the nearest other colour is, and whether the
-    colour came (1) or went (-1).
+    colour came (1) or went (-1). Then what it is that moves: colours, forms and radius, weighed by
+    how much each patch moves.
     """
-    found = _patches(_Pixels(inks(frames)))
+    ink = inks(frames)
+    found = _patches(_Pixels(ink))
     both = found.present[1:] & found.present[:-1]
 
     def change(values):
@@ -171,7 +174,13 @@ def motion(frames: np.ndarray, steps: int) -> np.ndarray:
     moves = (dx, dy, np.abs(dx), np.abs(dy), change(found.radius), turned)
     # The root brings slow and quick closer: a standard deviation is that of mostly being still.
     parts = [np.sign(mean(move)) * np.sqrt(np.abs(mean(move))) for move in moves]
-    return np.concatenate([*parts, mean(_nearness(found)[1:]), ends[1:] - ends[:-1]], axis=1)
+    parts += [mean(_nearness(found)[1:]), ends[1:] - ends[:-1]]
+    activity = mean(np.abs(dx) + np.abs(dy) + 2 * np.abs(moves[4]) + 3 * turned)
+    share = activity**2 / (np.sum(activity**2, axis=1, keepdims=True) + _STILL)
+    form = _resemblance(_Pixels(ink[steps // 2 : -1 : steps]))
+    radius = share * mean(found.radius[1:])
+    mover = [share, np.einsum("tc,tcf->tf", share, form), radius.sum(1, keepdims=True)]
+    return np.concatenate([*parts, *mover], axis=1)
 
 
 def _nearness(found: Patches) -> np.ndarray:

@@ -96,13 +96,17 @@ def means(sums: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def table(results: dict[str, float]) -> str:
-    """Metrics as text, a line for each task and a column for each metric."""
+    """Metrics as text, a line each; what is a share is in percent."""
     lines = []
     for task, keys in itertools.groupby(sorted(results), lambda key: key.split("/")[0]):
-        cells = [f"{key.split('/', 1)[1]} {_format(results[key])}" for key in keys]
-        lines.append(f"  {task:<10} " + "   ".join(cells))
+        lines.append(f"  {task}")
+        for key in keys:
+            metric = key.split("/", 1)[1]
+            lines.append(f"    {metric.replace('_', ' '):<26}{_format(metric, results[key]):>9}")
     return "\n".join(lines)
 
 
-def _format(value):
-    return f"{value:.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4g}"
+def _format(metric, value):
+    if "accuracy" in metric or "r@" in metric or metric == "chance":
+        return f"{100 * value:.2f}%"
+    return f"{value:.0f}" if metric in ("queries", "clips", "median_rank") else f"{value:.4f}"

@@ -9,9 +9,10 @@ from data.schema import DatasetMetadata
 from hero_jax import sharding
 from hero_jax.step import Program
 from hero_jax.task import Tokens
+from hero_jax.tasks import TASKS
 
 # A checkpoint may only go on with these as they were.
-FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer")
+FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer", *TASKS)
 # What may differ between a model and the checkpoint that its weights come from.
 FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
 

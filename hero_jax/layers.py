@@ -58,8 +58,12 @@ def _named(initializer, axes):
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU, `x · Φ(x)`."""
-    return jax.nn.gelu(x, approximate=False)
+    """The exact GELU, `x · Φ(x)`.
+
+    By erf: `jax.nn.gelu` goes by erfc, which makes the gradient of a feed-forward layer three times
+    as dear on a CPU.
+    """
+    return x * 0.5 * (1 + jax.lax.erf(x * jnp.sqrt(0.5).astype(x.dtype)))
 
 
 def fold(key: jax.Array | None, number: int) -> jax.Array | None:

@@ -5,13 +5,15 @@ import time
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from tqdm import tqdm
 
+from hero_jax import curves
 from hero_jax.evaluate import means
 
 
 class Log:
-    """Writes scalars to `workdir` and the terminal; silent on all processes but the first.
+    """Writes scalars to TensorBoard, the run's history and the terminal, in the first process.
 
     Args:
       first_step: where the run goes on; steps: where it ends.
@@ -19,6 +21,7 @@ class Log:
 
     def __init__(self, workdir, first_step: int, steps: int):
         self.active = jax.process_index() == 0
+        self.workdir = workdir
         self.writer = None
         if self.active:
             import tensorflow as tf
@@ -42,6 +45,7 @@ class Log:
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
+        curves.record(self.workdir, step, values)
         if headline and not self.bar.disable:
             self.bar.set_postfix_str(headline)
         elif headline:
@@ -54,7 +58,7 @@ class Log:
             sys.stderr.flush()
 
     def close(self):
-        """Flushes and ends the bar."""
+        """Flushes, and ends the bar."""
         self.bar.close()
         if self.writer is not None:
             self.writer.close()
@@ -84,10 +88,10 @@ class Meter:
             self.counts[name] = self.counts.get(name, 0) + value
 
     def report(self, waited: float, peak_flops: float) -> dict[str, float]:
-        """Means and rates since the last report, of this process's share of the batches.
+        """Means and rates since the last report, of all processes together.
 
         Args:
-          waited: seconds the feed has been waited for since the run began.
+          waited: seconds this process has waited for its feed since the run began.
           peak_flops: of this process's devices together.
         """
         metrics = jax.device_get(self.metrics)
@@ -97,7 +101,11 @@ class Meter:
             for name, value in one.items():
                 value = np.array([value, 1.0]) if np.ndim(value) == 0 else value
                 sums[name] = sums.get(name, 0) + np.asarray(value, np.float64)
-        counts = self.counts
+        names = sorted(self.counts)
+        # JAX would make float32 of a float64, and int32 of an int64 without a word.
+        totals = process_allgather(np.array([self.counts[name] for name in names], np.int32))
+        totals = totals.reshape(-1, len(names)).sum(axis=0, dtype=np.int64).tolist()
+        counts = dict(zip(names, totals, strict=True))
         values = {f"train/{name}": value for name, value in means(sums).items()}
         values |= {
             "speed/clips_per_second": counts["clips"] / seconds,
@@ -105,7 +113,7 @@ class Meter:
             "speed/steps_per_second": self.steps / seconds,
             "speed/share_waiting_for_data": (waited - self.waited) / seconds,
             "speed/model_flop_utilisation": self.flops / seconds / peak_flops,
-            "data/fill": counts["filled_slots"] / (self.slots_per_step * self.steps),
+            "data/fill": self.counts["filled_slots"] / (self.slots_per_step * self.steps),
             "data/clips_per_step": counts["clips"] / self.steps,
             "data/segments_per_step": counts["segments"] / self.steps,
             "data/frames_per_step": counts["frames"] / self.steps,

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 
 from data.errors import InputError
 from data.pipeline import initial_state
-from hero_jax import flops, sharding
+from hero_jax import curves, flops, sharding
 from hero_jax.checkpoint import Checkpoints
 from hero_jax.evaluate import evaluate, table
 from hero_jax.experiment import Experiment
@@ -106,6 +106,8 @@ def _loop(experiment, checkpoints, state, feed, log, workdir):
             break
     checkpoints.finish()
     log.say(f"step {saved} is saved in {checkpoints.directory}")
+    if jax.process_index() == 0 and step == steps and step > first_step:
+        log.say(f"curves are drawn in {curves.draw(workdir)}")
     return results
 
 

@@ -107,7 +107,8 @@ def corpus_ranks(queries, own, frames, num_frames):
     Args:
       queries `[N, H]`, own `[N]` (index of a clip), frames `[C, F, H]`, num_frames `[C]`.
     """
-    valid = np.arange(frames.shape[1]) < num_frames[:, None]
+    valid = jnp.arange(frames.shape[1]) < num_frames[:, None]
+    frames = jnp.asarray(frames)
     score = jax.jit(clip_scores)
     ranks = []
     for first in range(0, len(queries), QUERY_BLOCK):

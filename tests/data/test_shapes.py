@@ -70,7 +70,7 @@ def test_every_frame_has_features_and_a_picture(corpus):
     for clip in corpus:
         frames = math.ceil(clip.duration / SECONDS_PER_FEATURE)
         assert 50 <= clip.duration <= 70
-        assert [part.shape for part in clip.features] == [(frames, 128), (frames, 64)]
+        assert [part.shape for part in clip.features] == [(frames, 128), (frames, 80)]
         assert all(part.dtype == np.float16 for part in clip.features)
         assert len(clip.frame_images) == frames
     for part in range(2):

@@ -1,0 +1,106 @@
+"""Clips a second of the training stream, and its memory on a data set of one and of four sizes.
+
+    python benchmarks/loader.py [--clips=400]
+
+Writes data sets of clips of 50 frames of 4,352 float16 features, with subtitles as television has
+them, to a temporary folder (1.7 MB for each four clips), and reads them from the page cache with the
+batch settings of the full recipe. What is on the device's side of `Batches` is not measured.
+"""
+
+import argparse
+import multiprocessing
+import pathlib
+import re
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks.lengths import tv_lengths
+from configs import pretrain
+from data.builders import build_dataset
+from data.pipeline import Batches, fitting_rows, initial_state
+from data.reader import Split
+from data.schema import RawClip, RawSubtitle
+from data.tokenizer import Tokenizer
+
+NUM_FRAMES = 50
+SECONDS_PER_FEATURE = 1.5
+FEATURE_SIZE = 4352
+
+
+def build(folder, num_clips):
+    """Writes a data set of `num_clips` clips."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE)).astype(np.float16)
+
+    def clip(number):
+        subtitles = tuple(
+            # A letter that the tokenizer has no longer words of is a token.
+            RawSubtitle(
+                "z" * words, first * SECONDS_PER_FEATURE, (first + frames) * SECONDS_PER_FEATURE
+            )
+            for first, frames, words in tv_lengths(rng, NUM_FRAMES).subtitles
+        )
+        return RawClip(f"clip{number}", (np.roll(features, number, axis=0),), subtitles)
+
+    build_dataset(
+        folder,
+        {"train": map(clip, range(num_clips))},
+        {},
+        tokenizer=Tokenizer.train(["a b c"], 270),
+        seconds_per_feature=SECONDS_PER_FEATURE,
+        left_out={},
+    )
+
+
+def measure(folder, groups, num_clips):
+    """Reads and packs `num_clips` clips; (clips a second, peak memory in MB, mean fill)."""
+    config = pretrain.get_config().batch
+    config.groups = groups
+    batches = Batches(Split(folder, "train"), config, range(groups))
+    config.rows_per_group, config.query_rows_per_group = fitting_rows(batches)
+    stream = batches.train(0, initial_state(range(groups), config.max_waiting), 0)
+    # The first batches come from a cold start.
+    for _ in range(2):
+        next(stream)
+    begun, done, slots, filled = time.perf_counter(), 0, 0, 0
+    while done < num_clips:
+        batch = next(stream)
+        done += batch.counts["clips"]
+        filled += batch.counts["filled_slots"]
+        slots += batch.arrays["segment_ids"].size
+    seconds = time.perf_counter() - begun
+    return done / seconds, peak_memory(), filled / slots
+
+
+def peak_memory():
+    """Of this process, in MB. (What `getrusage` says includes the parent it was forked from.)"""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=400, help="of the smaller data set")
+    parser.add_argument("--groups", type=int, default=1, help="of 32 clips, in a batch")
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    print("   clips    clips/s    peak memory    rows full")
+    with tempfile.TemporaryDirectory() as folder:
+        for num_clips in (arguments.clips, 4 * arguments.clips):
+            dataset = pathlib.Path(folder) / f"clips{num_clips}"
+            build(dataset, num_clips)
+            # A process of its own for each, since peak memory never falls.
+            with context.Pool(1) as pool:
+                rate, memory, fill = pool.apply(
+                    measure, (dataset, arguments.groups, 4 * arguments.clips)
+                )
+            print(f"{num_clips:8,d} {rate:10,.0f} {memory:11,.0f} MB {100 * fill:10.1f}%")
+
+
+if __name__ == "__main__":
+    main()

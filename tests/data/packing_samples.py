@@ -1,0 +1,158 @@
+"""Tiny clips to pack, and the way back: what a packed group says of each of its clips."""
+
+from types import SimpleNamespace
+
+import ml_collections
+import numpy as np
+from hypothesis import strategies as st
+
+from data.schema import Clip, Query, SpecialIds
+
+TOKENS = SpecialIds(cls=0, pad=1, sep=2, mask=4)
+FEATURE_SIZE = 3
+METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5, feature_width=FEATURE_SIZE)
+
+
+def batch_config(**changes) -> ml_collections.ConfigDict:
+    """A `batch` block, small."""
+    config = ml_collections.ConfigDict(
+        {
+            "groups": 1,
+            "clips_per_group": 3,
+            "rows_per_group": 4,
+            "query_rows_per_group": 2,
+            "row_length": 16,
+            "queries_per_clip": 2,
+            "max_frames": 8,
+            "max_tokens": 6,
+            "context_subtitles": 0,
+            "segmentation": "subtitle",
+            "max_clip_tokens": 9,
+            "max_waiting": 2,
+        }
+    )
+    config.update(changes)
+    return config
+
+
+def make_clip(rng, words, frame_subtitle, name="clip") -> Clip:
+    """A clip of random features and words; words: how many each subtitle has."""
+    counts = np.array(words, np.int32)
+    return Clip(
+        clip_id=name,
+        frame_features=rng.integers(1, 99, (len(frame_subtitle), FEATURE_SIZE)).astype(np.float16),
+        duration=0.0,
+        subtitle_texts=("",) * len(counts),
+        subtitle_starts=np.zeros(len(counts), np.float32),
+        subtitle_ends=np.zeros(len(counts), np.float32),
+        token_ids=rng.integers(5, 100, counts.sum(), np.int32),
+        token_counts=counts,
+        frame_subtitle=np.array(frame_subtitle, np.int32),
+        story="",
+        frame_images=(),
+    )
+
+
+@st.composite
+def clips(draw, max_frames=10, max_words=8, max_subtitles=4) -> Clip:
+    """Any clip that can be packed: some longer than is kept, some without subtitles."""
+    words = draw(st.lists(st.integers(0, max_words), max_size=max_subtitles))
+    owner = st.lists(st.integers(-1, len(words) - 1), min_size=1, max_size=max_frames)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return make_clip(rng, words, draw(owner))
+
+
+def annotate(rng, words) -> list[Query]:
+    """Random queries of so many words each, with random moments."""
+    queries = []
+    for number, count in enumerate(words):
+        start = rng.uniform(0, 10)
+        moment = None if number == 2 else (start, start + rng.uniform(0, 6))
+        ids = rng.integers(5, 100, count, np.int32)
+        queries.append(Query(f"query{number}", "clip", "", ids, moment, ""))
+    return queries
+
+
+def subtitles_of(clip, config) -> list[np.ndarray]:
+    """Words of each subtitle, as many as the config keeps."""
+    parts = (
+        np.split(clip.token_ids, np.cumsum(clip.token_counts)[:-1])
+        if clip.token_counts.size
+        else []
+    )
+    return [part[: config.max_tokens] for part in parts]
+
+
+def expected_segments(clip, config) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """By definition: the frames of each segment, and its words as (subtitle, token)."""
+    subtitles = subtitles_of(clip, config)
+    owner = clip.frame_subtitle[: config.max_frames]
+    words = [[(j, int(token)) for token in part] for j, part in enumerate(subtitles)]
+    if config.segmentation == "clip":
+        everything = [word for part in words for word in part]
+        room = min(config.max_clip_tokens, config.row_length - 1 - len(owner))
+        return [(list(range(len(owner))), everything[:room])]
+    if not subtitles:
+        frames = list(range(len(owner)))
+        return [(frames[first : first + 5], []) for first in range(0, len(frames), 5)]
+    segments = []
+    for j in range(len(words)):
+        context = words[max(j - config.context_subtitles, 0) : j + 1]
+        frames = [frame for frame, subtitle in enumerate(owner) if subtitle == j]
+        segments.append((frames, [word for part in context for word in part]))
+    return segments
+
+
+def found_segments(arrays, clip_place, config):
+    """What the rows hold of a clip: (frames, words as (is held out, token)) of each segment.
+
+    Checks on the way that each segment is whole, in one row, in order, and no other's.
+    """
+    used = arrays["segment_ids"] > 0
+    mine = used & (arrays["clip_index"] == clip_place)
+    segments = []
+    numbers = np.unique(arrays["subtitle_index"][mine])
+    np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
+    for number in numbers:
+        rows, slots = np.nonzero(mine & (arrays["subtitle_index"] == number))
+        row = rows[0]
+        assert (rows == row).all()
+        np.testing.assert_array_equal(slots, np.arange(slots[0], slots[0] + len(slots)))
+        segment_id = arrays["segment_ids"][row, slots[0]]
+        np.testing.assert_array_equal(
+            np.flatnonzero(arrays["segment_ids"][row] == segment_id), slots
+        )
+        index, tokens = arrays["frame_index"][row, slots], arrays["token_ids"][row, slots]
+        n = int((index >= 0).sum())
+        assert (index[:n] >= 0).all()
+        positions = arrays["position_ids"][row, slots]
+        np.testing.assert_array_equal(positions, [*range(n), *range(len(slots) - n)])
+        assert (tokens[:n] == TOKENS.pad).all()
+        assert tokens[n] == TOKENS.sep
+        held_out = arrays["held_out"][row, slots]
+        assert not held_out[: n + 1].any()
+        frames = index[:n] - clip_place * config.max_frames
+        flat = row * config.row_length + slots[:n]
+        np.testing.assert_array_equal(arrays["frame_slot"][clip_place, frames], flat)
+        words = list(zip(held_out[n + 1 :].tolist(), tokens[n + 1 :].tolist(), strict=True))
+        segments.append((frames.tolist(), words))
+    return segments
+
+
+def found_queries(arrays, clip_place):
+    """(words, span) of each query of a clip, in order; checks that each is whole and in one row."""
+    queries = []
+    for n in np.flatnonzero(arrays["query_mask"] & (arrays["query_clip"] == clip_place)):
+        rows, slots = np.nonzero(arrays["query_index"] == n)
+        row = rows[0]
+        assert (rows == row).all()
+        segment_ids = arrays["query_segment_ids"][row]
+        assert segment_ids[slots[0]] > 0
+        np.testing.assert_array_equal(np.flatnonzero(segment_ids == segment_ids[slots[0]]), slots)
+        np.testing.assert_array_equal(
+            arrays["query_position_ids"][row, slots], np.arange(len(slots))
+        )
+        tokens = arrays["query_token_ids"][row, slots].tolist()
+        assert tokens[0] == TOKENS.cls
+        queries.append((tokens[1:], tuple(arrays["query_spans"][n].tolist())))
+    return queries
