@@ -19,7 +19,7 @@ lint: $(READY)
 datasets/shapes/clips: | $(READY)
 	$(RUN) -m data.build shapes --out=datasets/shapes
 
-$(READY): requirements.txt
+$(READY): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	  sys.exit(0 if v == (3, 11) else f"Python 3.11 is needed, this is {v[0]}.{v[1]}; run `make PYTHON=python3.11`.")'
 	$(PYTHON) -m venv $(VENV)

@@ -1,9 +1,9 @@
 """Packs clips of very different lengths into batches of one fixed shape.
 
 A subtitle with its frames is a *segment*; whole segments lie side by side in rows of T slots, told
-apart by `segment_ids`. A batch has G groups of at most C clips in R rows; all segments of a clip lie
-in rows of its own group. Queries (held-out subtitles, or annotated ones) are packed the same way
-into rows of their own. For one group, a batch holds
+apart by `segment_ids`. A batch has G groups of at most C clips in R rows; all segments of a clip
+lie in rows of its own group. Queries (held-out subtitles, or annotated ones) are packed the same
+way into rows of their own. For one group, a batch holds
 
   clip_numbers     [C] int32           number of the clip's record; what is drawn depends on it
   frame_features   [C, F, D] float16   zero beyond num_frames
@@ -88,8 +88,8 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
     lengths = np.array([len(s[0]) for s in slots])
     if lengths.max() > config.row_length:
         raise InputError(
-            f"Clip {clip.clip_id!r} has a subtitle of {lengths.max()} frames and tokens, which does "
-            f"not fit a row; raise config.batch.row_length above {config.row_length} or lower "
+            f"Clip {clip.clip_id!r} has a subtitle of {lengths.max()} frames and tokens, which "
+            f"does not fit a row; raise config.batch.row_length above {config.row_length} or lower "
             "config.batch.max_tokens or max_frames."
         )
     token, position, frame, subtitle = (
@@ -106,11 +106,7 @@ def prepare(clip, number, config, metadata, queries=()) -> Prepared:
         slot_segment=np.repeat(np.arange(len(slots)), lengths),
         slot_subtitle=subtitle,
         subtitles=words,
-        spans={
-            j: subtitle_span(f, num_frames)
-            for j, f in enumerate(frames_of)
-            if f and words[j]
-        },
+        spans={j: subtitle_span(f, num_frames) for j, f in enumerate(frames_of) if f and words[j]},
         annotated=tuple(
             (
                 query.token_ids[: config.max_tokens],
@@ -157,9 +153,7 @@ def _segments(words, frames_of, num_frames, config):
         return [(everything, range(len(words)), room)], cut
     if not words:
         starts = range(0, num_frames, FRAMES_WITHOUT_SUBTITLE)
-        return [
-            (range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts
-        ], 0
+        return [(range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts], 0
     before = config.context_subtitles
     room = config.max_tokens * (before + 1)
     return [

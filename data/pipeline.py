@@ -201,7 +201,8 @@ class _Stream:
         def prepare(position):
             return batches.prepare(order(position))
 
-        self.waiting = [(position, prepare(position)) for position in state.waiting]
+        waiting = [(position, prepare(position)) for position in state.waiting]
+        self.waiting = [item for item in waiting if item[1] is not None]
         self.upcoming = _read_ahead(prepare, self.cursor, stop, self.config.groups)
         # Also if the program ends first: later TensorFlow would wait for threads that Python has
         # stopped.
@@ -254,7 +255,7 @@ class _Reader:
 
     def __init__(self, prepare):
         self.prepare = prepare
-        self.prepared: dict[int, packing.Prepared | None | InputError] = {}
+        self.prepared: dict[int, packing.Prepared | InputError | None] = {}
 
     def read(self, positions):
         for position in positions.tolist():

@@ -1,8 +1,11 @@
 """Checkpoints of a run: saved in the background, never half-written, the last ones and the best."""
 
+import contextlib
 import errno
+import os
 import pathlib
-import re
+import shutil
+import tempfile
 
 import jax
 import numpy as np
@@ -12,6 +15,13 @@ from flax import nnx
 from data.errors import InputError
 from hero_jax import original
 from hero_jax.step import TrainState
+
+# What a checkpoint takes on disk beside its arrays, at most.
+METADATA_BYTES = 4 << 20
+# What the system says when there is no room, and when writing is not possible for other reasons.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_WRITING = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EIO)
+ADVICE = "make room and start the same command again, it goes on from the last complete checkpoint."
 
 
 class Checkpoints:
@@ -24,10 +34,15 @@ class Checkpoints:
       workdir: of the run.
       keep: how many of the last ones stay.
       best_metric: of evaluation, larger is better; the best checkpoint by it stays too.
+
+    Raises:
+      InputError: workdir cannot be written to.
     """
 
     def __init__(self, workdir, keep=1, best_metric="", read_only=False):
         self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
+        if not read_only:
+            _make_folder(self.directory)
         self.best_metric = best_metric
         policies = [
             ocp.checkpoint_managers.LatestN(keep),
@@ -98,8 +113,9 @@ class Checkpoints:
         Raises:
           InputError: the disk is full or cannot be written to.
         """
-        with _WritingTo(self.directory):
+        with writing_to(self.directory, NO_WRITING):
             self.manager.wait_until_finished()
+            self._check_room(state)
             self.manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -111,9 +127,19 @@ class Checkpoints:
                 force=True,
             )
 
+    def _check_room(self, state):
+        """InputError if a checkpoint will not fit; what Orbax says of that has 1,000 lines."""
+        needed = sum(array.nbytes for array in jax.tree.leaves(state)) + METADATA_BYTES
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise InputError(
+                f"A checkpoint takes up to {needed / 2**20:.1f} MiB and {self.directory} has room "
+                f"for {free / 2**20:.1f}; {ADVICE}"
+            )
+
     def finish(self):
         """Waits until everything is on disk; raises what failed."""
-        with _WritingTo(self.directory):
+        with writing_to(self.directory, NO_WRITING):
             self.manager.wait_until_finished()
             self.manager.close()
 
@@ -187,42 +213,36 @@ def from_dict(tree: dict, like: TrainState) -> TrainState:
     return TrainState(tree["step"], state(tree["params"]), (empty, adam))
 
 
-class _WritingTo:
-    """Turns the failure of writing into a sentence."""
-
-    def __init__(self, directory):
-        self.directory = directory
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if error is not None and _is_write_failure(error):
-            raise InputError(
-                f"A checkpoint could not be written to {self.directory} "
-                f"({_reason(error)}); make room and start the same command again, "
-                "it goes on from the last complete checkpoint."
-            ) from error
+def _make_folder(directory):
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{directory} cannot be written to ({error.strerror}); put that right or choose another --workdir."
+        ) from error
 
 
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
-_WRITE_WORDS = re.compile(
-    r"No space left on device|Disk quota exceeded|File too large|Read-only file system"
-    r"|Permission denied|Input/output error"
-)
+@contextlib.contextmanager
+def writing_to(directory, failures=NO_ROOM):
+    """Turns some failures of the system, by their numbers, into a sentence about the directory."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = _system_error(error, failures)
+        if reason is None:
+            raise
+        raise InputError(f"{directory} could not be written to ({reason}); {ADVICE}") from error
 
 
-def _reason(error):
-    found = _WRITE_WORDS.search(str(error))
-    return found[0] if found else str(error)
-
-
-def _is_write_failure(error) -> bool:
+def _system_error(error, numbers) -> str | None:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            return True
-        # TensorStore reports what the system said as text.
-        if _WRITE_WORDS.search(str(error)):
-            return True
+        for number in numbers:
+            # TensorStore and TensorFlow report what the system said as text.
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return os.strerror(number)
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -6,7 +6,7 @@ from data.errors import InputError
 from data.pipeline import Batches, fitting_rows
 from data.reader import QuerySplit, Split
 from data.schema import DatasetMetadata
-from hero_jax import sharding
+from hero_jax import settings, sharding
 from hero_jax.step import Program
 from hero_jax.task import Tokens
 from hero_jax.tasks import TASKS
@@ -29,6 +29,14 @@ class Experiment:
     def __init__(self, config):
         self.config = config = config.copy_and_resolve_references()
         self.dataset_dir = pathlib.Path(config.data.dir) / config.data.name
+        settings.check(config)
+        if not self.dataset_dir.is_dir():
+            raise InputError(
+                f"Dataset {self.dataset_dir} does not exist: build it with `python -m data.build "
+                f"raw --out={self.dataset_dir} ...` (see its --help), or take the sample corpus: "
+                f"`python -m data.build shapes --out={config.data.dir}/shapes` and "
+                "--config=configs/pretrain.py:shapes."
+            )
         self.metadata = DatasetMetadata.load(self.dataset_dir)
         check_data(config, self.metadata, self.dataset_dir)
         check_batch(config)

@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 from data.errors import InputError
 from data.pipeline import initial_state
 from hero_jax import curves, flops, sharding
-from hero_jax.checkpoint import Checkpoints
+from hero_jax.checkpoint import Checkpoints, writing_to
 from hero_jax.evaluate import evaluate, table
 from hero_jax.experiment import Experiment
 from hero_jax.feed import Feed, stream_from_devices, stream_to_devices, training_batches
@@ -36,14 +36,19 @@ def train(config, workdir: str) -> dict[str, float]:
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
     batches = experiment.batches(config.data.train_split)
     state, stream = start_or_resume(experiment, checkpoints, batches)
-    (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
-    feed = Feed(training_batches(batches, experiment.mesh, config, stream, int(state.step)))
-    log = Log(workdir, int(state.step), config.optimizer.steps)
-    try:
-        return _loop(experiment, checkpoints, state, feed, log, workdir)
-    finally:
-        feed.close()
-        log.close()
+    with writing_to(workdir):
+        (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
+        feed = Feed(training_batches(batches, experiment.mesh, config, stream, int(state.step)))
+        log = Log(workdir, int(state.step), config.optimizer.steps)
+        try:
+            return _loop(experiment, checkpoints, state, feed, log, workdir)
+        except InputError:
+            # What is on its way to the disk is good.
+            checkpoints.finish()
+            raise
+        finally:
+            feed.close()
+            log.close()
 
 
 def start_or_resume(experiment, checkpoints, batches):
@@ -85,7 +90,7 @@ def _loop(experiment, checkpoints, state, feed, log, workdir):
         meter.add(metrics, counts, flops.training_flops(config, counts, name))
         # The step before has ended by now, so that looking at its loss holds nothing up.
         check_finite(previous)
-        previous = (step, name, metrics["loss"])
+        previous = (step, name, metrics)
         _profile(config, step - first_step, workdir)
         last, stop = step == steps, interrupted.at(step)
         if step % config.log_every == 0 or last:
@@ -128,17 +133,20 @@ def headline(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
-def check_finite(step_name_loss) -> None:
-    """InputError if a step's loss was not finite; nothing is saved after such a step."""
-    if step_name_loss is None:
+def check_finite(step_name_metrics) -> None:
+    """InputError if a step's loss or gradient was not finite; nothing is saved after that."""
+    if step_name_metrics is None:
         return
-    step, name, loss = step_name_loss
-    if not math.isfinite(float(loss)):
-        raise InputError(
-            f"The loss of step {step} (task {name}) is {float(loss)}; nothing was saved since the "
-            "last checkpoint, which is good: lower config.optimizer.learning_rate or check the "
-            "features, and start again."
-        )
+    step, name, metrics = step_name_metrics
+    for what in ("loss", "gradient_norm"):
+        value = float(metrics[what])
+        if not math.isfinite(value):
+            raise InputError(
+                f"The {what.replace('_', ' ')} of step {step} (task {name}) is {value} and the "
+                "checkpoints before it are kept: check the features, or lower "
+                "config.optimizer.learning_rate in another --workdir, which config.init_from may "
+                "start from here."
+            )
 
 
 class Interruption:

@@ -65,7 +65,7 @@ def test_nothing_is_lost_or_doubled(source, queries_per_clip, layout, rows):
     for place, (clip, prepared) in enumerate(packed):
         held_out, queries = choose(prepared)
         check_clip(arrays, place, clip, prepared.number, set(held_out.tolist()), config)
-        assert found_queries(arrays, place) == [(w.tolist(), span) for w, span in queries]
+        assert found_queries(arrays, place) == [(list(w), span) for w, span in queries]
     check_padding(arrays, len(packed))
     check_counts(packer.counts, arrays, [clip for clip, _ in packed], config)
 
@@ -136,7 +136,7 @@ def test_queries_are_drawn_from_subtitles_with_frames_and_words(clip, count, see
     assert len(set(chosen)) == len(chosen) == min(count, len(possible))
     for j, (words, span) in zip(chosen, queries, strict=True):
         frames = np.flatnonzero(owner == j)
-        assert words.tolist() == subtitles[j].tolist()
+        assert list(words) == subtitles[j].tolist()
         assert span == (frames[0], min(max(frames[-1], frames[0] + 1), len(owner) - 1))
 
 

@@ -1,6 +1,12 @@
 """The stream of batches: nothing lost, the same on any number of hosts and after any stop."""
 
+import gc
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -13,7 +19,14 @@ from benchmarks.lengths import tv_lengths
 from configs import pretrain
 from data.errors import InputError
 from data.order import EpochOrder
-from data.pipeline import Batches, decode_state, fitting_rows, initial_state
+from data.pipeline import (
+    Batches,
+    GroupState,
+    decode_state,
+    encode_state,
+    fitting_rows,
+    initial_state,
+)
 from data.reader import QuerySplit, Split
 from data.schema import RawClip, RawQuery, RawSubtitle
 
@@ -206,6 +219,48 @@ def test_what_is_drawn_changes_with_the_step_and_the_seed(dataset):
     assert clip_numbers(first, 0) != clip_numbers(other, 0)
 
 
+def test_a_stream_that_is_dropped_leaves_nothing_behind(dataset):
+    source = batches(dataset)
+    stream = source.train(0, initial_state(range(1), 2), 0)
+    next(stream)
+    alive = weakref.ref(source)
+    del source, stream
+    gc.collect()
+    assert alive() is None
+
+
+LEAVE = """
+import sys
+import time
+from packing_samples import batch_config
+from data.pipeline import Batches, initial_state
+from data.reader import Split
+
+class SlowDisk(Split):
+    def read(self, number):
+        time.sleep(0.05)
+        return super().read(number)
+
+config = batch_config(groups=8)
+source = Batches(SlowDisk(sys.argv[1], "train"), config, range(8))
+stream = source.train(0, initial_state(range(8), config.max_waiting), 0)
+next(stream)
+raise SystemExit(3)
+"""
+
+
+def test_a_program_that_ends_while_records_are_read_ends(dataset):
+    root = pathlib.Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), str(root / "tests" / "data")])
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVE, str(dataset)],
+        env=os.environ | {"PYTHONPATH": path},
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 3
+
+
 @pytest.mark.parametrize(
     "changes", [{"rows_per_group": 1}, {"query_rows_per_group": 1, "queries_per_clip": 3}]
 )
@@ -243,6 +298,16 @@ def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged)
         numbers += [n for group in range(2) for n in clip_numbers(batch.arrays, group)]
     assert sorted(numbers) == [0, *range(2, NUM_CLIPS)]
     assert batch.counts["corrupt"] == 1
+
+
+def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
+    config = batch_config()
+    source = Batches(Split(damaged, "train", "skip"), config, range(1))
+    order = EpochOrder(NUM_CLIPS, 0)
+    position = next(p for p in range(NUM_CLIPS) if order(p) == 1)
+    state = encode_state([GroupState(NUM_CLIPS, [position])], config.max_waiting)
+    batch = next(source.train(0, state, 0))
+    assert clip_numbers(batch.arrays, 0)[0] == order(NUM_CLIPS)
 
 
 @pytest.fixture(scope="module")

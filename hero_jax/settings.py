@@ -1,0 +1,63 @@
+"""What the values of a config have to be, whatever the data and the devices are."""
+
+import operator
+
+from data.errors import InputError
+
+CHOICES = {
+    "objective": ("one_task", "weighted_sum"),
+    "model.encoder": ("hierarchical", "text_only", "flat"),
+    "model.dtype": ("float32", "bfloat16"),
+    "batch.segmentation": ("subtitle", "clip"),
+    "mfm_nce.candidates": ("group", "batch"),
+    "vsm.ranking": ("hinge", "lse"),
+}
+AT_LEAST_1 = """
+    batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames
+    batch.max_tokens batch.max_waiting model.hidden_size model.intermediate_size model.num_heads
+    optimizer.steps log_every eval_every save_every keep_checkpoints
+"""
+AT_LEAST_0 = """
+    seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
+    batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
+    optimizer.learning_rate optimizer.warmup_steps vsm.hard_pool profile_steps
+"""
+SHARES = """
+    mlm.mask_probability mfm_nce.mask_probability mffr.mask_probability fom.shuffle_probability
+    vsm.span_drop_probability
+"""
+DROPOUTS = "model.dropout model.attention_dropout"
+LIMITS = (
+    ("1 or more", lambda x: x >= 1, AT_LEAST_1),
+    ("0 or more", lambda x: x >= 0, AT_LEAST_0),
+    ("from 0 to 1", lambda x: 0 <= x <= 1, SHARES),
+    ("at least 0 and below 1", lambda x: 0 <= x < 1, DROPOUTS),
+    (
+        "two numbers, as (0.9, 0.98)",
+        lambda x: len(x) == 2 and all(map(_decay, x)),
+        "optimizer.betas",
+    ),
+)
+
+
+def check(config) -> None:
+    """InputError if a value makes no sense."""
+    for field, choices in CHOICES.items():
+        value = operator.attrgetter(field)(config)
+        if value not in choices:
+            raise InputError(f"config.{field}={value!r} is not known: {', '.join(choices)} are.")
+    for wanted, good, fields in LIMITS:
+        for field in fields.split():
+            value = operator.attrgetter(field)(config)
+            if not good(value):
+                raise InputError(f"config.{field}={value} has to be {wanted}.")
+    size, heads = config.model.hidden_size, config.model.num_heads
+    if size % heads:
+        raise InputError(
+            f"config.model.hidden_size={size} does not divide over config.model.num_heads={heads}; "
+            "make it a multiple."
+        )
+
+
+def _decay(value):
+    return isinstance(value, float | int) and 0 <= value < 1
