@@ -32,8 +32,9 @@ def main(_):
     import jax
     import tensorflow as tf
 
-    # Orbax tells of every directory it makes.
+    # Orbax, which logs through absl, tells of every directory it makes and warns of what is meant.
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().setLevel("ERROR")
     # TensorFlow only reads and writes files here; the accelerator's memory is JAX's.
     tf.config.set_visible_devices([], "GPU")
     tf.config.set_visible_devices([], "TPU")

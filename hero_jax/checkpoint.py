@@ -220,7 +220,8 @@ def _make_folder(directory):
             pass
     except OSError as error:
         raise InputError(
-            f"{directory} cannot be written to ({error.strerror}); put that right or choose another --workdir."
+            f"{directory} cannot be written to ({error.strerror}); put that right or choose "
+            "another --workdir."
         ) from error
 
 

@@ -156,6 +156,11 @@ def check_identity(metadata: DatasetMetadata, expected: dict, whose: str) -> Non
 
 def check_data(config, metadata: DatasetMetadata, directory) -> None:
     """InputError if config and dataset disagree; says what to set."""
+    if config.data.eval_split not in metadata.clips:
+        raise InputError(
+            f"Dataset {directory} has no split {config.data.eval_split!r}: set "
+            f"--config.data.eval_split to one of {', '.join(metadata.clips)}."
+        )
     for field, here, there, what in (
         (
             "model.feature_size",

@@ -1,5 +1,6 @@
 """What a run tells: TensorBoard scalars, and lines or a progress bar on the terminal."""
 
+import contextlib
 import sys
 import time
 
@@ -69,6 +70,8 @@ class Meter:
 
     def __init__(self, slots_per_step: int, waited: float):
         self.slots_per_step = slots_per_step
+        self.cut = {"tokens": 0, "frames": 0}
+        self.corrupt = 0
         self._reset(waited)
 
     def _reset(self, waited):
@@ -86,6 +89,23 @@ class Meter:
         self.flops += flops
         for name, value in counts.items():
             self.counts[name] = self.counts.get(name, 0) + value
+        for name in self.cut:
+            self.cut[name] += counts[f"cut_{name}"]
+        self.corrupt = counts["corrupt"]
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Leaves the time of something else than training out of the rates."""
+        begun = time.perf_counter()
+        yield
+        self.begun += time.perf_counter() - begun
+
+    def left_out(self) -> str:
+        """What training did not see of this process's data, '' if nothing."""
+        parts = [f"{count} {name} cut by config.batch" for name, count in self.cut.items() if count]
+        if self.corrupt:
+            parts.append(f"{self.corrupt} damaged records skipped")
+        return ", ".join(parts)
 
     def report(self, waited: float, peak_flops: float) -> dict[str, float]:
         """Means and rates since the last report, of all processes together.
@@ -119,6 +139,7 @@ class Meter:
             "data/frames_per_step": counts["frames"] / self.steps,
             "data/cut_tokens": counts["cut_tokens"],
             "data/cut_frames": counts["cut_frames"],
+            "data/damaged_records": self.corrupt,
         }
         self._reset(waited)
         return values

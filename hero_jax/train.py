@@ -98,7 +98,8 @@ def _loop(experiment, checkpoints, state, feed, log, workdir):
             log.scalars(step, values, headline(values))
         if step % config.eval_every == 0 or last:
             check_finite(previous)
-            results = evaluate(program, state.params, experiment, config.data.eval_split)
+            with meter.paused():
+                results = evaluate(program, state.params, experiment, config.data.eval_split)
             log.scalars(step, {f"eval/{key}": value for key, value in results.items()})
             log.say(f"evaluation at step {step}:\n{table(results)}")
         if step % config.save_every == 0 or step % config.eval_every == 0 or last or stop:
@@ -110,6 +111,8 @@ def _loop(experiment, checkpoints, state, feed, log, workdir):
         if stop and not last:
             break
     checkpoints.finish()
+    if meter.left_out():
+        log.say(f"not trained on: {meter.left_out()}")
     log.say(f"step {saved} is saved in {checkpoints.directory}")
     if jax.process_index() == 0 and step == steps and step > first_step:
         log.say(f"curves are drawn in {curves.draw(workdir)}")

@@ -188,7 +188,8 @@ def _measure(story, steps=4):
         [np.isin(found, (1 + colour, 9 + colour)).sum((1, 2)) for colour in range(len(COLOURS))], -1
     )
     names = ("dx", "dy", "abs_dx", "abs_dy", "growth", "turned", "near", "came")
-    return pixels, dict(zip(names, np.split(motion(frames, steps), 8, axis=1), strict=True))
+    per_colour = motion(frames, steps)[:, : len(names) * len(COLOURS)]
+    return pixels, dict(zip(names, np.split(per_colour, len(names), axis=1), strict=True))
 
 
 def test_enter_and_leave_change_the_pixels():

@@ -9,7 +9,17 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ENCODERS, MAX_FRAMES, TOKENS, by_clip, make_clips, make_config, make_module, pack
+from tiny import (
+    ENCODERS,
+    MAX_FRAMES,
+    QUICK,
+    TOKENS,
+    by_clip,
+    make_clips,
+    make_config,
+    make_module,
+    pack,
+)
 
 from hero_jax import draws
 from hero_jax.model import frame_mask
@@ -37,8 +47,7 @@ def compiled(encoder):
     graphdef, params = nnx.split(make_module(make_config(encoder)))
     return jax.jit(
         lambda batch, key: outputs(nnx.merge(graphdef, params), batch, key),
-        # Three encoders in three layouts: without LLVM's optimisations they compile in seconds.
-        compiler_options={"xla_backend_optimization_level": 0},
+        compiler_options=QUICK,
     )
 
 

@@ -17,6 +17,8 @@ METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5)
 FEATURE_SIZE = 6
 MAX_FRAMES = 9
 ENCODERS = ("hierarchical", "text_only", "flat")
+# For jit, where compiling takes longer than running: without LLVM's optimisations.
+QUICK = {"xla_backend_optimization_level": 0}
 
 
 def make_config(encoder="hierarchical"):

@@ -1,0 +1,275 @@
+"""Runs `python main.py` in processes of its own on tiny data, and looks at what they leave."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from data.builders import build_dataset
+from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
+from data.tokenizer import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+SECONDS_PER_FEATURE = 1.5
+WORDS = [
+    "a",
+    "red",
+    "green",
+    "blue",
+    "square",
+    "circle",
+    "star",
+    "moves",
+    "jumps",
+    "spins",
+    "meets",
+    "leaves",
+    "big",
+    "small",
+    "slowly",
+]
+# Nothing here takes longer, even on a busy machine.
+PATIENCE = 600
+
+
+def raw_clip(number: int, *, num_frames: int = 0, widths: tuple[int, ...] = (6, 4)) -> RawClip:
+    """A clip of 6 to 14 frames; subtitles: every sixth has none, the others one in two frames."""
+    rng = np.random.default_rng(number)
+    frames = num_frames or int(rng.integers(6, 15))
+    starts = range(0, frames, 2) if number % 6 else ()
+    return RawClip(
+        clip_id=f"clip{number:03d}",
+        features=tuple(rng.standard_normal((frames, w)).astype(np.float16) for w in widths),
+        subtitles=tuple(
+            RawSubtitle(
+                " ".join(rng.choice(WORDS, rng.integers(2, 7))),
+                start * SECONDS_PER_FEATURE,
+                (start + rng.integers(1, 3)) * SECONDS_PER_FEATURE,
+            )
+            for start in starts
+        ),
+    )
+
+
+def build(
+    path: Path,
+    *,
+    widths: tuple[int, ...] = (6, 4),
+    seconds_per_feature: float = SECONDS_PER_FEATURE,
+    vocabulary: int = 280,
+) -> DatasetMetadata:
+    """25 clips to train on and 7 to validate, two of these with a query."""
+    clips = [raw_clip(number, widths=widths) for number in range(32)]
+    queries = [
+        RawQuery(f"query{n}", clips[n].clip_id, "the red star", (0.0, 3.0)) for n in (26, 28)
+    ]
+    return build_dataset(
+        path,
+        {"train": clips[:25], "validation": clips[25:]},
+        {"validation": queries},
+        tokenizer=Tokenizer.train([" ".join(WORDS)] * 3, vocabulary),
+        seconds_per_feature=seconds_per_feature,
+        left_out={},
+        num_shards=1,
+    )
+
+
+class Runs:
+    """Starts runs of one small model on one dataset.
+
+    Args:
+      dataset: its folder.
+      cache: where compiled functions are kept between runs.
+    """
+
+    def __init__(self, dataset: Path, cache: Path):
+        self.metadata = DatasetMetadata.load(dataset)
+        self.dataset = dataset
+        self.cache = cache
+
+    def command(self, workdir, **settings) -> list[str]:
+        """The command line; settings are config fields with `__` for the dot, or plain flags."""
+        values = {
+            "data.dir": self.dataset.parent,
+            "data.name": self.dataset.name,
+            "batch.groups": 2,
+            "batch.clips_per_group": 3,
+            "batch.row_length": 32,
+            "batch.max_frames": 14,
+            "batch.max_tokens": 20,
+            "batch.queries_per_clip": 2,
+            "model.hidden_size": 16,
+            "model.intermediate_size": 32,
+            "model.num_heads": 2,
+            "model.cross_modal_layers": 1,
+            "model.temporal_layers": 1,
+            "model.vocab_size": self.metadata.vocab_size,
+            "model.feature_size": self.metadata.feature_width,
+            "model.text_positions": 32,
+            "model.segment_frames": 14,
+            "model.clip_positions": 14,
+            "model.query_positions": 32,
+            "model.max_frames": 14,
+            "model.dropout": 0.1,
+            "model.attention_dropout": 0.1,
+            "optimizer.steps": 12,
+            "optimizer.warmup_steps": 2,
+            "optimizer.learning_rate": 1e-2,
+            "log_every": 1,
+            "eval_every": 1000,
+            "save_every": 1000,
+        }
+        flags = {"config": "configs/pretrain.py:shapes", "workdir": workdir}
+        for name, value in settings.items():
+            if name in ("mode", "coordinator", "processes", "process"):
+                flags[name] = value
+            else:
+                values[name.replace("__", ".")] = value
+        flags |= {f"config.{name}": value for name, value in values.items()}
+        return [f"--{name}={value}" for name, value in flags.items()]
+
+    def environment(self, devices: int = 1) -> dict[str, str]:
+        """Of a run on so many virtual devices."""
+        return {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(self.cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            # These models take longer to compile than to run.
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false "
+            f"--xla_force_host_platform_device_count={devices}",
+        }
+
+    def start(self, arguments: list[str], devices: int = 1, **popen) -> "Process":
+        """Starts main.py."""
+        return Process(
+            [sys.executable, "main.py", *arguments],
+            cwd=ROOT,
+            env=self.environment(devices),
+            **popen,
+        )
+
+    def run(self, workdir, *, devices: int = 1, **settings) -> "Process":
+        """Runs to the end, which has to be a good one."""
+        process = self.start(self.command(workdir, **settings), devices)
+        assert process.wait() == 0, process.text
+        return process
+
+
+class Process:
+    """A running process whose standard error is read line by line as it comes."""
+
+    def __init__(self, command, **popen):
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **popen
+        )
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stderr:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def text(self) -> str:
+        """All of standard error so far."""
+        return "\n".join(self.lines)
+
+    @property
+    def step(self) -> int:
+        """The last step reported."""
+        found = [re.match(r"step (\d+): ", line) for line in self.lines]
+        return max((int(match[1]) for match in found if match), default=0)
+
+    def wait_for_step(self, step: int) -> None:
+        """Returns when a step has been reported, or the process has ended."""
+        with self._news:
+            done = lambda: self.step >= step or not self._reader.is_alive()  # noqa: E731
+            while not done():
+                self._news.wait(0.1)
+
+    def wait_for_path(self, folder: Path, pattern: str) -> None:
+        """Returns when something in a folder has a name like that, or the process has ended."""
+        while self._process.poll() is None:
+            with contextlib.suppress(FileNotFoundError):
+                if any(folder.glob(pattern)):
+                    return
+            time.sleep(0.001)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, unless the process has ended."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits for the end; the exit status, negative for a signal."""
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        self._reader.join()
+        return self._process.returncode
+
+
+def sentence(process: Process) -> str:
+    """What a run that was refused had to say: one sentence and nothing else."""
+    assert process.wait() == 1, process.text
+    assert len(process.lines) == 1, process.text
+    assert process.lines[0].startswith("error: "), process.text
+    return process.lines[0].removeprefix("error: ")
+
+
+def scalars(workdir: Path) -> dict[tuple[str, int], float]:
+    """All values in a run's TensorBoard event files, by name and step."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    return {
+        (value.tag, event.step): float(tensor_util.make_ndarray(value.tensor))
+        for path in sorted(workdir.glob("events.out.tfevents.*"))
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    }
+
+
+def steps(workdir: Path) -> list[int]:
+    """The steps of the complete checkpoints."""
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal())
+
+
+def saved(workdir: Path, step: int, item: str = "state") -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint by path: parameters, moments, step; or of its stream."""
+    path = workdir / "checkpoints" / str(step) / item
+    checkpointer = ocp.PyTreeCheckpointer()
+    tree = checkpointer.metadata(path).item_metadata.tree
+    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    arrays = checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=arguments))
+    leaves = jax.tree_util.tree_flatten_with_path(arrays)[0]
+    return {jax.tree_util.keystr(path): np.asarray(array) for path, array in leaves}
+
+
+def assert_same_bits(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    """Every array of one checkpoint is the other's, bit for bit."""
+    assert left.keys() == right.keys()
+    different = [name for name in left if left[name].tobytes() != right[name].tobytes()]
+    assert not different
