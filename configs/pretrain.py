@@ -22,7 +22,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "eval_split": "validation",
             # What to do about a corrupt record: stop ('error') or leave it out ('skip').
             "on_corrupt": "error",
-            # Frame rate and feature width the model is made for; None: those of the data.
+            # The frame rate that the model is made for; data of another are refused.
             "seconds_per_feature": 1.5,
         }
     )

@@ -10,12 +10,13 @@ from hero_jax.layers import (
     Projection,
     SelfAttention,
     dropout,
-    embedding,
     fold,
     gelu,
     layer_norm,
     linear,
     parameter,
+    pytorch_initializers,
+    uniform_initializer,
 )
 
 SPAN_KERNEL_WIDTH = 5
@@ -70,18 +71,30 @@ class QueryHead(nnx.Module):
     """Turns encoded words into one vector per query.
 
     Projection, position embedding and LayerNorm, one self-attention without feed-forward, then a
-    weighted mean of the words, the weights a softmax of a learned direction.
+    weighted mean of the words, the weights a softmax of a learned direction. Drawn as PyTorch does
+    by default: the original initialises its encoder, and this and the span head come after.
     """
 
     def __init__(self, config, *, rngs: nnx.Rngs):
-        size = config.hidden_size
-        self.projection = Projection(size, "embed", config, rngs=rngs)
-        self.position = embedding(
-            config.query_positions, size, (None, "embed"), config=config, rngs=rngs
+        size, drawn = config.hidden_size, pytorch_initializers
+        self.projection = Projection(size, "embed", config, initializers=drawn, rngs=rngs)
+        self.position = parameter(
+            nnx.initializers.normal(1.0),
+            rngs.params(),
+            (config.query_positions, size),
+            (None, "embed"),
         )
         self.norm = layer_norm(size, EPSILON, rngs=rngs)
-        self.self_attention = SelfAttention(config, rngs=rngs)
-        self.pool = linear(size, 1, ("embed", None), config=config, rngs=rngs, use_bias=False)
+        self.self_attention = SelfAttention(config, initializers=drawn, rngs=rngs)
+        self.pool = linear(
+            size,
+            1,
+            ("embed", None),
+            config=config,
+            rngs=rngs,
+            use_bias=False,
+            initializers=drawn,
+        )
         self.dropout_rate = config.dropout
         self.dtype = jnp.dtype(config.dtype)
 
@@ -117,13 +130,11 @@ class SpanHead(nnx.Module):
 
     def __init__(self, config, *, rngs: nnx.Rngs):
         size = config.hidden_size
-        self.query = linear(size, size, (None, "embed"), config=config, rngs=rngs)
-        # PyTorch's initialisation of a convolution with five inputs, which the original keeps.
-        bound = SPAN_KERNEL_WIDTH**-0.5
-
-        def uniform(key, shape, dtype):
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
+        self.query = linear(
+            size, size, (None, "embed"), config=config, rngs=rngs, initializers=pytorch_initializers
+        )
+        # PyTorch's default for a convolution with five inputs, too.
+        uniform = uniform_initializer(SPAN_KERNEL_WIDTH**-0.5)
         self.start = parameter(uniform, rngs.params(), (SPAN_KERNEL_WIDTH,), (None,))
         self.end = parameter(uniform, rngs.params(), (SPAN_KERNEL_WIDTH,), (None,))
 

@@ -16,8 +16,6 @@ from hero_jax import original
 from hero_jax.checkpoint import Checkpoints
 from hero_jax.torch_file import read_state_dict
 
-# Which of RoBERTa's layers become the cross-modal transformer's: every second one.
-ROBERTA_STRIDE = 2
 _ROBERTA_HEAD_NORM = "lm_head.layer_norm."
 # Tables of positions may be longer or shorter than ours, vocabularies padded, type rows one or two.
 _POSITIONS = re.compile(r"(^|/)position$")
@@ -25,6 +23,8 @@ _VOCABULARY = ("cross_modal/text_embedding/word", "cross_modal/lm_head/bias")
 _TYPES = "cross_modal/text_embedding/token_type"
 # A vocabulary padded to a multiple of this for the original's matrix units.
 _VOCABULARY_PADDING = 8
+# Stands for the matrix of the language model head, which is the table of word embeddings.
+_TIED = "tied"
 
 
 @dataclasses.dataclass
@@ -61,20 +61,21 @@ def initial_params(experiment):
     source = experiment.config.init_from
     if not source:
         return None
-    drawn = experiment.program.host_params()
     path = pathlib.Path(source)
+    # Drawing takes a while, so what is wrong with the path is said before.
     if path.is_dir():
-        params, report = _from_run(experiment, path, drawn)
+        params, report = _from_run(experiment, path)
     else:
-        params, report = from_state_dict(
-            read_state_dict(path), drawn, experiment.config.model.vocab_size, source
-        )
+        state_dict = read_state_dict(path)
+        drawn = experiment.program.host_params()
+        vocab_size = experiment.config.model.vocab_size
+        params, report = from_state_dict(state_dict, drawn, vocab_size, source)
     if jax.process_index() == 0:
         print(report, file=sys.stderr, flush=True)
     return experiment.program.place_params(params)
 
 
-def _from_run(experiment, path, drawn):
+def _from_run(experiment, path):
     checkpoints = Checkpoints(path, best_metric=experiment.config.best_metric, read_only=True)
     step = checkpoints.find(experiment.config.checkpoint)
     if step is None:
@@ -82,7 +83,7 @@ def _from_run(experiment, path, drawn):
             f"config.init_from={path} has no checkpoints; name the --workdir of a run, or a file."
         )
     experiment.check_model(checkpoints.about(step), f"The run in {path}")
-    params = checkpoints.restore_params(step)
+    params, drawn = checkpoints.restore_params(step), experiment.program.host_params()
     report = Report(
         f"step {step} of {path}",
         len(params.keys() & drawn.keys()),
@@ -119,22 +120,23 @@ def from_state_dict(
         array = original.to_our_layout(path, state_dict[name]).astype(np.float32)
         params[path], how = _fit(path, array, value, vocab_size)
         if params[path] is None:
+            needed = original.to_original_layout(path, value).shape
+            if path in _VOCABULARY:
+                needed = (vocab_size, *needed[1:])
             raise InputError(
                 f"{source} has {name} of shape {state_dict[name].shape}, where this model needs "
-                f"{original.to_original_layout(path, value).shape}; set config.model to the sizes "
-                "of the checkpoint."
+                f"{needed}; set config.model to the sizes of the checkpoint."
             )
         report.loaded += 1
         if how:
             report.resized.append(f"{name}: {how}")
     known = {names[path] for path in names if names[path] in state_dict}
-    if original.TIED_WORDS in state_dict and original.WORDS in known:
-        if not np.array_equal(state_dict[original.TIED_WORDS], state_dict[original.WORDS]):
-            raise InputError(
-                f"{source} has {original.TIED_WORDS} unlike {original.WORDS}, which are one table "
-                "in HERO; use a checkpoint in which they are tied."
-            )
-        known.add(original.TIED_WORDS)
+    words, tied = names[_VOCABULARY[0]], names[_TIED]
+    if {words, tied} <= known and not np.array_equal(state_dict[tied], state_dict[words]):
+        raise InputError(
+            f"{source} has {tied} unlike {words}, which are one table in HERO; use a checkpoint in "
+            "which they are tied."
+        )
     report.unused = sorted(state_dict.keys() - known)
     if not report.loaded:
         raise InputError(
@@ -145,16 +147,27 @@ def from_state_dict(
 
 
 def _names(state_dict, drawn) -> dict[str, str]:
-    """The source's name of each of our parameters."""
+    """The source's name of each of our parameters, and of the tied matrix."""
     names = {path: original.original_name(path) for path in drawn}
+    names[_TIED] = original.TIED_WORDS
     if any(name.startswith("v_encoder.") for name in state_dict):
         return names
     prefix = "roberta." if any(name.startswith("roberta.") for name in state_dict) else ""
-    return {path: _roberta_name(name, prefix) for path, name in names.items()}
+    theirs, ours = _num_layers(state_dict), _num_layers(n for n in names.values() if ".f_" in n)
+    stride = max(theirs // ours, 1) if ours else 1
+    return {path: _roberta_name(name, prefix, stride) for path, name in names.items()}
 
 
-def _roberta_name(name: str, prefix: str) -> str:
-    """RoBERTa's name for a parameter of HERO that starts from it, '' for others."""
+def _num_layers(names) -> int:
+    found = (re.search(r"encoder\.layer\.(\d+)\.", name) for name in names)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
+def _roberta_name(name: str, prefix: str, stride: int) -> str:
+    """RoBERTa's name for a parameter of HERO that starts from it, '' for others.
+
+    Of its layers the last of every `stride` is taken: 1, 3, 5, 7, 9, 11 of 12 for HERO's 6.
+    """
     inner = name.removeprefix("v_encoder.f_encoder.")
     if inner == name or inner.startswith(("img_embeddings.", "pooler.")):
         return ""
@@ -162,7 +175,7 @@ def _roberta_name(name: str, prefix: str) -> str:
         return inner.replace("lm_head.LayerNorm.", _ROBERTA_HEAD_NORM)
     layer = re.match(r"encoder\.layer\.(\d+)\.", inner)
     if layer:
-        number = ROBERTA_STRIDE * int(layer[1]) + 1
+        number = stride * (int(layer[1]) + 1) - 1
         inner = f"encoder.layer.{number}." + inner[layer.end() :]
     return prefix + inner
 
@@ -170,8 +183,10 @@ def _roberta_name(name: str, prefix: str) -> str:
 def _fit(path, array, value, vocab_size):
     """The array in the shape of ours and how it was changed ('' for not), or None."""
     if path in _VOCABULARY:
+        if array.ndim != value.ndim or array.shape[1:] != value.shape[1:]:
+            return None, ""
         extra = len(array) - vocab_size
-        if not 0 <= extra < _VOCABULARY_PADDING or array.shape[1:] != value.shape[1:]:
+        if not 0 <= extra < _VOCABULARY_PADDING:
             return None, ""
         fitted = np.zeros_like(value)
         fitted[:vocab_size] = array[:vocab_size]

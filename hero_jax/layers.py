@@ -20,15 +20,43 @@ def parameter(initializer, key, shape, axes) -> nnx.Param:
     return nnx.Param(initializer(key, shape, jnp.float32), out_sharding=axes, eager_sharding=False)
 
 
-def linear(in_size, out_size, axes, *, config, rngs: nnx.Rngs, use_bias=True) -> nnx.Linear:
+def bert_initializers(config, in_size):
+    """Of a kernel and its bias: normal and zero, as the original draws its encoder."""
+    del in_size
+    return nnx.initializers.normal(config.initializer_range), nnx.initializers.zeros_init()
+
+
+def pytorch_initializers(config, in_size):
+    """Of a kernel and its bias: PyTorch's default, which the original's query head keeps."""
+    del config
+    uniform = uniform_initializer(in_size**-0.5)
+    return uniform, uniform
+
+
+def uniform_initializer(bound):
+    """Uniform in -bound..bound."""
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def linear(
+    in_size,
+    out_size,
+    axes,
+    *,
+    config,
+    rngs: nnx.Rngs,
+    use_bias=True,
+    initializers=bert_initializers,
+) -> nnx.Linear:
     """A linear map; `axes` names its input and output dimension."""
+    kernel, bias = initializers(config, in_size)
     return nnx.Linear(
         in_size,
         out_size,
         use_bias=use_bias,
         dtype=jnp.dtype(config.dtype),
-        kernel_init=_named(nnx.initializers.normal(config.initializer_range), axes),
-        bias_init=_named(nnx.initializers.zeros_init(), axes[1:]),
+        kernel_init=_named(kernel, axes),
+        bias_init=_named(bias, axes[1:]),
         rngs=rngs,
     )
 
@@ -101,12 +129,15 @@ def _hash_bits(key, shape):
 class Attention(nnx.Module):
     """Multi-head attention with its output projection."""
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
-        size = config.hidden_size
-        self.query = linear(size, size, ("embed", "heads"), config=config, rngs=rngs)
-        self.key = linear(size, size, ("embed", "heads"), config=config, rngs=rngs)
-        self.value = linear(size, size, ("embed", "heads"), config=config, rngs=rngs)
-        self.out = linear(size, size, ("heads", "embed"), config=config, rngs=rngs)
+    def __init__(self, config, *, initializers=bert_initializers, rngs: nnx.Rngs):
+        def square(*axes):
+            size = config.hidden_size
+            return linear(size, size, axes, config=config, initializers=initializers, rngs=rngs)
+
+        self.query = square("embed", "heads")
+        self.key = square("embed", "heads")
+        self.value = square("embed", "heads")
+        self.out = square("heads", "embed")
         self.num_heads = config.num_heads
         self.dropout_rate = config.attention_dropout
 
@@ -130,8 +161,8 @@ class Attention(nnx.Module):
 class SelfAttention(nnx.Module):
     """`LN(x + dropout(attention(x)))`."""
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
-        self.attention = Attention(config, rngs=rngs)
+    def __init__(self, config, *, initializers=bert_initializers, rngs: nnx.Rngs):
+        self.attention = Attention(config, initializers=initializers, rngs=rngs)
         self.norm = layer_norm(config.hidden_size, BLOCK_EPSILON, rngs=rngs)
         self.dropout_rate = config.dropout
         self.dtype = jnp.dtype(config.dtype)
@@ -176,11 +207,13 @@ class Transformer(nnx.Module):
 class Projection(nnx.Module):
     """`relu(linear(dropout(LN(x))))`, the original's LinearLayer."""
 
-    def __init__(self, in_size, in_axis, config, *, rngs: nnx.Rngs):
+    def __init__(self, in_size, in_axis, config, *, initializers=bert_initializers, rngs: nnx.Rngs):
         self.norm = layer_norm(in_size, EPSILON, axis=in_axis, rngs=rngs)
         # A square kernel may not name one mesh axis twice.
         axes = (None if in_axis == "embed" else in_axis, "embed")
-        self.linear = linear(in_size, config.hidden_size, axes, config=config, rngs=rngs)
+        self.linear = linear(
+            in_size, config.hidden_size, axes, config=config, initializers=initializers, rngs=rngs
+        )
         self.dropout_rate = config.dropout
 
     def __call__(self, x, key=None):

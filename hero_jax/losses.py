@@ -40,17 +40,18 @@ def sum_over_selected(function, selected, chunk_size):
 
     A head over 15% of the slots need not run over the others, yet shapes are fixed and how many
     there are is not known before. So the selected slots are sorted to the front and taken chunk by
-    chunk; a chunk in which no group has any is skipped. Inside, memory is that of one chunk: the
-    chunk is computed again for the gradient.
+    chunk, as many chunks as hold any. A chunk's gradient is made along with its value, so that
+    memory is that of one chunk and nothing is computed again.
 
     Args:
-      function: `(index [G, chunk], valid [G, chunk]) -> pytree of sums`, where index points to
-        slots; whatever it returns for chunks without valid slots must be zeros.
+      function: `(index [G, chunk], valid [G, chunk]) -> dict of float32 sums`, where index points
+        to slots. Its `loss` is differentiated by all that the function closes over, the other sums
+        are not.
       selected: `[G, N]` bool.
       chunk_size: slots of a group in one chunk.
 
     Returns:
-      The pytree, summed over chunks.
+      The dict, summed over chunks.
     """
     groups, slots = selected.shape
     chunk_size = min(chunk_size, slots)
@@ -58,19 +59,37 @@ def sum_over_selected(function, selected, chunk_size):
     index = jnp.argsort(~selected, axis=-1, stable=True)
     index = jnp.pad(index, ((0, 0), (0, chunks * chunk_size - slots)))
     index = index.reshape(groups, chunks, chunk_size).swapaxes(0, 1)
+    counts = jnp.sum(selected, axis=-1)
     rank = jnp.arange(chunks * chunk_size).reshape(chunks, 1, chunk_size)
-    valid = rank < jnp.sum(selected, axis=-1)[:, None]
-    function = jax.checkpoint(function)
-    zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        jax.eval_shape(function, index[0], valid[0]),
-    )
+    valid = rank < counts[:, None]
+    used = -(-jnp.max(counts) // chunk_size)
+    function, operands = jax.closure_convert(function, index[0], valid[0])
 
-    def body(totals, chunk):
-        sums = jax.lax.cond(jnp.any(chunk[1]), function, lambda *_: zeros, *chunk)
-        return jax.tree.map(jnp.add, totals, sums), None
+    def loss_and_sums(operands, number):
+        sums = function(index[number], valid[number], *operands)
+        return sums["loss"], sums
 
-    return jax.lax.scan(body, zeros, (index, valid))[0]
+    def over_chunks(one):
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), jax.eval_shape(one, 0))
+        return jax.lax.fori_loop(
+            0, used, lambda number, totals: jax.tree.map(jnp.add, totals, one(number)), zeros
+        )
+
+    @jax.custom_vjp
+    def run(operands):
+        return over_chunks(lambda number: loss_and_sums(operands, number)[1])
+
+    def forward(operands):
+        gradient = jax.grad(loss_and_sums, has_aux=True)
+        gradients, sums = over_chunks(lambda number: gradient(operands, number))
+        return sums, gradients
+
+    def backward(gradients, cotangents):
+        scaled = (g * cotangents["loss"] for g in gradients)
+        return ([g.astype(x.dtype) for g, x in zip(scaled, operands, strict=True)],)
+
+    run.defvjp(forward, backward)
+    return run(operands)
 
 
 def take_slots(x, index):

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from configs import pretrain
 from data.builders import build_dataset
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
 from data.tokenizer import Tokenizer
@@ -65,9 +66,9 @@ def build(
     *,
     widths: tuple[int, ...] = (6, 4),
     seconds_per_feature: float = SECONDS_PER_FEATURE,
-    vocabulary: int = 280,
+    text: str = " ".join(WORDS),
 ) -> DatasetMetadata:
-    """25 clips to train on and 7 to validate, two of these with a query."""
+    """25 clips to train on and 7 to validate, two with a query; the tokenizer learns `text`."""
     clips = [raw_clip(number, widths=widths) for number in range(32)]
     queries = [
         RawQuery(f"query{n}", clips[n].clip_id, "the red star", (0.0, 3.0)) for n in (26, 28)
@@ -76,7 +77,7 @@ def build(
         path,
         {"train": clips[:25], "validation": clips[25:]},
         {"validation": queries},
-        tokenizer=Tokenizer.train([" ".join(WORDS)] * 3, vocabulary),
+        tokenizer=Tokenizer.train([text] * 3, 280),
         seconds_per_feature=seconds_per_feature,
         left_out={},
         num_shards=1,
@@ -96,10 +97,11 @@ class Runs:
         self.dataset = dataset
         self.cache = cache
 
-    def command(self, workdir, **settings) -> list[str]:
-        """The command line; settings are config fields with `__` for the dot, or plain flags."""
-        values = {
-            "data.dir": self.dataset.parent,
+    def values(self, **settings) -> dict:
+        """Config fields of a run; settings are some more, with `__` for the dot."""
+        own = {name.replace("__", "."): value for name, value in settings.items()}
+        return {
+            "data.dir": str(self.dataset.parent),
             "data.name": self.dataset.name,
             "batch.groups": 2,
             "batch.clips_per_group": 3,
@@ -127,15 +129,19 @@ class Runs:
             "log_every": 1,
             "eval_every": 1000,
             "save_every": 1000,
+            **own,
         }
-        flags = {"config": "configs/pretrain.py:shapes", "workdir": workdir}
-        for name, value in settings.items():
-            if name in ("mode", "coordinator", "processes", "process"):
-                flags[name] = value
-            else:
-                values[name.replace("__", ".")] = value
-        flags |= {f"config.{name}": value for name, value in values.items()}
-        return [f"--{name}={value}" for name, value in flags.items()]
+
+    def config(self, **settings):
+        """The config of a run."""
+        config = pretrain.get_config("shapes")
+        config.update_from_flattened_dict(self.values(**settings))
+        return config
+
+    def command(self, workdir, flags=(), **settings) -> list[str]:
+        """The command line: flags as they are, then workdir and config fields."""
+        fields = [f"--config.{name}={value}" for name, value in self.values(**settings).items()]
+        return ["--config=configs/pretrain.py:shapes", f"--workdir={workdir}", *flags, *fields]
 
     def environment(self, devices: int = 1) -> dict[str, str]:
         """Of a run on so many virtual devices."""

@@ -21,7 +21,6 @@ MESHES = {
     "data=8": {},
     "data=4, fsdp=2": {"mesh__fsdp": 2},
     "data=4, tensor=2": {"mesh__tensor": 2},
-    "data=2, fsdp=2, tensor=2": {"mesh__fsdp": 2, "mesh__tensor": 2},
 }
 
 
@@ -61,12 +60,15 @@ def start_two(runs, workdir):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    return [
-        runs.start(
-            runs.command(workdir, **SETTINGS, coordinator=address, processes=2, process=number)
+    commands = [
+        runs.command(
+            workdir,
+            [f"--coordinator={address}", "--processes=2", f"--process={number}"],
+            **SETTINGS,
         )
         for number in range(2)
     ]
+    return [runs.start(command) for command in commands]
 
 
 @pytest.fixture(scope="module")

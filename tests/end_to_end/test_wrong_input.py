@@ -1,37 +1,141 @@
 """Each wrong input gets one sentence that names it and says what to do."""
 
+import json
 import pickle
+import subprocess
+import sys
 
+import numpy as np
 import pytest
-from runs import sentence
+from runs import ROOT, build, sentence
+
+from data.errors import InputError
+from hero_jax.checkpoint import Checkpoints
+from hero_jax.evaluate import evaluate_checkpoint
+from hero_jax.experiment import Experiment
+from hero_jax.train import train
+
+NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"data.name": "absent"}, ["absent", "data.build"]),
-        ({"data.eval_split": "trial"}, ["'trial'", "eval_split"]),
-        ({"model.feature_size": 99}, ["6 + 4", "--config.model.feature_size=10"]),
-        ({"model.vocab_size": 999}, ["--config.model.vocab_size="]),
-        ({"data.seconds_per_feature": 2.0}, ["every 1.5 s", "seconds_per_feature"]),
-        ({"batch.groups": 3, "mesh.data": 1, "mesh.fsdp": 2}, ["do not multiply", "mesh"]),
-        ({"model.num_heads": 3}, ["num_heads=3"]),
-        ({"batch.row_length": 8}, ["row_length"]),
-        ({"tasks.mlm": -1.0}, ["tasks.mlm"]),
-        ({"tasks.mlm": 0.0, "tasks.mfm_nce": 0.0, "tasks.fom": 0.0, "tasks.vsm": 0.0}, ["tasks"]),
-        ({"init_from": "/absent/hero.pt"}, ["/absent/hero.pt"]),
+        ({"data__name": "absent"}, ["absent does not exist", "data.build", ":shapes"]),
+        ({"data__eval_split": "trial"}, ["no split 'trial'", "train, validation"]),
+        ({"data__train_split": "trial"}, ["'trial'", "train, validation"]),
+        ({"data__on_corrupt": "ignore"}, ["'ignore'", "error, skip"]),
+        ({"data__seconds_per_feature": 2.0}, ["every 1.5 s", "--config.data.seconds_per_feature="]),
+        ({"model__feature_size": 99}, ["6 + 4", "--config.model.feature_size=10"]),
+        ({"model__vocab_size": 999}, ["--config.model.vocab_size=280"]),
+        ({"model__num_heads": 3}, ["num_heads=3"]),
+        ({"model__encoder": "round"}, ["config.model.encoder='round'", "hierarchical"]),
+        ({"model__encoder": "flat"}, ["'flat' needs 'clip'"]),
+        (
+            {"model__encoder": "flat", "batch__segmentation": "clip", "batch__max_clip_tokens": 9},
+            ["config.tasks.fom"],
+        ),
+        ({"model__dropout": 1.0}, ["config.model.dropout=1.0", "below 1"]),
+        ({"batch__row_length": 8}, ["'clip0", "config.batch.row_length above 8"]),
+        ({"batch__max_frames": 15}, ["config.batch.max_frames is 15", "segment_frames=14"]),
+        ({"batch__max_tokens": 40}, ["41 tokens", "config.model.text_positions=32"]),
+        ({"batch__groups": 0}, ["config.batch.groups=0", "1 or more"]),
+        ({"mesh__data": 1, "mesh__fsdp": 2}, ["do not multiply to the 1 devices"]),
+        ({"optimizer__betas": (0.9,)}, ["config.optimizer.betas", "two numbers"]),
+        ({"optimizer__learning_rate": -1.0}, ["config.optimizer.learning_rate=-1.0"]),
+        ({"tasks__mlm": -1.0}, ["config.tasks.mlm=-1.0"]),
+        (NO_TASKS, ["All of config.tasks are 0"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_setting_that_does_not_fit_is_named(runs, tmp_path, settings, words):
-    text = sentence(runs.start(runs.command(tmp_path, **settings)))
+def test_a_setting_that_does_not_fit_is_named(runs, settings, words):
+    with pytest.raises(InputError) as caught:
+        Experiment(runs.config(**settings)).batches(settings.get("data__train_split", "train"))
     for word in words:
-        assert word in text
+        assert word in str(caught.value)
 
 
-def test_groups_that_do_not_divide_over_the_mesh(runs, tmp_path):
-    text = sentence(runs.start(runs.command(tmp_path, **{"batch.groups": 3}), devices=2))
-    assert "config.batch.groups=3" in text
+def test_a_task_that_does_not_exist(runs):
+    config = runs.config()
+    config.tasks.unlock()
+    config.tasks.jigsaw = 1.0
+    with pytest.raises(InputError, match=r"config\.tasks\.jigsaw: .* mlm, mfm_nce, mffr, fom, vsm"):
+        Experiment(config)
+
+
+def test_a_half_built_dataset(runs, tmp_path):
+    (tmp_path / "half" / "clips").mkdir(parents=True)
+    with pytest.raises(InputError, match="half-built"):
+        Experiment(runs.config(data__dir=str(tmp_path), data__name="half"))
+
+
+@pytest.fixture(scope="module")
+def about(runs):
+    """What a checkpoint of these runs says of itself, as read back from its JSON."""
+    return json.loads(json.dumps(Experiment(runs.config()).about()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model__hidden_size": 32}, ["config.model.hidden_size=16, not 32"]),
+        ({"optimizer__learning_rate": 1.0}, ["optimizer.learning_rate=0.01, not 1.0", "init_from"]),
+        ({"seed": 3}, ["config.seed=77, not 3"]),
+        ({"batch__clips_per_group": 4}, ["config.batch.clips_per_group=3, not 4"]),
+        ({"tasks__mffr": 1.0}, ["config.tasks.mffr=0.0, not 1.0"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_does_not_go_on_with_other_settings(runs, about, settings, words):
+    with pytest.raises(InputError) as caught:
+        Experiment(runs.config(**settings)).check_same(about, "runs/mine")
+    for word in ["The run in runs/mine", *words]:
+        assert word in str(caught.value)
+
+
+def test_weights_of_another_shape(runs, about):
+    other = Experiment(runs.config(model__hidden_size=32, seed=3, model__dropout=0.5))
+    with pytest.raises(InputError, match=r"hidden_size=16, not 32; set --config.model.hidden_size"):
+        other.check_model(about, "The run in runs/mine")
+    # What may differ.
+    Experiment(runs.config(seed=3, model__dropout=0.5)).check_model(about, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "words"),
+    [
+        ({"widths": (4, 6)}, {}, ["features of widths [6, 4]", "'other' has [4, 6]"]),
+        (
+            {"seconds_per_feature": 2.0},
+            {"data__seconds_per_feature": 2.0},
+            ["seconds between features of 1.5", "'other' has 2.0"],
+        ),
+        ({"text": "a wholly other text"}, {}, ["the tokenizer", "build the dataset to match"]),
+    ],
+    ids=["widths", "frame rate", "tokenizer"],
+)
+def test_data_that_a_checkpoint_was_not_made_for(runs, about, tmp_path, changes, settings, words):
+    build(tmp_path / "other", **changes)
+    config = runs.config(data__dir=str(tmp_path), data__name="other", **settings)
+    with pytest.raises(InputError) as caught:
+        Experiment(config).check_model(about, "The run in runs/mine")
+    for word in ["The run in runs/mine was made for", *words]:
+        assert word in str(caught.value)
+
+
+def test_a_corrupt_record_stops_training_unless_it_may_be_skipped(runs, tmp_path):
+    build(tmp_path / "tiny")
+    (shard,) = (tmp_path / "tiny" / "clips").glob("*/*-train.tfrecord*-of-00001")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    stream = Experiment(runs.config(data__dir=str(tmp_path)))
+    with pytest.raises(InputError, match=rf"record \d+ of {shard}"):
+        list(stream.batches("train").once(0))
+    stream = Experiment(runs.config(data__dir=str(tmp_path), data__on_corrupt="skip"))
+    batches = list(stream.batches("train").once(0))
+    assert sum(batch.counts["clips"] for batch in batches) == 24
+    assert batches[-1].counts["corrupt"] == 1
 
 
 class Payload:
@@ -44,22 +148,94 @@ class Payload:
         return open, (str(self.path), "w")
 
 
-def test_nothing_in_a_checkpoint_is_executed(runs, tmp_path):
+@pytest.mark.parametrize(
+    "make", [pickle.dumps, lambda _: b"something else"], ids=["pickle", "text"]
+)
+def test_nothing_in_a_pt_is_executed(runs, tmp_path, make):
     weights, trace = tmp_path / "hero.pt", tmp_path / "trace"
-    weights.write_bytes(pickle.dumps(Payload(trace)))
-    text = sentence(runs.start(runs.command(tmp_path / "run", init_from=weights)))
-    assert str(weights) in text
+    weights.write_bytes(make(Payload(trace)))
+    with pytest.raises(InputError, match=str(weights)):
+        train(runs.config(init_from=str(weights)), tmp_path / "run")
     assert not trace.exists()
 
 
+def test_starting_weights_that_are_not_there(runs, tmp_path):
+    with pytest.raises(InputError, match=r"/absent/hero\.pt"):
+        train(runs.config(init_from="/absent/hero.pt"), tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="has no checkpoints; name the --workdir of a run"):
+        train(runs.config(init_from=str(tmp_path / "empty")), tmp_path / "run")
+
+
+def test_a_checkpoint_that_is_not_there(runs, tmp_path):
+    with pytest.raises(InputError, match=r"no checkpoint in .*init_from is empty"):
+        evaluate_checkpoint(runs.config(), tmp_path)
+    # Nothing is made where there was nothing.
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_workdir_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/checkpoints cannot be written to"):
+        Checkpoints(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workdir=x"], ["--config is missing"]),
+        (["--config=configs/absent.py", "--workdir=x"], ["configs/absent.py"]),
+        (["--config=configs/pretrain.py:circles", "--workdir=x"], ["'circles'", "'shapes'"]),
+        (["--config=configs/pretrain.py"], ["--workdir is missing"]),
+        (
+            ["--config=configs/pretrain.py", "--workdir=x", "--config.model.hiden_size=8"],
+            ["--config.model.hiden_size=8", "no such field", "'hidden_size'"],
+        ),
+        (
+            ["--config=configs/pretrain.py", "--workdir=x", "--config.tasks.jigsaw=1.0"],
+            ["--config.tasks.jigsaw=1.0", "no such field"],
+        ),
+        (
+            ["--config=configs/pretrain.py", "--workdir=x", "--config.optimizer.steps=many"],
+            ["config.optimizer.steps", "many"],
+        ),
+        (["--config=configs/pretrain.py", "--workdir=x", "--mode=dream"], ["--mode=dream"]),
+        (["--config=configs/pretrain.py", "--workdir=x", "shapes"], ["'shapes' is no flag"]),
+        (
+            ["--config=configs/pretrain.py", "--workdir=x", "--coordinator=here:1"],
+            ["--processes and --process"],
+        ),
+    ],
+    ids=lambda value: value[-1],
+)
+def test_a_command_line_that_cannot_be_read(flags, words):
+    command = [sys.executable, "main.py", *flags]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: "), process.stderr
+    assert process.stderr.count("\n") == 1, process.stderr
+    for word in words:
+        assert word in process.stderr
+
+
+def test_what_the_program_prints_is_the_sentence_alone(runs, tmp_path):
+    flags = {"batch__groups": 3}
+    text = sentence(runs.start(runs.command(tmp_path, **flags), devices=2))
+    assert "config.batch.groups=3 does not divide over the 2 data shards" in text
+
+
 def test_an_absurd_rate_stops_and_keeps_the_last_good_checkpoint(runs, tmp_path):
-    runs.run(tmp_path, **{"optimizer.steps": 4})
-    settings = {"init_from": tmp_path, "optimizer.learning_rate": 1e30, "optimizer.steps": 8}
-    text = sentence_after_lines(runs.start(runs.command(tmp_path / "next", **settings)))
-    assert "is nan" in text or "is inf" in text
-
-
-def sentence_after_lines(process):
-    assert process.wait() == 1, process.text
-    assert process.lines[-1].startswith("error: "), process.text
-    return process.lines[-1]
+    first, second = tmp_path / "first", tmp_path / "second"
+    runs.run(first, optimizer__steps=4)
+    command = runs.command(second, init_from=first, optimizer__learning_rate=1e30, save_every=1)
+    process = runs.start(command)
+    assert process.wait() == 1
+    assert process.lines[-1].startswith("error: ")
+    assert "is nan" in process.text or "is inf" in process.text
+    kept = Checkpoints(second, read_only=True)
+    assert (
+        kept.latest() is None
+        or np.isfinite(
+            np.concatenate([x.ravel() for x in kept.restore_params(kept.latest()).values()])
+        ).all()
+    )

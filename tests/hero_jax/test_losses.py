@@ -123,12 +123,12 @@ def summed(x, weights, selected, chunk_size):
         def chunk(index, valid):
             y = jnp.tanh(take_slots(x, index) @ weights)
             return {
-                "sum": jnp.sum(y, where=valid[..., None]),
+                "loss": jnp.sum(y, where=valid[..., None]),
                 "count": jnp.sum(valid, dtype=jnp.float32),
             }
 
         sums = sum_over_selected(chunk, selected, chunk_size)
-        return sums["sum"], sums["count"]
+        return sums["loss"], sums["count"]
 
     return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(x, weights)
 
