@@ -39,6 +39,7 @@ SETTINGS = {
     "optimizer.learning_rate": 1e-3,
     "optimizer.steps": 2000,
     "optimizer.warmup_steps": 200,
+    "optimizer.max_gradient_norm": 0,
     "eval_every": 2000,
 }
 SHARES = {
@@ -79,7 +80,14 @@ def build(shared, datasets):
         f"--queries={source / 'queries_val.jsonl'}",
         f"--out={out}",
     ]
-    subprocess.run(command, cwd=ROOT, check=True)
+    run(command)
+
+
+def run(command):
+    """To a good end, or ends with what the command has said."""
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(status)
 
 
 def train(seed, datasets, workdir):
@@ -88,7 +96,7 @@ def train(seed, datasets, workdir):
     command = [sys.executable, "main.py", "--config=configs/pretrain.py", f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]
     begun = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, check=True)
+    run(command)
     seconds = time.perf_counter() - begun
     last = SETTINGS["optimizer.steps"]
     history = curves.history(workdir)

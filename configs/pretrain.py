@@ -102,7 +102,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "warmup_steps": 10_000,
             "betas": (0.9, 0.98),
             "weight_decay": 0.01,
-            "max_gradient_norm": 1.0,
+            "max_gradient_norm": 1.0,  # 0: gradients are not clipped
         }
     )
 

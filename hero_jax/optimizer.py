@@ -39,11 +39,13 @@ def schedule(config):
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
-    """Scales gradients of a larger global norm down to `limit`."""
+    """Scales gradients of a larger global norm down to `limit`; 0: leaves all as they are."""
+    if not limit:
+        return optax.identity()
 
     def update(updates, state, params=None):
         del params
-        scale = jnp.minimum(limit / (optax.global_norm(updates) + CLIP_EPSILON), 1.0)
+        scale = jnp.minimum(limit / (optax.tree.norm(updates) + CLIP_EPSILON), 1.0)
         return jax.tree.map(lambda g: g * scale, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -20,7 +20,8 @@ AT_LEAST_1 = """
 AT_LEAST_0 = """
     seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
     batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
-    optimizer.learning_rate optimizer.warmup_steps vsm.hard_pool profile_steps
+    optimizer.learning_rate optimizer.warmup_steps optimizer.max_gradient_norm vsm.hard_pool
+    profile_steps
 """
 SHARES = """
     mlm.mask_probability mfm_nce.mask_probability mffr.mask_probability fom.shuffle_probability

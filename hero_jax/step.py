@@ -197,7 +197,7 @@ class Program:
             updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
             metrics |= {
                 "loss": total * mean,
-                "gradient_norm": optax.global_norm(gradients),
+                "gradient_norm": optax.tree.norm(gradients),
                 "learning_rate": optimizer.schedule(config.optimizer)(state.step),
             }
             params = optax.apply_updates(state.params, updates)

@@ -165,9 +165,9 @@ class Runs:
             **popen,
         )
 
-    def run(self, workdir, *, devices: int = 1, **settings) -> "Process":
+    def run(self, workdir, flags=(), *, devices: int = 1, **settings) -> "Process":
         """Runs to the end, which has to be a good one."""
-        process = self.start(self.command(workdir, **settings), devices)
+        process = self.start(self.command(workdir, flags, **settings), devices)
         assert process.wait() == 0, process.text
         return process
 

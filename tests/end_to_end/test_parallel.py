@@ -1,5 +1,6 @@
 """However devices and processes share a batch, the run is the same."""
 
+import json
 import shutil
 import signal
 import socket
@@ -107,6 +108,16 @@ def test_every_task_is_trained_at_every_step(expected):
 @pytest.mark.parametrize("name", [*MESHES, "two processes"])
 def test_losses_and_metrics_are_those_of_one_device(workdirs, expected, name):
     assert reported(workdirs[name].result()) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdirs, expected):
+    """In evaluation mode, on one device, whatever it was trained on."""
+    workdir = workdirs["data=4, fsdp=2"].result()
+    runs.run(workdir, ["--mode=evaluate"], **SETTINGS)
+    scores = json.loads((workdir / f"evaluation-validation-{STEPS}.json").read_text())
+    trained = {name: expected[f"eval/{name}", STEPS] for name in scores}
+    assert scores == pytest.approx(trained, rel=1e-5, abs=1e-6)
+    assert {"mlm/loss", "vsm/r@1", "queries/r@1"} <= scores.keys()
 
 
 def test_a_checkpoint_of_eight_devices_goes_on_on_one(workdirs, expected):

@@ -94,7 +94,7 @@ def unbroken(runs, pool, tmp_path_factory):
     """The future of the workdir of a run that nothing happens to."""
 
     def run():
-        runs.run(workdir, **SETTINGS, save_every=2, keep_checkpoints=STEPS)
+        runs.run(workdir, **SETTINGS, save_every=2, keep_checkpoints=STEPS, profile_steps=1)
         return workdir
 
     workdir = tmp_path_factory.mktemp("unbroken")
@@ -129,6 +129,10 @@ def test_the_runs_cross_epochs_and_carry_clips_over(runs, unbroken):
     states = [stream.view("int64") for stream in streams]
     assert states[-1][:, 0].min() > 4 * runs.metadata.clips["train"]
     assert all(state[:, 1].any() for state in states)
+
+
+def test_a_profile_is_written_on_request(unbroken):
+    assert any((unbroken.result() / "profile").rglob("*.xplane.pb"))
 
 
 @pytest.mark.parametrize("item", ["state", "stream"])

@@ -449,7 +449,7 @@ def report_training(golden, losses):
         loss, gradient = steps[str(task)](params)
         for name, mine in (
             ("losses", loss),
-            ("grad_norms", optax.global_norm(gradient)),
+            ("grad_norms", optax.tree.norm(gradient)),
             ("learning_rates", rate(step)),
         ):
             golden.report.add(
