@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import MAX_FRAMES, QUICK, make_clips, make_config, make_module, pack
 
+from hero_jax import original
 from hero_jax.layers import Attention, Transformer, dropout, exchange
 from hero_jax.model import same_segment
 
@@ -220,3 +221,34 @@ def test_bfloat16_is_close_to_float32():
     valid = np.arange(MAX_FRAMES) < batch["num_frames"][..., None]
     difference = np.asarray(rough, np.float32)[valid] - np.asarray(exact)[valid]
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.05
+
+
+def expected_draw(path, shape, width, spread):
+    """Of one parameter: its standard deviation and the largest value that it may have."""
+    leaf = path.rsplit("/", 1)[-1]
+    is_after = path.startswith(("span_head/", "query_head/"))
+    if "norm/" in path or (leaf == "bias" and not is_after):
+        return 0.0, float(leaf == "scale")
+    if path == "query_head/position":
+        return 1.0, np.inf
+    if is_after:
+        bound = (shape[0] if path in ("span_head/start", "span_head/end") else width) ** -0.5
+        return bound / np.sqrt(3), bound
+    return spread, np.inf
+
+
+def test_parameters_are_drawn_as_the_original_draws_them():
+    """The encoder and its heads as BERT's, the query and span heads as PyTorch does by default."""
+    config = make_config()
+    config.model.update(hidden_size=64, initializer_range=0.05)
+    params = original.flatten(nnx.split(make_module(config), nnx.Param)[1])
+    for path, array in jax.device_get(params).items():
+        deviation, largest = expected_draw(path, array.shape, 64, 0.05)
+        assert np.abs(array).max() <= largest, path
+        # Within six standard errors.
+        error = 6 * deviation / np.sqrt(array.size)
+        assert abs(array.std() - deviation) <= error, path
+        if path.endswith("/scale"):
+            assert (array == 1).all(), path
+        else:
+            assert abs(array.mean()) <= error, path

@@ -177,12 +177,12 @@ def test_a_schedule_without_warm_up_begins_below_its_peak():
     np.testing.assert_allclose([rate(0), rate(1)], [9e-4, 8e-4], rtol=1e-5)
 
 
-@pytest.mark.parametrize("limit", [0.5, 100.0])
+@pytest.mark.parametrize("limit", [0.0, 0.5, 100.0])
 def test_gradients_are_clipped_by_their_global_norm(limit):
     gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])}
     transform = optimizer.clip_by_global_norm(limit)
     clipped, _ = transform.update(gradients, transform.init(gradients))
-    scale = min(limit / 5, 1)
+    scale = min(limit / 5, 1) if limit else 1
     np.testing.assert_allclose(clipped["a"], [3 * scale, 0], rtol=1e-5)
     np.testing.assert_allclose(clipped["b"], [[4 * scale]], rtol=1e-5)
 
