@@ -45,7 +45,7 @@ _PHRASES = {
     "follow": ("{who} follows {whom} to the {side}", "{who} chases {whom} to the {side}"),
 }
 _SILENT_SHARE = 0.08  # of films
-_NARRATED, _UNSEEN = 0.6, 0.2  # of the slots; the rest is silence
+_NARRATED, _UNSEEN = 0.68, 0.12  # of the slots; the rest is silence
 
 
 def hour_phrase(hour: float) -> str:
@@ -86,7 +86,7 @@ def _refer(rng: random.Random, actor: Actor, is_named: bool) -> str:
     if is_named and rng.random() < 0.3:
         return actor.name
     ways = (("size", "colour", "form"), ("colour", "form"), ("size", "form"), ("form",))
-    return describe(actor, rng.choices(ways, weights=(60, 25, 10, 5))[0])
+    return describe(actor, rng.choices(ways, weights=(70, 20, 7, 3))[0])
 
 
 def narrate(story: Story, rng: random.Random) -> tuple[list[RawSubtitle], list[dict]]:
