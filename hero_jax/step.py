@@ -155,7 +155,7 @@ class Program:
 
         Returns:
           The new state, and metrics: of the tasks under `task/metric` as sums and counts, and
-          `loss`, `gradient_norm`, `learning_rate` as scalars.
+          `loss`, `gradient_norm`, `parameter_norm` (after the update), `learning_rate` as scalars.
         """
         if name not in self._train_steps:
             self._train_steps[name] = self._compile_train_step(name)
@@ -195,12 +195,13 @@ class Program:
             mean = 1 / config.batch.accumulation
             gradients = jax.tree.map(lambda g: g * mean, gradients)
             updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
             metrics |= {
                 "loss": total * mean,
                 "gradient_norm": optax.tree.norm(gradients),
+                "parameter_norm": optax.tree.norm(params),
                 "learning_rate": optimizer.schedule(config.optimizer)(state.step),
             }
-            params = optax.apply_updates(state.params, updates)
             return TrainState(state.step + 1, params, opt_state), metrics
 
         whole = sharding.replicated(self.mesh)

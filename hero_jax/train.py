@@ -137,11 +137,11 @@ def headline(values: dict[str, float]) -> str:
 
 
 def check_finite(step_name_metrics) -> None:
-    """InputError if a step's loss or gradient was not finite; nothing is saved after that."""
+    """InputError if a step had no finite loss, gradient or parameters; it is not saved then."""
     if step_name_metrics is None:
         return
     step, name, metrics = step_name_metrics
-    for what in ("loss", "gradient_norm"):
+    for what in ("loss", "gradient_norm", "parameter_norm"):
         value = float(metrics[what])
         if not math.isfinite(value):
             raise InputError(
