@@ -9,6 +9,7 @@ settings of the full recipe. The way from the host to the devices is not measure
 
 import argparse
 import multiprocessing
+import os
 import pathlib
 import re
 import sys
@@ -16,6 +17,10 @@ import tempfile
 import time
 
 import numpy as np
+
+# Before TensorFlow is imported: it greets.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
