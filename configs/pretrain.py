@@ -155,7 +155,7 @@ def _shapes(config):
     config.tasks.update(mlm=5.0, mfm_nce=1.0, fom=0.5, vsm=2.0)
     config.mlm.mask_probability = 0.25
     config.vsm.update(span_drop_probability=0.0, hard_negatives_from=-1)
-    config.optimizer.update(learning_rate=1.5e-3, steps=1_750, warmup_steps=200)
+    config.optimizer.update(learning_rate=1.5e-3, steps=1_800, warmup_steps=200)
     config.log_every = 100
-    config.eval_every = 875
-    config.save_every = 875
+    config.eval_every = 1_800
+    config.save_every = 900
