@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from runs import Runs, build
+from harness import Runs, build
 
 
 @pytest.fixture(scope="session")

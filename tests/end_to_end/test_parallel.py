@@ -6,7 +6,7 @@ import signal
 import socket
 
 import pytest
-from runs import scalars, steps
+from harness import scalars, steps
 
 STEPS = 5
 SAVED = 3

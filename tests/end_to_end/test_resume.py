@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from runs import assert_same_bits, saved, steps
+from harness import assert_same_bits, saved, steps
 
 STEPS = 12
 SETTINGS = {"optimizer__steps": STEPS, "batch__accumulation": 2}

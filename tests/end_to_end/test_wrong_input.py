@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from runs import ROOT, build, sentence, steps
+from harness import ROOT, build, sentence, steps
 
 from data.errors import InputError
 from hero_jax.checkpoint import Checkpoints
