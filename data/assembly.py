@@ -1,13 +1,14 @@
 """Makes records' clips and queries of what importers hand over, and refuses what cannot be one."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.alignment import align
 from data.errors import InputError
 from data.schema import Clip, Query, RawClip, RawQuery
-from data.tokenizer import Tokenizer
+from data.tokenizer import Tokenizer, lower_shouting, normalise_subtitle
 
 
 def make_clip(
@@ -32,7 +33,11 @@ def make_clip(
                 f"seconds ({subtitle.text!r}): correct its times"
             )
     subtitles = sorted(raw.subtitles, key=lambda subtitle: subtitle.start)
-    token_ids = tokenizer.encode_batch([subtitle.text for subtitle in subtitles])
+    token_ids = _encode(
+        [normalise_subtitle(subtitle.text) for subtitle in subtitles],
+        [subtitle.token_ids for subtitle in subtitles],
+        tokenizer,
+    )
     num_frames = len(frame_features)
     known = raw.duration is not None
     return Clip(
@@ -47,19 +52,42 @@ def make_clip(
         frame_subtitle=align(subtitles, num_frames, seconds_per_feature),
         story=raw.story,
         frame_images=raw.frame_images,
+        video_id=raw.video_id,
+        video_start=raw.video_start,
     )
 
 
-def make_query(raw: RawQuery, tokenizer: Tokenizer) -> Query:
-    """Tokenises the query."""
+def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
+    """Tokenises the query and its answers; captions are taken as they are, as in the original."""
+    normalise = str if query_type == "caption" else lower_shouting
+    answer_ids = _encode(
+        [normalise(answer) for answer in raw.answers],
+        raw.answer_token_ids or [None] * len(raw.answers),
+        tokenizer,
+    )
     return Query(
         query_id=raw.query_id,
         clip_id=raw.clip_id,
         text=raw.text,
-        token_ids=np.array(tokenizer.encode(raw.text), np.int32),
-        moment=raw.moment,
+        token_ids=np.array(*_encode([normalise(raw.text)], [raw.token_ids], tokenizer), np.int32),
+        moments=np.array(raw.moments, np.float64).reshape(-1, 2),
         kind=raw.kind,
+        answers=raw.answers,
+        answer_token_ids=np.array([*itertools.chain.from_iterable(answer_ids)], np.int32),
+        answer_token_counts=np.array([len(ids) for ids in answer_ids], np.int32),
+        label=raw.label,
+        group=raw.group,
     )
+
+
+def _encode(texts, stored, tokenizer) -> list[Sequence[int]]:
+    """Token ids of each text: those that its source stores, or the tokenizer's."""
+    made = iter(
+        tokenizer.encode_batch(
+            [text for text, ids in zip(texts, stored, strict=True) if ids is None]
+        )
+    )
+    return [next(made) if ids is None else ids for ids in stored]
 
 
 def check_part(part: np.ndarray, name: str) -> None:

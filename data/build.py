@@ -16,7 +16,7 @@ from data.errors import InputError
 from data.progress import progress
 from data.raw import RawSource
 from data.schema import DatasetMetadata
-from data.tokenizer import Tokenizer
+from data.tokenizer import Tokenizer, normalise_subtitle
 
 
 def build_raw(args: argparse.Namespace) -> DatasetMetadata:
@@ -49,7 +49,9 @@ def build_shapes(args: argparse.Namespace) -> DatasetMetadata:
     clips = {}
     for index, film in enumerate(films):
         clips.setdefault(shapes.split_of(index, args.num_clips), []).append(film)
-    texts = [subtitle.text for film in clips["train"] for subtitle in film.subtitles]
+    texts = [
+        normalise_subtitle(subtitle.text) for film in clips["train"] for subtitle in film.subtitles
+    ]
     return builders.build_dataset(
         args.out,
         clips,

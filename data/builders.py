@@ -137,6 +137,8 @@ def build_dataset(
     tokenizer: Tokenizer,
     seconds_per_feature: float,
     left_out: Mapping[str, int],
+    tokenizer_name: str = "",
+    query_type: str = "",
     overwrite: bool = False,
     num_shards: int | None = None,
 ) -> DatasetMetadata:
@@ -164,7 +166,7 @@ def build_dataset(
     tokenizer.save(tokenizer_path(out))
     query_counts = {}
     if queries:
-        source = _query_values(queries, tokenizer)
+        source = _query_values(queries, query_type, tokenizer)
         query_counts = RecordBuilder(out, "queries", records.query_features(), source).write(
             num_shards
         )
@@ -182,9 +184,11 @@ def build_dataset(
             feature_widths=widths,
             seconds_per_feature=seconds_per_feature,
             tokenizer=tokenizer.identity,
+            tokenizer_name=tokenizer_name,
             vocab_size=tokenizer.vocab_size,
             special_ids=tokenizer.special,
             word_ids=tokenizer.word_ids,
+            query_type=query_type,
             clips=clip_counts,
             queries=query_counts,
             totals=dict(totals),
@@ -222,7 +226,7 @@ def _clip_values(
 
 
 def _query_values(
-    queries: Mapping[str, Iterable[RawQuery]], tokenizer: Tokenizer
+    queries: Mapping[str, Iterable[RawQuery]], query_type: str, tokenizer: Tokenizer
 ) -> dict[str, Iterator[KeyedValues]]:
     """Source of the builder."""
     seen = set()
@@ -230,7 +234,7 @@ def _query_values(
     def values(items: Iterable[RawQuery]) -> Iterator[KeyedValues]:
         for raw in items:
             _check_new(raw.query_id, seen, "query")
-            query = make_query(raw, tokenizer)
+            query = make_query(raw, query_type, tokenizer)
             yield query.query_id, records.encode_query(query)
 
     return {split: values(items) for split, items in queries.items()}

@@ -210,7 +210,7 @@ def _parse_query(record: dict, where: str) -> RawQuery:
         query_id=str(query_id),
         clip_id=_field(record, "vid_name", str, where) if "vid_name" in record else "",
         text=_field(record, "desc", str, where),
-        moment=moment,
+        moments=() if moment is None else (moment,),
         kind=_field(record, "type", str, where) if "type" in record else "",
     )
 

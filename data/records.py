@@ -34,12 +34,14 @@ def clip_features(feature_width: int):
             "frame_subtitle": _array((None,), np.int32),
             "story": tfds.features.Text(),
             "frame_images": tfds.features.Sequence(tfds.features.Tensor(shape=(), dtype=np.str_)),
+            "video_id": tfds.features.Text(),
+            "video_start": _array((), np.float64),
         }
     )
 
 
 def query_features():
-    """`tfds.features.FeaturesDict` of a query. `moment` has two entries, or none if not known."""
+    """`tfds.features.FeaturesDict` of a query."""
     import tensorflow_datasets as tfds
 
     return tfds.features.FeaturesDict(
@@ -48,8 +50,13 @@ def query_features():
             "clip_id": tfds.features.Text(),
             "text": tfds.features.Text(),
             "token_ids": _array((None,), np.int32),
-            "moment": _array((None,), np.float64),
+            "moments": _array((None, 2), np.float64),
             "kind": tfds.features.Text(),
+            "answers": tfds.features.Sequence(tfds.features.Text()),
+            "answer_token_ids": _array((None,), np.int32),
+            "answer_token_counts": _array((None,), np.int32),
+            "label": _array((), np.int32),
+            "group": tfds.features.Text(),
         }
     )
 
@@ -74,6 +81,8 @@ def encode_clip(clip: Clip) -> dict:
         "frame_subtitle": clip.frame_subtitle,
         "story": clip.story,
         "frame_images": list(clip.frame_images),
+        "video_id": clip.video_id,
+        "video_start": np.float64(clip.video_start),
     }
 
 
@@ -84,8 +93,13 @@ def encode_query(query: Query) -> dict:
         "clip_id": query.clip_id,
         "text": query.text,
         "token_ids": query.token_ids,
-        "moment": np.array(query.moment or (), np.float64),
+        "moments": query.moments,
         "kind": query.kind,
+        "answers": list(query.answers),
+        "answer_token_ids": query.answer_token_ids,
+        "answer_token_counts": query.answer_token_counts,
+        "label": np.int32(query.label),
+        "group": query.group,
     }
 
 
@@ -116,6 +130,8 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
         frame_subtitle=_view(values, "frame_subtitle", np.int32),
         story=_text(values, "story"),
         frame_images=tuple(_list(values, "frame_images")),
+        video_id=_text(values, "video_id"),
+        video_start=_view(values, "video_start", np.float64).item(),
     )
     subtitles = {
         len(clip.subtitle_texts),
@@ -136,17 +152,26 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
 def decode_query(record: bytes) -> Query:
     """The query in a serialised Example; InputError if the record is something else."""
     values = _values(record)
-    moment = _view(values, "moment", np.float64)
-    if len(moment) not in (0, 2):
-        raise InputError(f"its moment has {len(moment)} ends in place of two")
-    return Query(
+    moments = _view(values, "moments", np.float64)
+    if len(moments) % 2:
+        raise InputError(f"its moments have {len(moments)} ends, no whole number of pairs")
+    query = Query(
         query_id=_text(values, "query_id"),
         clip_id=_text(values, "clip_id"),
         text=_text(values, "text"),
         token_ids=_view(values, "token_ids", np.int32),
-        moment=tuple(moment.tolist()) if len(moment) else None,
+        moments=moments.reshape(-1, 2),
         kind=_text(values, "kind"),
+        answers=tuple(_utf8(text, "answers") for text in _list(values, "answers")),
+        answer_token_ids=_view(values, "answer_token_ids", np.int32),
+        answer_token_counts=_view(values, "answer_token_counts", np.int32),
+        label=_view(values, "label", np.int32).item(),
+        group=_text(values, "group"),
     )
+    counts = query.answer_token_counts
+    if len(counts) != len(query.answers) or counts.sum() != len(query.answer_token_ids):
+        raise InputError("its answers' texts and tokens differ in number")
+    return query
 
 
 def _values(record: bytes) -> Mapping[str, tf_feature_pb2.Feature]:

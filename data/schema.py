@@ -13,17 +13,24 @@ import numpy as np
 from data.errors import InputError
 
 # Of the records' layout: a dataset of another version has to be built again.
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "2.0.0"
 SPLITS = ("train", "validation", "test")
+# What queries can be: a sentence to be found, a question with answers, a statement that is true or
+# not, a caption of a moment.
+QUERY_TYPES = ("query", "question", "statement", "caption")
 
 
 @dataclasses.dataclass(frozen=True)
 class RawSubtitle:
-    """A sentence and when it is said, in seconds from the start of the clip."""
+    """A sentence and when it is said, in seconds from the start of the clip.
+
+    token_ids: as the source stores them, None to have them made.
+    """
 
     text: str
     start: float
     end: float
+    token_ids: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +42,8 @@ class RawClip:
     duration: seconds, None if the source does not say.
     story: JSON of whatever the source knows beyond frames and subtitles, or ''.
     frame_images: one PNG per frame, or empty.
+    video_id, video_start: the video that it is cut from, and where in it it begins (seconds);
+      '' and 0 for a clip that is a whole video.
     """
 
     clip_id: str
@@ -43,22 +52,37 @@ class RawClip:
     duration: float | None = None
     story: str = ""
     frame_images: tuple[bytes, ...] = ()
+    video_id: str = ""
+    video_start: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class RawQuery:
-    """A query as an importer found it.
+    """A query, question, statement or caption as an importer found it.
 
-    clip_id: the clip that it describes, '' if the source does not tell.
-    moment: first and last second of what it describes, None if the source does not tell.
+    clip_id: the clip that it is about, '' if the source does not tell.
+    text: the query, question, statement or caption; '' for a moment whose caption is kept back.
+    moments: first and last second of what it is about, one for each annotator; empty if the source
+      does not tell.
     kind: what the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if not known.
+    answers: to choose from, of a question.
+    label: which answer is right, from 0; of a statement whether it is true, 1 or 0; -1 if the
+      source does not tell.
+    group: the same for queries that belong together: the true and the false statement of a pair,
+      the captions of one moment; '' for none.
+    token_ids, answer_token_ids: as the source stores them, None to have them made.
     """
 
     query_id: str
     clip_id: str
     text: str
-    moment: tuple[float, float] | None = None
+    moments: tuple[tuple[float, float], ...] = ()
     kind: str = ""
+    answers: tuple[str, ...] = ()
+    label: int = -1
+    group: str = ""
+    token_ids: tuple[int, ...] | None = None
+    answer_token_ids: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +98,7 @@ class Clip:
     token_ids: `[T]` int32, the subtitles' tokens one after the other, no special tokens.
     token_counts: `[S]` int32, how many of them each subtitle has; may be 0.
     frame_subtitle: `[F]` int32, index of the subtitle each frame belongs to, -1 for none.
-    story, frame_images: see `RawClip`.
+    story, frame_images, video_id, video_start: see `RawClip`.
     """
 
     clip_id: str
@@ -88,18 +112,46 @@ class Clip:
     frame_subtitle: np.ndarray
     story: str
     frame_images: tuple[bytes, ...]
+    video_id: str
+    video_start: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Query:
-    """A query as a record holds it: see `RawQuery`. token_ids: `[T]` int32, no special tokens."""
+    """A query as a record holds it: see `RawQuery`. `M` moments, `A` answers.
+
+    token_ids: `[T]` int32, no special tokens.
+    moments: `[M, 2]` float64, seconds.
+    answer_token_ids: int32, the answers' tokens one after the other; answer_token_counts: `[A]`
+      int32, how many each has.
+    """
 
     query_id: str
     clip_id: str
     text: str
     token_ids: np.ndarray
-    moment: tuple[float, float] | None
+    moments: np.ndarray
     kind: str
+    answers: tuple[str, ...]
+    answer_token_ids: np.ndarray
+    answer_token_counts: np.ndarray
+    label: int
+    group: str
+
+    @property
+    def moment(self) -> tuple[float, float] | None:
+        """The moment that overlaps all annotators' moments most, the first of such; None if none.
+
+        Overlap is intersection over union, summed.
+        """
+        if not len(self.moments):
+            return None
+        starts, ends = self.moments.T
+        overlap = np.minimum.outer(ends, ends) - np.maximum.outer(starts, starts)
+        union = np.maximum.outer(ends, ends) - np.minimum.outer(starts, starts)
+        shared = np.maximum(overlap, 0) / np.where(union > 0, union, 1)
+        first, last = self.moments[shared.sum(1).argmax()].tolist()
+        return first, last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +173,9 @@ class DatasetMetadata:
     feature_widths: widths of the parts of a frame's feature vector, in order.
     seconds_per_feature: seconds between two frames.
     tokenizer: identity of the tokenizer (`data.tokenizer.Tokenizer.identity`).
+    tokenizer_name: what its source calls it.
     vocab_size, special_ids, word_ids: of that tokenizer.
+    query_type: one of QUERY_TYPES, '' without queries.
     clips, queries: how many there are, by split.
     totals: frames, subtitles and the like in all clips.
     left_out: how much of the source was skipped or cut, by what and why.
@@ -132,9 +186,11 @@ class DatasetMetadata:
     feature_widths: tuple[int, ...]
     seconds_per_feature: float
     tokenizer: str
+    tokenizer_name: str
     vocab_size: int
     special_ids: SpecialIds
     word_ids: tuple[int, int]
+    query_type: str
     clips: dict[str, int]
     queries: dict[str, int]
     totals: dict[str, int]
@@ -190,7 +246,7 @@ def tokenizer_path(dataset_dir: str | os.PathLike) -> Path:
 
 
 def _why_no_dataset(folder: Path) -> str:
-    how = f"`python -m data.build shapes --out={folder}` (or `raw`, see its --help)"
+    how = f"`python -m data.build shapes --out={folder}` (or `raw`, `original`; see its --help)"
     if not folder.is_dir():
         return f"dataset {folder} does not exist: build it with {how}"
     versions = sorted(path.name for path in (folder / "clips").glob("[0-9]*.[0-9]*.[0-9]*"))

@@ -19,10 +19,14 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 FILLER_TOKEN = "madeupword"
 
 
-def normalise(text: str) -> str:
-    """HTML entities unescaped and, as subtitles that shout are, all-capitals text lower-cased."""
-    text = html.unescape(text)
+def lower_shouting(text: str) -> str:
+    """Text all in capitals in lower case: what the original does to queries, and to subtitles."""
     return text.lower() if text.isupper() else text
+
+
+def normalise_subtitle(text: str) -> str:
+    """HTML entities unescaped, then `lower_shouting`: what the original does to subtitles."""
+    return lower_shouting(html.unescape(text))
 
 
 class Tokenizer:
@@ -106,7 +110,7 @@ class Tokenizer:
             initial_alphabet=alphabet,
             show_progress=False,
         )
-        backend.train_from_iterator(map(normalise, texts), trainer)
+        backend.train_from_iterator(texts, trainer)
         model = json.loads(backend.to_str())["model"]
         return cls(model["vocab"], model["merges"])
 
@@ -115,17 +119,16 @@ class Tokenizer:
         self._backend.save(str(path), pretty=False)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` after `normalise`."""
-        return self._backend.encode(normalise(text), add_special_tokens=False).ids
+        """Ids of `text` as it is."""
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, on all cores."""
-        normal = [normalise(text) for text in texts]
-        encodings = self._backend.encode_batch_fast(normal, add_special_tokens=False)
+        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The normalised text that `ids` came from; special tokens appear by name."""
+        """The text that `ids` came from; special tokens appear by name."""
         return self._backend.decode(list(ids), skip_special_tokens=False)
 
 

@@ -49,20 +49,28 @@ def clips(draw) -> Clip:
         frame_subtitle=array(np.int32, num_frames, st.integers(-1, 5)),
         story=draw(TEXT),
         frame_images=tuple(draw(st.lists(st.binary(max_size=20), max_size=3))),
+        video_id=draw(TEXT),
+        video_start=draw(st.floats(0, 1e6)),
     )
 
 
 @st.composite
 def queries(draw) -> Query:
-    times = st.floats(0, 1e6)
-    ids = draw(numpy_st.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, 2**31 - 1)))
+    ids = st.integers(0, 2**31 - 1)
+    counts = draw(st.lists(st.integers(0, 5), max_size=4))
+    moments = st.tuples(st.integers(0, 3), st.just(2))
     return Query(
         query_id=draw(TEXT),
         clip_id=draw(TEXT),
         text=draw(TEXT),
-        token_ids=ids,
-        moment=draw(st.none() | st.tuples(times, times)),
+        token_ids=draw(numpy_st.arrays(np.int32, st.integers(0, 9), elements=ids)),
+        moments=draw(numpy_st.arrays(np.float64, moments, elements=st.floats(0, 1e6))),
         kind=draw(st.sampled_from(["", "v", "t", "vt"])),
+        answers=tuple(draw(st.lists(TEXT, min_size=len(counts), max_size=len(counts)))),
+        answer_token_ids=draw(numpy_st.arrays(np.int32, sum(counts), elements=ids)),
+        answer_token_counts=np.array(counts, np.int32),
+        label=draw(st.integers(-1, 4)),
+        group=draw(TEXT),
     )
 
 
@@ -84,10 +92,13 @@ def raw_clip(index: int, *, num_frames: int = 8, **changes) -> RawClip:
 
 
 def raw_query(index: int) -> RawQuery:
-    return RawQuery(f"q{index}", f"clip{index}", f"red meets blue {index}", (0.1 * index, 5.3), "v")
+    return RawQuery(
+        f"q{index}", f"clip{index}", f"red meets blue {index}", ((0.1 * index, 5.3),), "v"
+    )
 
 
 def build(out, clips, queries=None, **options):
     """A dataset of our tokenizer at 1.5 s per feature."""
     options = {"left_out": {}, "seconds_per_feature": 1.5} | options
+    options.setdefault("query_type", "query" if queries else "")
     return build_dataset(out, clips, queries or {}, tokenizer=TOKENIZER, **options)

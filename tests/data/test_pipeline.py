@@ -33,7 +33,7 @@ from data.schema import RawClip, RawQuery, RawSubtitle
 SECONDS_PER_FEATURE = 1.5
 NUM_CLIPS = 23
 SOME = settings(max_examples=15, deadline=None)
-SHARD = "clips/1.0.0/films-train.tfrecord-00000-of-00001"
+SHARD = "clips/2.0.0/films-train.tfrecord-00000-of-00001"
 
 
 def raw_clip(name, num_frames, subtitles, seed=0):
@@ -62,7 +62,7 @@ def dataset(tmp_path_factory):
         clip = raw_clip(f"c{number}", int(rng.integers(1, 11)), subtitles[: number % 4], number)
         clips.append(clip)
         queries += [
-            RawQuery(f"q{number}{k}", clip.clip_id, "y" * (number % 7 + 1), (1.0 * k, 4.0))
+            RawQuery(f"q{number}{k}", clip.clip_id, "y" * (number % 7 + 1), ((1.0 * k, 4.0),))
             for k in range(number % 3)
         ]
     build(folder, {"train": clips}, {"train": queries})

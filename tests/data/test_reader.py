@@ -37,7 +37,7 @@ def dataset(built, tmp_path):
 
 
 def shard_of(dataset: Path) -> Path:
-    return dataset / "clips" / "1.0.0" / SHARD
+    return dataset / "clips" / "2.0.0" / SHARD
 
 
 def index_of(shard: Path) -> Path:
@@ -199,7 +199,7 @@ def test_a_shard_that_is_empty(dataset, caplog):
 
 
 def test_a_record_that_is_something_else(dataset, caplog):
-    queries = dataset / "queries" / "1.0.0" / SHARD
+    queries = dataset / "queries" / "2.0.0" / SHARD
     offsets = tfrecord.offsets(shard_of(dataset)).tolist()
     whole, query = shard_of(dataset).read_bytes(), queries.read_bytes()
     shard_of(dataset).write_bytes(whole[: offsets[1]] + query + whole[offsets[2] :])
@@ -220,7 +220,7 @@ def test_refuses_a_dataset_that_is_not_there(tmp_path):
 
 
 def test_refuses_a_dataset_of_another_version(dataset):
-    (dataset / "clips" / "1.0.0").rename(dataset / "clips" / "0.9.0")
+    (dataset / "clips" / "2.0.0").rename(dataset / "clips" / "0.9.0")
     with pytest.raises(InputError, match=r"version 0\.9\.0 where 1\.0\.0 is needed"):
         Split(dataset, "train")
 
@@ -239,7 +239,7 @@ def test_refuses_a_dataset_with_a_shard_missing(dataset):
 
 
 def test_refuses_a_dataset_that_does_not_list_its_shards(dataset):
-    path = dataset / "clips" / "1.0.0" / "dataset_info.json"
+    path = dataset / "clips" / "2.0.0" / "dataset_info.json"
     for spoil in (lambda: path.write_text('{"name": "films", "splits": []}'), path.unlink):
         spoil()
         with pytest.raises(InputError, match=f"{path} is missing or does not list the shards"):
@@ -247,7 +247,7 @@ def test_refuses_a_dataset_that_does_not_list_its_shards(dataset):
 
 
 def test_refuses_metadata_that_says_something_else(dataset):
-    path = dataset / "clips" / "1.0.0" / "metadata.json"
+    path = dataset / "clips" / "2.0.0" / "metadata.json"
     for content in ("{", "[]", '{"name": "films"}'):
         path.write_text(content)
         with pytest.raises(InputError, match=f"{path} does not describe a dataset"):
@@ -281,4 +281,4 @@ def test_a_building_that_was_killed_is_seen_and_can_be_repeated(tmp_path):
             kind(folder, "train")
     build(folder, {"train": [raw_clip(0)]})
     assert len(Split(folder, "train")) == 1
-    assert [p.name for p in (folder / "clips").iterdir()] == ["1.0.0"]
+    assert [p.name for p in (folder / "clips").iterdir()] == ["2.0.0"]

@@ -153,7 +153,7 @@ def test_a_dataset_is_the_same_in_any_process_and_order(tmp_path):
             check=True,
         )
     first, second = contents(tmp_path / "0" / "films"), contents(tmp_path / "1" / "films")
-    assert "clips/1.0.0/films-train.tfrecord-00000-of-00001" in first
+    assert "clips/2.0.0/films-train.tfrecord-00000-of-00001" in first
     assert first == second
 
 
@@ -175,10 +175,10 @@ def test_a_dataset_holds_all_clips_and_queries(tmp_path, num_shards):
             raw = raw_clip(number)
             assert_equal(read[raw.clip_id], make_clip(raw, (3, 2), TOKENIZER, 1.5))
     queries_read = QuerySplit(tmp_path / "films", "validation")
-    assert len(list((tmp_path / "films" / "clips" / "1.0.0").glob("*-of-0000?"))) == 2 * num_shards
+    assert len(list((tmp_path / "films" / "clips" / "2.0.0").glob("*-of-0000?"))) == 2 * num_shards
     for query in map(queries_read.read, range(len(queries_read))):
         raw = raw_query(int(query.query_id[1:]))
-        assert (query.clip_id, query.text, query.moment) == (raw.clip_id, raw.text, raw.moment)
+        assert (query.clip_id, query.text, query.moment) == (raw.clip_id, raw.text, raw.moments[0])
         assert TOKENIZER.decode(query.token_ids) == raw.text
     assert metadata == DatasetMetadata.load(tmp_path / "films") == split.metadata
     assert metadata.name == "films"
@@ -198,7 +198,7 @@ def test_a_dataset_holds_all_clips_and_queries(tmp_path, num_shards):
 
 def test_tfds_reads_a_dataset_too(tmp_path):
     build(tmp_path / "films", {"train": [raw_clip(3)]}, {"train": [raw_query(3)]})
-    builder = tfds.builder_from_directory(tmp_path / "films" / "clips" / "1.0.0")
+    builder = tfds.builder_from_directory(tmp_path / "films" / "clips" / "2.0.0")
     (clip,) = builder.as_dataset(split="train").as_numpy_iterator()
     expected = make_clip(raw_clip(3), (3, 2), TOKENIZER, 1.5)
     np.testing.assert_array_equal(clip["frame_features"], expected.frame_features)
@@ -233,7 +233,7 @@ def test_replaces_a_finished_dataset_only_when_told(tmp_path):
     build(tmp_path / "films", {"train": [raw_clip(1)]}, overwrite=True)
     assert Split(tmp_path / "films", "train").read(0).clip_id == "clip1"
     assert Split(tmp_path / "films", "train").metadata.queries == {}
-    assert not (tmp_path / "films" / "queries" / "1.0.0").exists()
+    assert not (tmp_path / "films" / "queries" / "2.0.0").exists()
     assert (tmp_path / "films" / "notes.txt").read_text() == "mine"
 
 

@@ -71,7 +71,7 @@ def build(
     """25 clips to train on and 7 to validate, two with a query; the tokenizer learns `text`."""
     clips = [raw_clip(number, widths=widths) for number in range(32)]
     queries = [
-        RawQuery(f"query{n}", clips[n].clip_id, "the red star", (0.0, 3.0)) for n in (26, 28)
+        RawQuery(f"query{n}", clips[n].clip_id, "the red star", ((0.0, 3.0),)) for n in (26, 28)
     ]
     return build_dataset(
         path,
@@ -80,6 +80,7 @@ def build(
         tokenizer=Tokenizer.train([text] * 3, 280),
         seconds_per_feature=seconds_per_feature,
         left_out={},
+        query_type="query",
         num_shards=1,
     )
 

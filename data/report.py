@@ -1,0 +1,46 @@
+"""What an import leaves out, cuts or changes: counted by reason, with examples."""
+
+import collections
+from collections.abc import Iterable
+
+EXAMPLES = 3  # of each reason that are kept
+
+
+class Report:
+    """Counts by reason; nothing is left out of a dataset without being counted here.
+
+    Attributes:
+      counts: how often each reason came up.
+      examples: the first few sentences that name a case, by reason.
+    """
+
+    def __init__(
+        self, counts: dict[str, int] | None = None, examples: dict[str, list[str]] | None = None
+    ):
+        self.counts = collections.Counter(counts or {})
+        self.examples = collections.defaultdict(list, examples or {})
+
+    def add(self, reason: str, example: str = "", count: int = 1) -> None:
+        """Counts `count` more cases; a reason that never came up has no entry."""
+        if not count:
+            return
+        self.counts[reason] += count
+        if example and len(self.examples[reason]) < EXAMPLES:
+            self.examples[reason].append(example)
+
+    def merge(self, others: Iterable["Report"]) -> None:
+        """Adds what others counted."""
+        for other in others:
+            for reason, count in other.counts.items():
+                self.add(reason, count=count)
+                for example in other.examples.get(reason, ()):
+                    self.add_example(reason, example)
+
+    def add_example(self, reason: str, example: str) -> None:
+        """Keeps an example of what is counted already, if there are not enough."""
+        if len(self.examples[reason]) < EXAMPLES:
+            self.examples[reason].append(example)
+
+    def to_json(self) -> dict:
+        """As plain JSON values: `Report(**content)` is the inverse."""
+        return {"counts": dict(self.counts), "examples": dict(self.examples)}
