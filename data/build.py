@@ -1,6 +1,8 @@
-"""Builds a dataset: `python -m data.build raw --help`, `python -m data.build shapes --help`."""
+"""Builds a dataset: `python -m data.build raw|original|shapes --help`."""
 
 import argparse
+import contextlib
+import dataclasses
 import errno
 import os
 import sys
@@ -11,118 +13,274 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from data import builders
+from data import annotations, builders, original_source, raw
+from data.annotations import Annotation
+from data.builders import Building
 from data.errors import InputError
-from data.progress import progress
-from data.raw import RawSource
+from data.features import FeatureParts
+from data.report import Report
 from data.schema import DatasetMetadata
-from data.tokenizer import Tokenizer, normalise_subtitle
+from data.shards import ON_BAD_VIDEO
+from data.splits import read_splits, split_and_path
+from data.subtitles import open_subtitles
+from data.tokenizer import Tokenizer
+from data.windows import PUBLISHED_CLIP_SECONDS
+
+# Forms whose annotations are about whole videos, in which clips have to be found.
+WHOLE_VIDEO_FORMS = ("plain", "how2r", "how2qa")
+Built = tuple[DatasetMetadata, Report]
 
 
-def build_raw(args: argparse.Namespace) -> DatasetMetadata:
-    """Imports subtitles, features, splits and queries in the raw layout (see `data.raw`)."""
+def build_raw(args: argparse.Namespace, building: Building) -> Built:
+    """Imports features, subtitles, and annotations in the form in which they are published."""
     tokenizer = Tokenizer.load(args.tokenizer)
-    source = RawSource(
-        args.subtitles, args.features, args.splits, args.queries, args.seconds_per_feature
+    report = Report()
+    query_type, found = _read_annotations(args.queries, args.form, report)
+    clip_seconds = args.clip_seconds
+    if clip_seconds is None:
+        clip_seconds = PUBLISHED_CLIP_SECONDS if args.form in WHOLE_VIDEO_FORMS else 0.0
+    source = raw.open_source(
+        FeatureParts(args.features),
+        open_subtitles(args.subtitles),
+        found,
+        query_type,
+        splits=read_splits(args.splits),
+        shares={"validation": args.validation_share, "test": args.test_share},
+        seconds_per_feature=args.seconds_per_feature,
+        clip_seconds=clip_seconds,
+        inputs=_inputs([args.subtitles, *args.features, *args.splits]),
+        report=report,
+    )
+    return builders.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
+
+
+def _read_annotations(
+    arguments: Sequence[str], form: str, report: Report
+) -> tuple[str, list[Annotation]]:
+    """The type of all annotations, '' for none, and the annotations, each with its split."""
+    query_type, found = "", []
+    for argument in arguments:
+        split, path = split_and_path(argument)
+        type_of_file, of_file = annotations.read_annotations(path, form, report)
+        if query_type not in ("", type_of_file):
+            raise InputError(
+                f"{path} holds annotations of type {type_of_file}, the others are of type "
+                f"{query_type}: build a dataset for each"
+            )
+        query_type = type_of_file
+        if split:
+            of_file = [dataclasses.replace(annotation, split=split) for annotation in of_file]
+        found += of_file
+    return query_type, found
+
+
+def build_original(args: argparse.Namespace, building: Building) -> Built:
+    """Imports the databases (LMDB) of the original implementation."""
+    tokenizer = Tokenizer.load(args.tokenizer)
+    source, tokenizer_name = original_source.open_databases(
+        args.video_db,
+        args.subtitles_db,
+        [split_and_path(argument) for argument in args.queries_db],
+        tokenizer,
+        splits=read_splits(args.splits),
+        shares={"validation": args.validation_share, "test": args.test_share},
+        widths=args.widths,
+        seconds_per_feature=args.seconds_per_feature,
+        inputs=_inputs([args.video_db, args.subtitles_db, *args.splits]),
     )
     return builders.build_dataset(
-        args.out,
-        {
-            split: progress(source.clips(split), f"clips of {split}", len(ids))
-            for split, ids in source.clip_ids.items()
-        },
-        source.queries,
-        tokenizer=tokenizer,
-        seconds_per_feature=args.seconds_per_feature,
-        left_out=source.left_out,
-        overwrite=args.overwrite,
+        args.out, source, tokenizer, building, tokenizer_name or args.tokenizer.name
     )
 
 
-def build_shapes(args: argparse.Namespace) -> DatasetMetadata:
+def build_shapes(args: argparse.Namespace, building: Building) -> Built:
     """Generates the sample corpus; its tokenizer is trained on the subtitles of split train."""
     from data import shapes
 
-    if args.num_clips < 1:
-        raise InputError(f"--num_clips is {args.num_clips}: it has to be at least 1")
-    films = progress(shapes.films(args.seed, args.num_clips), "films", args.num_clips)
-    clips = {}
-    for index, film in enumerate(films):
-        clips.setdefault(shapes.split_of(index, args.num_clips), []).append(film)
-    texts = [
-        normalise_subtitle(subtitle.text) for film in clips["train"] for subtitle in film.subtitles
-    ]
-    return builders.build_dataset(
-        args.out,
-        clips,
-        {},
-        tokenizer=Tokenizer.train(texts, shapes.VOCABULARY_SIZE),
-        seconds_per_feature=shapes.SECONDS_PER_FEATURE,
-        left_out={},
-        overwrite=args.overwrite,
-    )
+    source = shapes.ShapesSource(args.seed, args.num_clips)
+    return builders.build_dataset(args.out, source, source.tokenizer(), building, "shapes")
 
 
-def summary(metadata: DatasetMetadata) -> str:
-    """What is in the dataset and what was left out of it, as a small table."""
-    rows = [(f"clips in {split}", n) for split, n in metadata.clips.items()]
-    rows += [(f"queries in {split}", n) for split, n in metadata.queries.items()]
-    rows += metadata.totals.items()
-    rows += metadata.left_out.items()
+def _inputs(arguments: Sequence[str | Path | None]) -> list[str]:
+    """Files with what tells that they changed, and folders."""
+    described = []
+    for argument in filter(None, arguments):
+        path = split_and_path(str(argument))[1]
+        if path.is_file():
+            status = path.stat()
+            described.append(f"{argument} {status.st_size} {status.st_mtime_ns}")
+        else:
+            described.append(str(argument))
+    return described
+
+
+def summary(metadata: DatasetMetadata, report: Report) -> str:
+    """What is in the dataset and what was left out of it, as a small table with examples."""
+    rows = [(f"clips in {split}", n, ()) for split, n in metadata.clips.items()]
+    rows += [(f"queries in {split}", n, ()) for split, n in metadata.queries.items()]
+    rows += [(what, n, ()) for what, n in metadata.totals.items()]
+    rows += [(what, n, report.examples.get(what, ())) for what, n in metadata.left_out.items()]
     if not metadata.left_out:
-        rows += [("skipped or cut", 0)]
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"{label:<{width}}  {count:>10,}" for label, count in rows)
+        rows += [("skipped or cut", 0, ())]
+    width = max(len(label) for label, _, _ in rows)
+    lines = []
+    for label, count, examples in rows:
+        lines.append(f"{label:<{width}}  {count:>10,}")
+        lines += [f"    {example}" for example in examples]
+        if 0 < len(examples) < count:
+            lines.append("    ...")
+    return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.build", description=__doc__)
-    sources = parser.add_subparsers(required=True, metavar="raw|shapes")
-
-    raw = sources.add_parser("raw", description=build_raw.__doc__, help="the raw layout")
-    raw.set_defaults(build=build_raw)
-    raw.add_argument("--subtitles", type=Path, required=True, help="JSON lines, one per clip")
-    raw.add_argument(
-        "--features",
-        type=Path,
-        required=True,
-        action="append",
-        help="folder of ID.npz; once for each network, in the order of the feature vector",
+    sources = parser.add_subparsers(required=True, metavar="raw|original|shapes")
+    from_files = sources.add_parser("raw", description=build_raw.__doc__, help="files")
+    from_files.set_defaults(build=build_raw)
+    _add_raw(from_files)
+    original = sources.add_parser(
+        "original", description=build_original.__doc__, help="the original's LMDBs"
     )
-    raw.add_argument("--splits", type=Path, required=True, help="JSON; val becomes validation")
-    raw.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json or its folder")
-    raw.add_argument("--seconds_per_feature", type=float, default=1.5, help="default: %(default)s")
-    raw.add_argument(
-        "--queries", type=Path, action="append", default=[], help="JSON lines; may be given again"
-    )
-
+    original.set_defaults(build=build_original)
+    _add_original(original)
     shapes = sources.add_parser("shapes", description=build_shapes.__doc__, help="the sample")
     shapes.set_defaults(build=build_shapes)
     shapes.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
     shapes.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-
-    for source in (raw, shapes):
-        source.add_argument(
-            "--out", type=Path, required=True, help="folder of the dataset, named like it"
-        )
-        source.add_argument("--overwrite", action="store_true", help="replace the dataset in --out")
+    for imported in (from_files, original):
+        _add_splits(imported)
+    for source in (from_files, original, shapes):
+        _add_building(source)
     return parser
+
+
+def _add_raw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--features",
+        type=Path,
+        required=True,
+        action="append",
+        help="folder of ID.npz, .npy or .h5, or one .h5 of all; once for each network, in the "
+        "order of the feature vector",
+    )
+    parser.add_argument(
+        "--subtitles", type=Path, help="folder of ID.srt, .vtt or .csv, or JSON lines of all"
+    )
+    parser.add_argument(
+        "--queries",
+        action="append",
+        default=[],
+        metavar="[SPLIT=]FILE",
+        help="annotations; may be given again; SPLIT if the file is of one split",
+    )
+    forms = "; ".join(f"{name}: {what}" for name, what in annotations.FORMS.items())
+    parser.add_argument(
+        "--form", choices=list(annotations.FORMS), default="plain", help=f"of --queries. {forms}"
+    )
+    parser.add_argument(
+        "--clip_seconds",
+        type=float,
+        help=f"cut videos to clips of this length, 0: do not; default: {PUBLISHED_CLIP_SECONDS:g} "
+        f"with the forms {', '.join(WHOLE_VIDEO_FORMS)}, else 0",
+    )
+
+
+def _add_original(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--video_db", type=Path, required=True, help="folder with data.mdb, compressed or not"
+    )
+    parser.add_argument("--subtitles_db", type=Path, help="folder with data.mdb and meta.json")
+    parser.add_argument(
+        "--queries_db",
+        action="append",
+        default=[],
+        metavar="[SPLIT=]DIR",
+        help="queries, questions, statements, or captions (with cap.db); may be given again",
+    )
+    parser.add_argument(
+        "--widths",
+        type=lambda text: tuple(int(width) for width in text.split(",")),
+        default=(),
+        help="of the parts of the stored features, as 2048,2304; default: one part",
+    )
+
+
+def _add_splits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer", type=Path, required=True, help="tokenizer.json or its folder"
+    )
+    parser.add_argument(
+        "--seconds_per_feature",
+        type=float,
+        help="between two frames; if not said, what databases or annotated durations say",
+    )
+    parser.add_argument(
+        "--splits",
+        action="append",
+        default=[],
+        metavar="[SPLIT=]FILE",
+        help='JSON {"train": [ID, ...], ...}, or with SPLIT a list; default: the annotations\' '
+        "splits, or else by lot",
+    )
+    parser.add_argument(
+        "--validation_share", type=float, default=0.1, help="if by lot; default: %(default)s"
+    )
+    parser.add_argument(
+        "--test_share", type=float, default=0.0, help="if by lot; default: %(default)s"
+    )
+
+
+def _add_building(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the dataset, named like it"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset in --out")
+    parser.add_argument(
+        "--on_bad_video", choices=ON_BAD_VIDEO, default="error", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes; default: %(default)s"
+    )
+    parser.add_argument(
+        "--num_shards", type=int, default=0, help="per split; default: by the clips' size"
+    )
+    parser.add_argument(
+        "--beam",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="an option of Apache Beam, as --beam=--runner=FlinkRunner, in place of --workers",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Builds what the arguments say and prints what came of it."""
     args = _parser().parse_args(arguments)
-    try:
+    with sentences(args.out):
         builders.check_target(args.out, args.overwrite)
-        metadata = args.build(args)
+        building = Building(
+            workers=args.workers,
+            beam_options=args.beam,
+            num_shards=args.num_shards,
+            on_bad_video=args.on_bad_video,
+            overwrite=args.overwrite,
+        )
+        metadata, report = args.build(args, building)
+    print(summary(metadata, report))
+    print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
+
+
+@contextlib.contextmanager
+def sentences(out: Path):
+    """Ends the program with a sentence if what goes wrong can be put right."""
+    try:
+        yield
     except InputError as error:
         sys.exit(f"error: {error}")
     except Exception as error:  # Every library has its own for a full disk.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
-        sys.exit(f"error: the disk of {args.out} is full: make room and run the command again")
-    print(summary(metadata))
-    print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
+        sys.exit(f"error: the disk of {out} is full: make room and run the command again")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,87 @@
-"""Datasets on disk: TFRecord shards of clips and of queries, written by TFDS.
+"""Datasets on disk: TFRecord shards of clips and of queries, in the layout of TFDS.
 
 A dataset `DIR` is a TFDS dataset with two configurations:
 
   DIR/tokenizer.json           made all token ids
   DIR/queries/VERSION/         shards of queries by split, if there are any
   DIR/clips/VERSION/           shards of clips by split; metadata.json is `DatasetMetadata`
+  DIR/building/                finished shards of a dataset that is not finished (see data.shards)
 
 `clips` is written last and moved into place when it is complete. Records lie in the order of a hash
-of their ids, so a dataset is the same, byte for byte, in whatever order its source comes.
+of their videos' ids, so a dataset is the same, byte for byte, in whatever order its source comes,
+and but for where shards end, whatever their number; which worker made a shard changes nothing.
 """
 
 import collections
 import contextlib
+import dataclasses
+import hashlib
 import io
 import itertools
+import json
+import logging
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import naming, writer
-from tensorflow_datasets.proto import tf_example_pb2
+from tensorflow_datasets.core import dataset_builder, hashing, naming, splits
 
 from data import records, tfrecord
-from data.assembly import feature_widths, make_clip, make_query
+from data.assembly import feature_widths
 from data.errors import InputError
+from data.report import Report
 from data.schema import (
     SCHEMA_VERSION,
+    SPLITS,
     DatasetMetadata,
     RawClip,
-    RawQuery,
     records_dir,
     tokenizer_path,
 )
+from data.shards import ON_BAD_VIDEO, ClipTask, QueryTask, Result, Task, write_shards
+from data.source import Source
 from data.tokenizer import Tokenizer
 
-KeyedValues = tuple[str, dict]
+# A shard is what is made again if a build is broken off, and a file; neither should be too many.
+SHARD_BYTES = 32 << 20
+MOST_SHARDS = 1024
+QUERIES_PER_SHARD = 50_000
 
 
-class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes one kind of records of one dataset.
+@dataclasses.dataclass(frozen=True)
+class Building:
+    """How a dataset is built, other than from what.
+
+    workers: processes on this machine.
+    beam_options: of a Beam pipeline on other runners, in place of `workers`; all machines have to
+      see the same paths.
+    num_shards: of clips per split; 0 for as many as make shards of about SHARD_BYTES.
+    on_bad_video: 'error' stops at a video that cannot be used, 'skip' leaves it out and counts it.
+    overwrite: whether a finished dataset may be replaced.
+    """
+
+    workers: int = 1
+    beam_options: Sequence[str] = ()
+    num_shards: int = 0
+    on_bad_video: str = "error"
+    overwrite: bool = False
+
+    def __post_init__(self):
+        if self.on_bad_video not in ON_BAD_VIDEO:
+            raise InputError(f"on_bad_video is {self.on_bad_video!r}: choose error or skip")
+        if self.workers < 1 or self.num_shards < 0:
+            raise InputError(
+                f"{self.workers} workers and {self.num_shards} shards: there has to be 1 worker or "
+                "more, and of shards 0 (to choose) or more"
+            )
+
+
+class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
+    """Writes one kind of records of one dataset, by a Beam pipeline.
 
     It is made from what it is to write and hence in no registry; what it wrote is read by
     `data.reader` or `tfds.builder_from_directory`.
@@ -60,31 +100,35 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         dataset_dir: Path,
         kind: str,
         features: tfds.features.FeaturesDict,
-        source: Mapping[str, Iterable[KeyedValues]],
-        describe: Callable[[dict[str, int]], dict] = dict,
+        tasks: Mapping[str, Sequence[Task]],
+        building: Building,
+        describe: Callable[[dict[str, int], Sequence[Result]], dict],
     ):
-        """Prepares to write `source`.
+        """Prepares to write.
 
         Args:
           dataset_dir: the dataset's folder.
           kind: 'clips' or 'queries'.
           features: of a record.
-          source: by split, each record's id and the values of its features.
-          describe: the metadata, from the number of records by split.
+          tasks: by split, one for each shard.
+          building: workers, or other options of Beam.
+          describe: the metadata, from the number of records by split and all results.
         """
         self.name = dataset_dir.name
-        self._features, self._source, self._describe = features, source, describe
+        self._dataset_dir, self._kind, self._features = dataset_dir, kind, features
+        self._tasks, self._building, self._describe = tasks, building, describe
         super().__init__(data_dir=dataset_dir.parent, config=kind)
 
-    def write(self, num_shards: int | None) -> dict[str, int]:
-        """Writes shards (per split `num_shards`, or what suits their size) and their indices."""
-        tfds.disable_progress_bar()
+    def write(self) -> dict[str, int]:
+        """Makes the shards that are not made yet, and all of it a TFDS dataset.
+
+        Returns:
+          The number of records by split.
+        """
         # TFDS makes a folder for downloads and prints that it downloads, neither of which is so.
         with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(io.StringIO()):
             self.download_and_prepare(
-                download_dir=unused,
-                download_config=tfds.download.DownloadConfig(num_shards=num_shards),
-                file_format=tfds.core.FileFormat.TFRECORD,
+                download_dir=unused, file_format=tfds.core.FileFormat.TFRECORD
             )
         for split in self.info.splits.values():
             for path in split.filepaths:
@@ -96,160 +140,216 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             builder=self, features=self._features, metadata=tfds.core.MetadataDict()
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator[KeyedValues]]:
-        del dl_manager  # Everything is here already.
-        counts = {}
-        return {
-            split: self._generate_examples(split, items, counts)
-            for split, items in self._source.items()
-        }
-
-    def _generate_examples(
-        self, split: str, items: Iterable[KeyedValues], counts: dict[str, int]
-    ) -> Iterator[KeyedValues]:
-        counts[split] = 0
-        for item in items:
-            yield item
-            counts[split] += 1
-        # TFDS saves the metadata after the last split, when the counts are complete.
-        self.info.metadata.update(self._describe(counts))
-
-    def _example_writer(self) -> writer.ExampleWriter:
-        return _DeterministicWriter(self.info.file_format)
-
-
-class _DeterministicWriter(writer.ExampleWriter):
-    """TFDS leaves the order of an Example's fields to chance; here it is that of their names."""
-
-    def write(self, path, examples):
-        ordered = (
-            (key, tf_example_pb2.Example.FromString(data).SerializeToString(deterministic=True))
-            for key, data in examples
+    def _download_and_prepare(self, dl_manager, download_config) -> None:
+        del dl_manager, download_config  # Everything is here already.
+        folder = building_dir(self._dataset_dir)
+        tasks = [task for of_split in self._tasks.values() for task in of_split]
+        label = "videos" if self._kind == "clips" else "queries"
+        results = write_shards(
+            folder, tasks, label, self._building.workers, self._building.beam_options
         )
-        return super().write(path, ordered)
+        result_of = {task.name: result for task, result in zip(tasks, results, strict=True)}
+        infos = []
+        for split, of_split in self._tasks.items():
+            template = self._get_filename_template(split_name=split)
+            for index, task in enumerate(of_split):
+                path = template.sharded_filepath(shard_index=index, num_shards=len(of_split))
+                _link(folder / task.name, Path(path))
+            infos.append(
+                splits.SplitInfo(
+                    name=split,
+                    shard_lengths=[result_of[task.name].records for task in of_split],
+                    num_bytes=sum(result_of[task.name].size for task in of_split),
+                    filename_template=template,
+                )
+            )
+        empty = [info.name for info in infos if not info.num_examples]
+        if empty:
+            raise InputError(
+                f"no {self._kind} of split {empty[0]} could be used: see the report of "
+                f"{folder}, or leave the split out"
+            )
+        self.info.set_splits(splits.SplitDict(infos))
+        self.info.metadata.update(
+            self._describe({info.name: info.num_examples for info in infos}, results)
+        )
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where a file has only one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def build_dataset(
     out: str | os.PathLike,
-    clips: Mapping[str, Iterable[RawClip]],
-    queries: Mapping[str, Iterable[RawQuery]],
-    *,
+    source: Source,
     tokenizer: Tokenizer,
-    seconds_per_feature: float,
-    left_out: Mapping[str, int],
+    building: Building,
     tokenizer_name: str = "",
-    query_type: str = "",
-    overwrite: bool = False,
-    num_shards: int | None = None,
-) -> DatasetMetadata:
-    """Writes the dataset `out`.
+) -> tuple[DatasetMetadata, Report]:
+    """Writes the dataset `out`, or what is missing of it if it was broken off.
 
     Args:
       out: its folder; the last component is the dataset's name.
-      clips: by split, at least one in each. The first clip's feature widths are the dataset's.
-      queries: by split, at least one in each.
+      source: of clips and queries; it has to have videos, and queries only in splits with videos.
+        The first video's feature widths are the dataset's.
       tokenizer: makes the token ids; copied into the dataset.
-      seconds_per_feature: seconds between two frames.
-      left_out: what the importer skipped or cut; read when all clips are through.
-      overwrite: whether a finished dataset may be replaced.
-      num_shards: per split; by default as many as TFDS finds right for their size.
+      building: how.
+      tokenizer_name: what the source calls the tokenizer.
+
+    Returns:
+      The metadata, and what was left out with examples.
 
     Raises:
       InputError: a clip that cannot become a record, an id that comes twice, or a dataset that must
         not be replaced.
     """
     out = Path(out).resolve()
-    check_target(out, overwrite)
-    if not seconds_per_feature > 0:
-        raise InputError(f"seconds_per_feature is {seconds_per_feature}: it has to be above 0")
-    _make_room(out)
+    check_target(out, building.overwrite)
+    if not source.seconds_per_feature > 0:
+        raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: it has to be > 0")
+    _check_once("video", source.videos.values())
+    _check_once("query", ([q.query_id for q in of] for of in source.queries.values()))
+    first_clips = _first_clips(source, building.on_bad_video)
+    widths = feature_widths(first_clips[0])
+    identity = [
+        SCHEMA_VERSION,
+        source.identity(),
+        source.seconds_per_feature,
+        tokenizer.identity,
+        widths,
+        building.num_shards,
+    ]
+    _make_room(out, identity)
     tokenizer.save(tokenizer_path(out))
+
+    queries = {split: source.queries[split] for split in SPLITS if source.queries.get(split)}
     query_counts = {}
     if queries:
-        source = _query_values(queries, query_type, tokenizer)
-        query_counts = RecordBuilder(out, "queries", records.query_features(), source).write(
-            num_shards
-        )
+        query_counts = RecordBuilder(
+            out,
+            "queries",
+            records.query_features(),
+            {split: _query_tasks(out, split, source) for split in queries},
+            building,
+            lambda counts, results: {},
+        ).write()
 
-    first_split = next(iter(clips))
-    first_clip, all_of_first_split = _peek(clips[first_split])
-    clips = {**clips, first_split: all_of_first_split}
-    widths = feature_widths(first_clip)
-    totals = collections.Counter()
+    left_out = Report(source.report.counts, source.report.examples)
 
-    def describe(clip_counts: dict[str, int]) -> dict:
+    def describe(clip_counts: dict[str, int], results: Sequence[Result]) -> dict:
+        left_out.merge(Report(**result.left_out) for result in results)
+        totals = collections.Counter()
+        for result in results:
+            totals.update(result.totals)
         return DatasetMetadata(
             name=out.name,
             schema_version=SCHEMA_VERSION,
             feature_widths=widths,
-            seconds_per_feature=seconds_per_feature,
+            seconds_per_feature=source.seconds_per_feature,
             tokenizer=tokenizer.identity,
             tokenizer_name=tokenizer_name,
             vocab_size=tokenizer.vocab_size,
             special_ids=tokenizer.special,
             word_ids=tokenizer.word_ids,
-            query_type=query_type,
+            query_type=source.query_type if queries else "",
             clips=clip_counts,
             queries=query_counts,
             totals=dict(totals),
-            left_out={what: count for what, count in left_out.items() if count},
+            left_out=dict(left_out.counts),
         ).to_json()
 
-    source = _clip_values(clips, widths, tokenizer, seconds_per_feature, totals)
-    features = records.clip_features(sum(widths))
-    RecordBuilder(out, "clips", features, source, describe).write(num_shards)
-    return DatasetMetadata.load(out)
+    RecordBuilder(
+        out,
+        "clips",
+        records.clip_features(sum(widths)),
+        {
+            split: _clip_tasks(out, split, source, widths, _bytes(first_clips), building)
+            for split in SPLITS
+            if source.videos.get(split)
+        },
+        building,
+        describe,
+    ).write()
+    shutil.rmtree(building_dir(out))
+    return DatasetMetadata.load(out), left_out
 
 
-def _clip_values(
-    clips: Mapping[str, Iterable[RawClip]],
+def _first_clips(source: Source, on_bad_video: str) -> list[RawClip]:
+    """The clips of the first video that can be used."""
+    for video_id in itertools.chain(*source.videos.values()):
+        try:
+            return source.clips(video_id, Report())
+        except InputError:
+            if on_bad_video == "error":
+                raise
+    raise InputError("there are no videos, or none that can be used, to build a dataset of")
+
+
+def _bytes(clips: Sequence[RawClip]) -> int:
+    """About what the records of these clips take; features and pictures are nearly all of it."""
+    return sum(
+        sum(2 * part.size for part in clip.features) + sum(map(len, clip.frame_images))
+        for clip in clips
+    )
+
+
+def _clip_tasks(
+    out: Path,
+    split: str,
+    source: Source,
     widths: tuple[int, ...],
-    tokenizer: Tokenizer,
-    seconds_per_feature: float,
-    totals: collections.Counter,
-) -> dict[str, Iterator[KeyedValues]]:
-    """Source of the builder; adds what goes through to `totals`."""
-    seen = set()
-
-    def values(items: Iterable[RawClip]) -> Iterator[KeyedValues]:
-        for raw in items:
-            _check_new(raw.clip_id, seen, "clip")
-            clip = make_clip(raw, widths, tokenizer, seconds_per_feature)
-            totals["frames"] += len(clip.frame_features)
-            totals["frames under a subtitle"] += int((clip.frame_subtitle >= 0).sum())
-            totals["subtitles"] += len(clip.subtitle_texts)
-            totals["subtitle tokens"] += len(clip.token_ids)
-            totals["clips without subtitles"] += not clip.subtitle_texts
-            yield clip.clip_id, records.encode_clip(clip)
-
-    return {split: values(items) for split, items in clips.items()}
-
-
-def _query_values(
-    queries: Mapping[str, Iterable[RawQuery]], query_type: str, tokenizer: Tokenizer
-) -> dict[str, Iterator[KeyedValues]]:
-    """Source of the builder."""
-    seen = set()
-
-    def values(items: Iterable[RawQuery]) -> Iterator[KeyedValues]:
-        for raw in items:
-            _check_new(raw.query_id, seen, "query")
-            query = make_query(raw, query_type, tokenizer)
-            yield query.query_id, records.encode_query(query)
-
-    return {split: values(items) for split, items in queries.items()}
+    bytes_per_video: int,
+    building: Building,
+) -> list[ClipTask]:
+    videos = sorted(source.videos[split], key=hashing.Hasher(split).hash_key)
+    wanted = building.num_shards or min(
+        MOST_SHARDS, math.ceil(bytes_per_video * len(videos) / SHARD_BYTES)
+    )
+    return [
+        ClipTask(
+            name,
+            part,
+            source.narrowed(part),
+            widths,
+            tokenizer_path(out),
+            building.on_bad_video,
+        )
+        for name, part in _parts(f"clips-{split}", videos, wanted)
+    ]
 
 
-def _check_new(identifier: str, seen: set[str], what: str) -> None:
-    if identifier in seen:
-        raise InputError(f"{what} {identifier} comes twice: leave one out or rename it")
-    seen.add(identifier)
+def _query_tasks(out: Path, split: str, source: Source) -> list[QueryTask]:
+    hasher = hashing.Hasher(split)
+    queries = sorted(source.queries[split], key=lambda query: hasher.hash_key(query.query_id))
+    return [
+        QueryTask(name, part, source.query_type, tokenizer_path(out))
+        for name, part in _parts(
+            f"queries-{split}", queries, math.ceil(len(queries) / QUERIES_PER_SHARD)
+        )
+    ]
 
 
-def _peek(items: Iterable[RawClip]) -> tuple[RawClip, Iterator[RawClip]]:
-    iterator = iter(items)
-    first = next(iterator)
-    return first, itertools.chain([first], iterator)
+def _parts(name: str, items: list, wanted: int) -> list[tuple[str, list]]:
+    """`items` in `wanted` parts of nearly equal length, none of them empty, each with a name."""
+    wanted = min(max(wanted, 1), len(items))
+    ends = [len(items) * (i + 1) // wanted for i in range(wanted)]
+    return [
+        (f"{name}-{i:05d}-of-{wanted:05d}", items[first:end])
+        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+    ]
+
+
+def _check_once(what: str, of_splits) -> None:
+    seen: set[str] = set()
+    for ids in of_splits:
+        for identifier in ids:
+            if identifier in seen:
+                raise InputError(f"{what} {identifier} comes twice: leave one out or rename it")
+            seen.add(identifier)
 
 
 def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
@@ -266,11 +366,27 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
         )
 
 
-def _make_room(dataset_dir: Path) -> None:
-    """Removes what an earlier or broken-off building left, and nothing else."""
+def building_dir(dataset_dir: Path) -> Path:
+    """Where the shards of an unfinished dataset are."""
+    return dataset_dir / "building"
+
+
+def _make_room(dataset_dir: Path, identity: list) -> None:
+    """Removes an earlier dataset, and shards of another source, and nothing else."""
     for kind in ("clips", "queries"):
         finished = records_dir(dataset_dir, kind)
         for folder in [finished, *finished.parent.glob(f"incomplete.*_{SCHEMA_VERSION}")]:
             if folder.exists():
                 shutil.rmtree(folder)
-    dataset_dir.mkdir(parents=True, exist_ok=True)
+    folder = building_dir(dataset_dir)
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    of_what = folder / "source"
+    if of_what.exists() and of_what.read_text() == digest:
+        done = len(list(folder.glob("*.json")))
+        logging.warning("Going on with a build that was broken off: %d shards are done.", done)
+        return
+    if folder.exists():
+        logging.warning("Shards in %s are of another source or setting: starting again.", folder)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    of_what.write_text(digest)

@@ -1,273 +1,323 @@
-"""Imports the raw layout: subtitles as JSON lines, a folder of `.npz` for each network, splits.
+"""Imports what people have: features, subtitles, splits and annotations, from files or databases.
 
-  subtitles     {"vid_name": ID, "sub": [{"text": ..., "start": seconds, "end": seconds}, ...]}
-  DIR/ID.npz    array `features`, `[frames, width]`
-  splits        {"train": [ID, ...], "val": [ID, ...], "test": [ID, ...]}
-  queries       {"vid_name": ID, "desc_id": ..., "desc": ..., "ts": [start, end], "type": "v",
-                "duration": seconds}, as TVR has them; a test set has no "vid_name" and no "ts"
-
-The splits say which clips there are. What is missing, or left over, in the other files is counted.
+The readers of features and subtitles share two protocols, so folders of files (`data.features`,
+`data.subtitles`) and the original's databases (`data.original_db`) go the same way.
 """
 
-import collections
-import json
+import dataclasses
+import hashlib
 import logging
 import math
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from data.assembly import check_part
+from data import windows
+from data.annotations import Annotation
 from data.errors import InputError
-from data.schema import SPLITS, RawClip, RawQuery, RawSubtitle
+from data.report import Report
+from data.schema import RawClip, RawQuery, RawSubtitle
+from data.splits import splits_by_lot, splits_of_annotations
 
-# What splits are called elsewhere.
-SPLIT_NAMES = {"val": "validation"} | {split: split for split in SPLITS}
 # A query that names no clip belongs to a test set whose labels are kept back.
 UNLABELLED_SPLIT = "test"
-EXAMPLES = 3  # of skipped clips that are named in the log
+# Decimals that a derived number of seconds per feature may have.
+MOST_DECIMALS = 3
 
 
+class Features(Protocol):
+    """Frame features of videos, in parts that stand side by side."""
+
+    def ids(self) -> set[str]:
+        """Of the videos that have all parts."""
+
+    def num_frames(self, video_id: str) -> int:
+        """Frames of a video, found without reading them."""
+
+    def read(self, video_id: str, report: Report) -> tuple[np.ndarray, ...]:
+        """The parts, `[frames, width]` each; InputError if they cannot be used."""
+
+    def where(self, video_id: str) -> str:
+        """The files that they are in."""
+
+    def narrowed(self, ids: Iterable[str]) -> "Features":
+        """The same, of these videos."""
+
+
+class Subtitles(Protocol):
+    """Timed sentences of videos."""
+
+    def ids(self) -> set[str]:
+        """Of the videos that have subtitles."""
+
+    def read(self, video_id: str, report: Report) -> tuple[RawSubtitle, ...]:
+        """A video's subtitles, none if there are none."""
+
+    def narrowed(self, ids: Iterable[str]) -> "Subtitles":
+        """The same, of these videos."""
+
+
+@dataclasses.dataclass
 class RawSource:
-    """Clips and queries in the raw layout.
+    """A `data.source.Source` of features, subtitles and annotations; made by `open_source`.
 
-    Attributes:
-      clip_ids: of the clips that have features, by split.
-      queries: about those clips, by split.
-      left_out: how much was skipped or cut, by what and why; complete when `clips` is through.
+    durations: seconds of the videos of which they are known.
+    clip_seconds: what videos are cut to, 0 for not.
     """
 
-    def __init__(
-        self,
-        subtitles: Path,
-        features: Sequence[Path],
-        splits: Path,
-        queries: Sequence[Path],
-        seconds_per_feature: float,
-    ):
-        """Reads everything but the features; InputError names what is wrong in which file."""
-        self.left_out = collections.Counter()
-        self._feature_dirs = features
-        self._seconds_per_feature = seconds_per_feature
-        wanted = _read_splits(splits)
-        known = {clip_id for ids in wanted.values() for clip_id in ids}
-        self._subtitles = _read_subtitles(subtitles)
-        self.left_out["clips with subtitles but in no split: not used"] += len(
-            self._subtitles.keys() - known
+    videos: Mapping[str, Sequence[str]]
+    queries: Mapping[str, Sequence[RawQuery]]
+    query_type: str
+    seconds_per_feature: float
+    report: Report
+    features: Features
+    subtitles: Subtitles
+    durations: Mapping[str, float]
+    clip_seconds: float
+    inputs: Sequence[str]
+
+    def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        """The video as one clip or cut to several; InputError if it cannot be used."""
+        features = self.features.read(video_id, report)
+        num_frames, duration = len(features[0]), self.durations.get(video_id)
+        step = self.seconds_per_feature
+        if duration is not None and abs(duration / step - num_frames) > 1:
+            raise InputError(
+                f"{self.features.where(video_id)} has {num_frames} frames, but {video_id} lasts "
+                f"{duration} s, which makes {duration / step:.1f} of {step} s: correct "
+                "--seconds_per_feature or extract it again"
+            )
+        video = RawClip(video_id, features, self.subtitles.read(video_id, report), duration)
+        if not self.clip_seconds:
+            return [video]
+        return windows.cut_video(video, self.clip_seconds, step, report)
+
+    def narrowed(self, videos: Sequence[str]) -> "RawSource":
+        """The source of these videos' clips, without queries."""
+        return dataclasses.replace(
+            self,
+            videos={},
+            queries={},
+            report=Report(),
+            features=self.features.narrowed(videos),
+            subtitles=self.subtitles.narrowed(videos),
+            durations={i: self.durations[i] for i in videos if i in self.durations},
         )
-        with_features = self._find_features(known)
-        self.clip_ids = {
-            split: [clip_id for clip_id in ids if clip_id in with_features]
-            for split, ids in wanted.items()
-        }
-        for split, ids in wanted.items():
-            self._report_missing(split, [i for i in ids if i not in with_features])
-        self._durations: dict[str, float] = {}
-        self.queries = self._read_queries(queries)
 
-    def clips(self, split: str) -> Iterator[RawClip]:
-        """The clips of a split, in its order; InputError for features that cannot be used."""
-        for clip_id in self.clip_ids[split]:
-            yield RawClip(
-                clip_id=clip_id,
-                features=self._read_parts(clip_id),
-                subtitles=self._subtitles.get(clip_id, ()),
-                duration=self._durations.get(clip_id),
-            )
-
-    def _find_features(self, known: set[str]) -> set[str]:
-        """Those of the `known` clips that have a file in every feature folder."""
-        with_features = known
-        for folder in self._feature_dirs:
-            if not folder.is_dir():
-                raise InputError(f"feature folder {folder} does not exist: correct --features")
-            found = {path.stem for path in folder.glob("*.npz")}
-            with_features = with_features & found
-            self.left_out["feature files of clips in no split: not used"] += len(found - known)
-        return with_features
-
-    def _report_missing(self, split: str, missing: list[str]) -> None:
-        if not self.clip_ids[split]:
-            raise InputError(
-                f"no clip of split {split} has features: {missing[0]}.npz, for one, is not in all "
-                f"of {', '.join(map(str, self._feature_dirs))}"
-            )
-        self.left_out["clips without features: skipped"] += len(missing)
-        if missing:
-            some = ", ".join(missing[:EXAMPLES]) + (", ..." if len(missing) > EXAMPLES else "")
-            logging.warning("Skipped, without features: %d of %s: %s", len(missing), split, some)
-
-    def _read_parts(self, clip_id: str) -> tuple[np.ndarray, ...]:
-        """One array per network, all with the same number of frames."""
-        paths = [folder / f"{clip_id}.npz" for folder in self._feature_dirs]
-        parts = [_read_features(path) for path in paths]
-        file_of = {len(part): path for part, path in zip(parts, paths, strict=True)}
-        shortest, longest = min(file_of), max(file_of)
-        if longest - shortest > 1:
-            raise InputError(
-                f"{file_of[shortest]} has {shortest} frames where {file_of[longest]} has "
-                f"{longest}: extract one of them again (one frame more would be cut)"
-            )
-        step = self._seconds_per_feature
-        seconds = self._durations.get(clip_id)
-        if seconds is not None and abs(seconds / step - longest) > 1:
-            raise InputError(
-                f"{file_of[longest]} has {longest} frames, but the clip lasts {seconds} s, which "
-                f"makes {seconds / step:.1f} of {step} s: "
-                "correct --seconds_per_feature or extract it again"
-            )
-        self.left_out["frames cut: a part of the features is one longer"] += longest - shortest
-        return tuple(part[:shortest] for part in parts)
-
-    def _read_queries(self, paths: Sequence[Path]) -> dict[str, list[RawQuery]]:
-        """Queries by the split of their clip; their clips' durations are noted."""
-        split_of = {i: split for split, ids in self.clip_ids.items() for i in ids}
-        queries = collections.defaultdict(list)
-        for path in paths:
-            for where, record in _json_lines(path):
-                query = _parse_query(record, where)
-                split = split_of.get(query.clip_id) if query.clip_id else UNLABELLED_SPLIT
-                if split not in self.clip_ids:
-                    self.left_out["queries of clips not in the dataset: skipped"] += 1
-                    continue
-                queries[split].append(query)
-                if query.clip_id and "duration" in record:
-                    seconds = _field(record, "duration", float, where)
-                    if not 0 < seconds < math.inf:
-                        raise InputError(f"{where}: duration is {seconds}: correct it")
-                    self._durations[query.clip_id] = seconds
-        return {split: queries[split] for split in self.clip_ids if queries[split]}
+    def identity(self) -> list:
+        """What it was made from and how."""
+        queries = hashlib.sha256(repr(self.queries).encode()).hexdigest()
+        return [list(self.inputs), dict(self.videos), queries, self.clip_seconds]
 
 
-def _read_splits(path: Path) -> dict[str, list[str]]:
-    """Clip ids by split, splits under our names; splits without clips are left out."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): correct --splits") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}): correct it") from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path} has to be {{"train": [ID, ...], ...}}')
-    splits, seen = {}, set()
-    for name, ids in content.items():
-        split = SPLIT_NAMES.get(name)
-        if split is None or split in splits:
-            raise InputError(
-                f"{path} has a split {name!r}: there can be one each of train, validation (or val) "
-                "and test"
-            )
-        if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-            raise InputError(f"{path}: split {name!r} has to be a list of clip ids")
-        for clip_id in ids:
-            if clip_id in seen:
-                raise InputError(f"{path} has clip {clip_id} twice: leave it in one split, once")
-            seen.add(clip_id)
-        if name != split:
-            logging.warning("Split %s of %s is called %s in the dataset.", name, path, split)
-        splits[split] = ids
-    if not seen:
-        raise InputError(f"{path} names no clips: list their ids by split")
-    return {split: splits[split] for split in SPLITS if splits.get(split)}
+def open_source(
+    features: Features,
+    subtitles: Subtitles,
+    annotations: Sequence[Annotation],
+    query_type: str,
+    *,
+    splits: Mapping[str, Sequence[str]],
+    shares: Mapping[str, float],
+    seconds_per_feature: float | None,
+    clip_seconds: float,
+    inputs: Sequence[str],
+    report: Report,
+    source_class: type[RawSource] = RawSource,
+) -> RawSource:
+    """Brings together which videos there are, which split each is in, and which clip a query means.
 
+    Args:
+      annotations: of all files; their `split` may be ''.
+      query_type: of all of them.
+      splits: video ids by split; if empty, those of the annotations, and if these say none either,
+        `shares` of the videos are dealt out by lot.
+      seconds_per_feature: None to derive it from the durations that the annotations give.
+      clip_seconds: what videos are cut to, 0 for not.
+      inputs: names of the files and folders, and what tells that they changed.
+      report: what reading the annotations left out; more is added.
 
-def _read_subtitles(path: Path) -> dict[str, tuple[RawSubtitle, ...]]:
-    subtitles = {}
-    for where, record in _json_lines(path):
-        clip_id = _field(record, "vid_name", str, where)
-        if clip_id in subtitles:
-            raise InputError(f"{where}: clip {clip_id} comes a second time: join its lines")
-        subtitles[clip_id] = tuple(
-            _parse_subtitle(subtitle, f"{where}, subtitle {index}")
-            for index, subtitle in enumerate(_field(record, "sub", list, where))
-        )
-    return subtitles
-
-
-def _parse_subtitle(record: dict, where: str) -> RawSubtitle:
-    if not isinstance(record, dict):
-        raise InputError(f"{where} has to be an object with text, start and end")
-    start, end = _field(record, "start", float, where), _field(record, "end", float, where)
-    _check_times(start, end, where)
-    return RawSubtitle(_field(record, "text", str, where), start, end)
-
-
-def _parse_query(record: dict, where: str) -> RawQuery:
-    moment = None
-    if record.get("ts") is not None:
-        moment = _field(record, "ts", list, where)
-        if len(moment) != 2 or not all(isinstance(t, int | float) for t in moment):
-            raise InputError(f"{where}: ts has to be [start, end] in seconds, not {moment}")
-        _check_times(*moment, where)
-        moment = float(moment[0]), float(moment[1])
-    query_id = record.get("desc_id")
-    if not isinstance(query_id, int | str):
-        raise InputError(f"{where} has no desc_id: give the query an id")
-    return RawQuery(
-        query_id=str(query_id),
-        clip_id=_field(record, "vid_name", str, where) if "vid_name" in record else "",
-        text=_field(record, "desc", str, where),
-        moments=() if moment is None else (moment,),
-        kind=_field(record, "type", str, where) if "type" in record else "",
+    Raises:
+      InputError: no videos, or no way to know their splits or their frame rate.
+    """
+    with_features = features.ids()
+    annotations = [_name_of_clip(a, with_features, clip_seconds) for a in annotations]
+    named = [(a.split, a.query.clip_id) for a in annotations if a.split and a.query.clip_id]
+    wanted = splits or splits_of_annotations(named) or splits_by_lot(with_features, shares)
+    videos = _with_features(wanted, features, report)
+    known = {video_id for ids in wanted.values() for video_id in ids}
+    report.add("videos with features but in no split: not used", count=len(with_features - known))
+    report.add(
+        "videos with subtitles but in no split: not used", count=len(subtitles.ids() - known)
+    )
+    durations = {a.query.clip_id: a.duration for a in annotations if a.duration is not None}
+    if seconds_per_feature is None:
+        seconds_per_feature = derive_seconds_per_feature(features, durations)
+    if clip_seconds:
+        windows.frames_per_clip(clip_seconds, seconds_per_feature)
+    placer = _Placer(features, videos, seconds_per_feature, clip_seconds, report)
+    queries: dict[str, list[RawQuery]] = {}
+    for annotation in annotations:
+        placed = placer.place(annotation)
+        if placed is not None:
+            queries.setdefault(placed[0], []).append(placed[1])
+    return source_class(
+        videos=videos,
+        queries=queries,
+        query_type=query_type,
+        seconds_per_feature=seconds_per_feature,
+        report=report,
+        features=features,
+        subtitles=subtitles,
+        durations=durations,
+        clip_seconds=clip_seconds,
+        inputs=inputs,
     )
 
 
-def _check_times(start: float, end: float, where: str) -> None:
-    if not (math.isfinite(start) and math.isfinite(end) and start <= end):
-        raise InputError(f"{where} lasts from {start} to {end} seconds: correct the times")
+def derive_seconds_per_feature(features: Features, durations: Mapping[str, float]) -> float:
+    """The seconds per feature with which every known duration agrees to within one feature.
+
+    It is the one number with the fewest decimals that does.
+
+    Raises:
+      InputError: no durations, none or more than one such number.
+    """
+    low, high, shortest, longest = 0.0, math.inf, "", ""
+    for video_id in sorted(durations.keys() & features.ids()):
+        seconds, frames = durations[video_id], features.num_frames(video_id)
+        if seconds / (frames + 1) > low:
+            low, longest = seconds / (frames + 1), video_id
+        if frames > 1 and seconds / (frames - 1) < high:
+            high, shortest = seconds / (frames - 1), video_id
+    if not longest or not shortest:
+        raise InputError(
+            "how many seconds there are between two features is not known: say "
+            "--seconds_per_feature, or give annotations with durations"
+        )
+    if low > high:
+        raise InputError(
+            f"durations and features disagree: {longest} has {features.num_frames(longest)} frames "
+            f"in {durations[longest]} s, {shortest} {features.num_frames(shortest)} in "
+            f"{durations[shortest]} s: extract one of them again"
+        )
+    for decimals in range(MOST_DECIMALS + 1):
+        unit = 10**decimals
+        found = [n / unit for n in range(math.ceil(low * unit), math.floor(high * unit) + 1) if n]
+        if len(found) == 1:
+            logging.warning(
+                "%g s per feature: derived, all durations allow %.3f to %.3f.", found[0], low, high
+            )
+            return found[0]
+        if found:
+            break
+    raise InputError(
+        f"the durations allow {low:.4f} to {high:.4f} seconds per feature: say which with "
+        "--seconds_per_feature"
+    )
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    """Where a line is, and the object on it; empty lines do not count as any."""
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                where = f"{path} line {number}"
-                try:
-                    record = json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{where} is not JSON ({error}): correct it") from error
-                if not isinstance(record, dict):
-                    raise InputError(f"{where} has to be an object in braces")
-                yield where, record
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): correct its name") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error}): convert it") from error
+def _with_features(
+    wanted: Mapping[str, Sequence[str]], features: Features, report: Report
+) -> dict[str, list[str]]:
+    """Those of the wanted videos that have features; InputError for a split without any."""
+    there = features.ids()
+    videos = {split: [i for i in ids if i in there] for split, ids in wanted.items()}
+    for split, ids in wanted.items():
+        missing = [i for i in ids if i not in there]
+        if not videos[split]:
+            raise InputError(
+                f"no video of split {split} has features in all parts: {missing[0]}, for one, is "
+                "not there; correct --features, or the splits"
+            )
+        for video_id in missing:
+            report.add("videos without features: skipped", f"{video_id} of {split}")
+    return videos
 
 
-def _field(record: dict, name: str, kind: type, where: str):
-    """`record[name]` if it is of that kind; a whole number is a float too."""
-    value = record.get(name)
-    if kind is float and isinstance(value, int):
-        value = float(value)
-    if not isinstance(value, kind):
-        raise InputError(f"{where}: {name} has to be a {kind.__name__}, not {value!r}")
-    if kind is str and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{where}: {name} has half of a surrogate pair: correct it") from error
-    return value
+def _name_of_clip(annotation: Annotation, there: set[str], clip_seconds: float) -> Annotation:
+    """The annotation about clip `VIDEO.N` if the features are of clips and not of whole videos."""
+    query = annotation.query
+    begins = annotation.window or (query.moments[0] if query.moments else None)
+    if not annotation.in_video or not query.clip_id or query.clip_id in there or begins is None:
+        return annotation
+    seconds = windows.PUBLISHED_CLIP_SECONDS
+    number = int(begins[0] // seconds)
+    name = windows.clip_name(query.clip_id, number)
+    if name not in there:
+        return annotation
+    if clip_seconds:
+        raise InputError(
+            f"features are of clips already ({name}, for one): say --clip_seconds=0, or they would "
+            "be cut a second time"
+        )
+    offset = number * seconds
+    moments = tuple((start - offset, end - offset) for start, end in query.moments)
+    query = dataclasses.replace(query, clip_id=name, moments=moments)
+    return dataclasses.replace(annotation, query=query, window=None)
 
 
-def _read_features(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if "features" not in file:
-                raise InputError(
-                    f"{path} has no array features but {', '.join(file) or 'none'}: save it under "
-                    "that name"
+class _Placer:
+    """Finds the split and the clip that an annotation is about."""
+
+    def __init__(self, features, videos, seconds_per_feature, clip_seconds, report):
+        self._features, self._report, self._videos = features, report, videos
+        self._split_of = {i: split for split, ids in videos.items() for i in ids}
+        self._clip_seconds, self._step = clip_seconds, seconds_per_feature
+
+    def place(self, annotation: Annotation) -> tuple[str, RawQuery] | None:
+        """The split and the query in time of its clip; None if it is left out, which is counted."""
+        query = annotation.query
+        if not query.clip_id:
+            split = annotation.split or UNLABELLED_SPLIT
+            if split not in self._videos:
+                return self._leave_out(annotation, f"queries of split {split}, which has no videos")
+            return split, query
+        split = self._split_of.get(query.clip_id)
+        if split is None:
+            return self._leave_out(annotation, "queries of videos not in the dataset")
+        if self._clip_seconds:
+            query = self._cut(annotation)
+        return query and (split, query)
+
+    def _cut(self, annotation: Annotation) -> RawQuery | None:
+        """The query about one of the clips of its video."""
+        query, seconds, window = annotation.query, self._clip_seconds, annotation.window
+        num_frames = self._features.num_frames(query.clip_id)
+        num_clips = math.ceil(num_frames / windows.frames_per_clip(seconds, self._step))
+        if window is not None:
+            number = round(window[0] / seconds)
+            if not math.isclose(number * seconds, window[0], abs_tol=self._step / 2):
+                return self._leave_out(
+                    annotation, "queries of other clips than --clip_seconds cuts"
                 )
-            part = file["features"]
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read ({error}): extract it again") from error
-    check_part(part, str(path))
-    return part
+            parts = [
+                (start - number * seconds, end - number * seconds) for start, end in query.moments
+            ]
+        elif query.moments:
+            placed = [windows.clip_of_moment(m, seconds, num_clips) for m in query.moments]
+            number = placed[0][0]
+            parts = [part for clip, part in placed if clip == number]
+            self._count_cuts(annotation, parts)
+        else:
+            number, parts = 0, []
+            if num_clips > 1:
+                return self._leave_out(annotation, "queries without a time of videos that are cut")
+        begins = number * seconds + (parts[0][0] if parts else 0)
+        if number >= num_clips or begins >= num_frames * self._step + self._step:
+            return self._leave_out(annotation, "queries of a time after the end of the video")
+        name = windows.clip_name(query.clip_id, number)
+        return dataclasses.replace(query, clip_id=name, moments=tuple(parts))
+
+    def _count_cuts(self, annotation, parts):
+        moments = annotation.query.moments
+        lost = sum(end - start for start, end in moments) - sum(e - s for s, e in parts)
+        if lost > self._step * 1e-6:
+            self._report.add(
+                "moments across a cut: only the part in the clip that holds most is kept",
+                f"{annotation.where}: {moments[0][0]} to {moments[0][1]} s",
+            )
+
+    def _leave_out(self, annotation: Annotation, what: str) -> None:
+        name = annotation.query.clip_id
+        self._report.add(f"{what}: skipped", annotation.where + (f": {name}" if name else ""))

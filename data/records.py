@@ -103,6 +103,24 @@ def encode_query(query: Query) -> dict:
     }
 
 
+def serialise(values: Mapping) -> bytes:
+    """A `tf.train.Example` of what `encode_clip` or `encode_query` gives, as TFDS would write it.
+
+    TFDS leaves the order of the fields to chance; here it is that of their names.
+    """
+    example = tf_example_pb2.Example()
+    for name, value in values.items():
+        items = value if isinstance(value, list) else [value]
+        example.features.feature[name].bytes_list.value.extend(map(_to_bytes, items))
+    return example.SerializeToString(deterministic=True)
+
+
+def _to_bytes(value: str | bytes | np.ndarray | np.generic) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    return value if isinstance(value, bytes) else value.tobytes()
+
+
 def decode_clip(record: bytes, feature_width: int) -> Clip:
     """The clip in a serialised Example; its arrays are views that cannot be written to.
 

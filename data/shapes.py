@@ -4,22 +4,25 @@
 """
 
 import argparse
+import dataclasses
 import functools
 import math
 import random
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.errors import InputError
-from data.schema import RawClip
+from data.report import Report
+from data.schema import RawClip, RawSubtitle
 from data.shapes_features import appearance, motion
 from data.shapes_narration import narrate
 from data.shapes_render import render
 from data.shapes_sheet import contact_sheet, plot
 from data.shapes_story import Story, tell, to_json
+from data.tokenizer import Tokenizer, normalise_subtitle
 
 SECONDS_PER_FEATURE = 1.5
 VOCABULARY_SIZE = 600
@@ -28,10 +31,55 @@ _STEPS = 4  # pictures per feature that its motion is measured on
 _SATURATION = 6.0  # standard deviations; rare movements would else outweigh everything
 
 
-def films(seed: int, num_clips: int) -> Iterator[RawClip]:
-    """Films 0 to num_clips - 1 of a seed."""
-    for index in range(num_clips):
-        yield film(seed, index)
+@dataclasses.dataclass
+class ShapesSource:
+    """A `data.source.Source` of films 0 to num_clips - 1 of a seed; InputError for none."""
+
+    seed: int
+    num_clips: int
+
+    def __post_init__(self):
+        if self.num_clips < 1:
+            raise InputError(f"--num_clips is {self.num_clips}: it has to be at least 1")
+        self.seconds_per_feature = SECONDS_PER_FEATURE
+        self.queries, self.query_type, self.report = {}, "", Report()
+        self.videos: dict[str, list[str]] = {}
+        for index in range(self.num_clips):
+            split = split_of(index, self.num_clips)
+            self.videos.setdefault(split, []).append(film_id(self.seed, index))
+
+    def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        """The film of that name."""
+        del report
+        return [film(self.seed, int(video_id.rpartition("_")[2]))]
+
+    def narrowed(self, videos: Sequence[str]) -> "ShapesSource":
+        """The same: films are made from their names."""
+        del videos
+        return self
+
+    def identity(self) -> list:
+        """What a film depends on beside its name."""
+        return ["shapes", self.seed, self.num_clips]
+
+    def tokenizer(self) -> Tokenizer:
+        """One that is trained on what is said in the films of split train."""
+        indices = range(self.num_clips)
+        train = (i for i in indices if split_of(i, self.num_clips) == "train")
+        said = (subtitle.text for i in train for subtitle in tell_film(self.seed, i)[1])
+        return Tokenizer.train(map(normalise_subtitle, said), VOCABULARY_SIZE)
+
+
+def film_id(seed: int, index: int) -> str:
+    """The name of a film."""
+    return f"shapes{seed}_{index:05d}"
+
+
+def tell_film(seed: int, index: int) -> tuple[Story, list[RawSubtitle], list[dict]]:
+    """What happens in a film, what is said in it, and what its subtitles tell of."""
+    rng = random.Random(f"shapes {seed} {index}")
+    story = tell(rng)
+    return story, *narrate(story, rng)
 
 
 def film(seed: int, index: int) -> RawClip:
@@ -41,12 +89,10 @@ def film(seed: int, index: int) -> RawClip:
     variance. Frame i covers the 1.5 seconds from 1.5 i on; its picture is taken in their middle.
     story: see `data.shapes_story.from_json`.
     """
-    rng = random.Random(f"shapes {seed} {index}")
-    story = tell(rng)
-    subtitles, narration = narrate(story, rng)
+    story, subtitles, narration = tell_film(seed, index)
     middles, features = _look(story)
     return RawClip(
-        clip_id=f"shapes{seed}_{index:05d}",
+        clip_id=film_id(seed, index),
         features=tuple(
             np.clip((part - mean) / deviation, -_SATURATION, _SATURATION).astype(np.float16)
             for part, (mean, deviation) in zip(features, _scales(), strict=True)

@@ -23,6 +23,19 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def record(data: bytes) -> bytes:
+    """A record that holds `data`, as it stands in a file."""
+    length = struct.pack("<Q", len(data))
+    return b"".join(
+        [
+            length,
+            struct.pack("<I", masked_crc(length)),
+            data,
+            struct.pack("<I", masked_crc(data)),
+        ]
+    )
+
+
 def read_record(path: Path, start: int, stop: int) -> bytes | None:
     """The data of the record in bytes `start` to `stop` of a file, None if it is damaged.
 

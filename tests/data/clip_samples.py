@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
-from data.builders import build_dataset
+from data.builders import Building, build_dataset
+from data.report import Report
 from data.schema import Clip, Query, RawClip, RawQuery, RawSubtitle
+from data.source import ClipSource
 from data.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.train(["the red square meets the blue circle"] * 3, 280)
@@ -97,8 +99,22 @@ def raw_query(index: int) -> RawQuery:
     )
 
 
-def build(out, clips, queries=None, **options):
-    """A dataset of our tokenizer at 1.5 s per feature."""
-    options = {"left_out": {}, "seconds_per_feature": 1.5} | options
-    options.setdefault("query_type", "query" if queries else "")
-    return build_dataset(out, clips, queries or {}, tokenizer=TOKENIZER, **options)
+def build(
+    out,
+    clips,
+    queries=None,
+    *,
+    query_type="query",
+    seconds_per_feature=1.5,
+    left_out=(),
+    **building,
+):
+    """A dataset of our tokenizer at 1.5 s per feature; its metadata."""
+    source = ClipSource(
+        clips,
+        seconds_per_feature,
+        {split: list(of_split) for split, of_split in (queries or {}).items()},
+        query_type,
+        Report(dict(left_out)),
+    )
+    return build_dataset(out, source, TOKENIZER, Building(**building))[0]

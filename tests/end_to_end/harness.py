@@ -15,8 +15,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from configs import pretrain
-from data.builders import build_dataset
+from data.builders import Building, build_dataset
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
+from data.source import ClipSource
 from data.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -73,16 +74,13 @@ def build(
     queries = [
         RawQuery(f"query{n}", clips[n].clip_id, "the red star", ((0.0, 3.0),)) for n in (26, 28)
     ]
-    return build_dataset(
-        path,
+    source = ClipSource(
         {"train": clips[:25], "validation": clips[25:]},
+        seconds_per_feature,
         {"validation": queries},
-        tokenizer=Tokenizer.train([text] * 3, 280),
-        seconds_per_feature=seconds_per_feature,
-        left_out={},
-        query_type="query",
-        num_shards=1,
+        "query",
     )
+    return build_dataset(path, source, Tokenizer.train([text] * 3, 280), Building())[0]
 
 
 class Runs:

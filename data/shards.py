@@ -1,0 +1,244 @@
+"""Shards of records, each made on its own by an Apache Beam pipeline, none of them twice.
+
+A shard is a task: the videos whose clips it holds, or its queries. A task's outcome is two files in
+the folder where the dataset is built, the shard and then a `Result`; a task that has both is not
+done again. So a build that was broken off, by whatever, goes on where it stopped. A worker holds
+the clips of one video at a time.
+"""
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data import records, tfrecord
+from data.assembly import make_clip, make_query
+from data.errors import InputError
+from data.progress import progress
+from data.report import Report
+from data.schema import RawQuery
+from data.source import Source
+from data.tokenizer import Tokenizer
+
+ON_BAD_VIDEO = ("error", "skip")
+SECONDS_BETWEEN_LOOKS = 0.5
+# Beam's own workers say much about themselves.
+_BEAM_OPTIONS = ("--default_sdk_harness_log_level=ERROR",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a task.
+
+    records, size: how many records the shard has, and bytes.
+    totals: frames, subtitles and the like in them.
+    left_out: see `Report.to_json`.
+    """
+
+    records: int
+    size: int
+    totals: dict[str, int]
+    left_out: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipTask:
+    """A shard of clips: those of some videos, in order."""
+
+    name: str
+    videos: Sequence[str]
+    source: Source
+    widths: tuple[int, ...]
+    tokenizer_path: Path
+    on_bad_video: str
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
+        """The serialised clips; what they add up to goes to `totals`."""
+        tokenizer = Tokenizer.load(self.tokenizer_path)
+        for video_id in self.videos:
+            try:
+                raw_clips = self.source.clips(video_id, report)
+                clips = [
+                    make_clip(raw, self.widths, tokenizer, self.source.seconds_per_feature)
+                    for raw in raw_clips
+                ]
+            except InputError as error:
+                if self.on_bad_video == "error":
+                    raise
+                report.add("videos that cannot be used: skipped", str(error))
+                continue
+            for clip in clips:
+                totals["frames"] += len(clip.frame_features)
+                totals["frames under a subtitle"] += int((clip.frame_subtitle >= 0).sum())
+                totals["subtitles"] += len(clip.subtitle_texts)
+                totals["subtitle tokens"] += len(clip.token_ids)
+                totals["clips without subtitles"] += not clip.subtitle_texts
+                yield records.serialise(records.encode_clip(clip))
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryTask:
+    """A shard of queries, in order."""
+
+    name: str
+    queries: Sequence[RawQuery]
+    query_type: str
+    tokenizer_path: Path
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
+        """The serialised queries."""
+        del totals, report
+        tokenizer = Tokenizer.load(self.tokenizer_path)
+        for raw in self.queries:
+            query = make_query(raw, self.query_type, tokenizer)
+            yield records.serialise(records.encode_query(query))
+
+
+Task = ClipTask | QueryTask
+
+
+def write_shards(
+    folder: Path, tasks: Sequence[Task], label: str, workers: int, beam_options: Sequence[str] = ()
+) -> list[Result]:
+    """Does all tasks that are not done.
+
+    Args:
+      folder: where shards and results lie, and what the workers have to share.
+      tasks: each with a name of its own.
+      label: what the tasks' items are, for the progress.
+      workers: processes on this machine; 1 works in this one.
+      beam_options: of a Beam pipeline, in place of `workers`.
+
+    Returns:
+      What became of each task, in order.
+
+    Raises:
+      InputError: one of the tasks cannot be done; those done before it stay.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    (folder / "failure").unlink(missing_ok=True)
+    todo = [task for task in tasks if read_result(folder, task.name) is None]
+    if todo:
+        # Tasks are files, since a pipeline has to be small.
+        for task in todo:
+            (folder / f"{task.name}.task").write_bytes(pickle.dumps(task))
+        options = beam_options or _local_options(min(workers, len(todo)))
+        options = PipelineOptions([*options, *_BEAM_OPTIONS])
+        with _Watch(folder, tasks, label), beam.Pipeline(options=options) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create([(str(folder), task.name) for task in todo])
+                | beam.Reshuffle()
+                | beam.MapTuple(do_task)
+            )
+    if (folder / "failure").exists():
+        raise InputError((folder / "failure").read_text())
+    return [read_result(folder, task.name) for task in tasks]
+
+
+def _local_options(workers: int) -> list[str]:
+    mode = "in_memory" if workers == 1 else "multi_processing"
+    return [
+        "--runner=DirectRunner",
+        f"--direct_num_workers={workers}",
+        f"--direct_running_mode={mode}",
+    ]
+
+
+def do_task(folder: str, name: str) -> None:
+    """Makes one shard and its result; a failure is left for whoever waits, and stops the others."""
+    folder = Path(folder)
+    if (folder / "failure").exists():
+        return
+    temporary = folder / f".{name}.{uuid.uuid4().hex}"
+    try:
+        task = pickle.loads((folder / f"{name}.task").read_bytes())
+        totals, report, count = Counter(), Report(), 0
+        with temporary.open("xb") as file:
+            for data in task.records(totals, report):
+                file.write(tfrecord.record(data))
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        temporary.replace(folder / name)
+        result = Result(count, size, dict(totals), report.to_json())
+        temporary.write_text(json.dumps(dataclasses.asdict(result)))
+        temporary.replace(_result_path(folder, name))
+        (folder / f"{name}.task").unlink()
+    except (InputError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        _fail(folder, error)
+
+
+def _fail(folder: Path, error: Exception) -> None:
+    """Leaves a sentence about the first failure."""
+    sentence = str(error)
+    if isinstance(error, OSError):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise error
+        sentence = (
+            f"the disk of {folder} is full: make room and run the same command again, it goes on "
+            "with the shard that it was at"
+        )
+    temporary = folder / f".failure.{uuid.uuid4().hex}"
+    temporary.write_text(sentence)
+    temporary.replace(folder / "failure")
+
+
+def read_result(folder: Path, name: str) -> Result | None:
+    """What became of a task; None if it is not done, or its shard is not whole."""
+    try:
+        result = Result(**json.loads(_result_path(folder, name).read_text()))
+        return result if (folder / name).stat().st_size == result.size else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _result_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+class _Watch:
+    """Shows how far the tasks are, from the results that appear."""
+
+    def __init__(self, folder: Path, tasks: Sequence[Task], label: str):
+        self._folder, self._tasks, self._label = folder, tasks, label
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _show(self) -> None:
+        for _ in progress(self._finished(), self._label, sum(map(len, self._tasks))):
+            pass
+
+    def _finished(self) -> Iterator[None]:
+        """An item for each item of a finished task, as they are finished."""
+        waiting = {task.name: len(task) for task in self._tasks}
+        while waiting:
+            over = self._over.wait(SECONDS_BETWEEN_LOOKS)
+            for name in list(waiting):
+                if _result_path(self._folder, name).exists():
+                    yield from [None] * waiting.pop(name)
+            if over:
+                return

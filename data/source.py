@@ -1,0 +1,69 @@
+"""What a dataset is built from: videos by split, and how each becomes clips."""
+
+import dataclasses
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from data.report import Report
+from data.schema import RawClip, RawQuery
+
+
+class Source(Protocol):
+    """Videos, and queries about their clips. It can be pickled, for it goes to worker processes.
+
+    Attributes:
+      videos: ids by split, in splits that have any; no id is there twice.
+      queries: by split.
+      query_type: one of `schema.QUERY_TYPES`, '' without queries.
+      seconds_per_feature: seconds between two frames.
+      report: what was left out before any clip was read.
+    """
+
+    videos: Mapping[str, Sequence[str]]
+    queries: Mapping[str, Sequence[RawQuery]]
+    query_type: str
+    seconds_per_feature: float
+    report: Report
+
+    def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        """The clips of a video; what is left out of them goes to `report`.
+
+        Raises:
+          InputError: the video cannot be used.
+        """
+
+    def narrowed(self, videos: Sequence[str]) -> "Source":
+        """The same source, with what it takes to make the clips of these videos and no more."""
+
+    def identity(self) -> list:
+        """JSON values that differ if the clips would: a broken-off build goes on if they agree."""
+
+
+@dataclasses.dataclass
+class ClipSource:
+    """Clips that are in memory."""
+
+    by_split: Mapping[str, Sequence[RawClip]]
+    seconds_per_feature: float
+    queries: Mapping[str, Sequence[RawQuery]] = dataclasses.field(default_factory=dict)
+    query_type: str = ""
+    report: Report = dataclasses.field(default_factory=Report)
+
+    def __post_init__(self):
+        self.by_split = {split: list(clips) for split, clips in self.by_split.items()}
+        self.videos = {s: [clip.clip_id for clip in clips] for s, clips in self.by_split.items()}
+        self._clips = {clip.clip_id: clip for clips in self.by_split.values() for clip in clips}
+
+    def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        """The one clip of that name."""
+        return [self._clips[video_id]]
+
+    def narrowed(self, videos: Sequence[str]) -> "ClipSource":
+        """The source of these clips."""
+        clips = [self._clips[video_id] for video_id in videos]
+        return ClipSource({"": clips}, self.seconds_per_feature)
+
+    def identity(self) -> list:
+        """Another each time: clips in memory are not built from again."""
+        return [uuid.uuid4().hex]

@@ -1,0 +1,266 @@
+"""Building by shards: any number of them, any number of workers, broken off and gone on with."""
+
+import dataclasses
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+from clip_samples import TOKENIZER, assert_equal, build, clips, queries, raw_clip, raw_query
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import records, shards, tfrecord
+from data.assembly import make_clip
+from data.builders import Building, build_dataset
+from data.errors import InputError
+from data.reader import QuerySplit, Split
+from data.report import Report
+from data.schema import RawClip
+from data.source import ClipSource
+
+CLIPS = [raw_clip(index) for index in range(9)]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def read(folder: Path, split: str) -> list:
+    found = Split(folder, split)
+    return [found.read(number) for number in range(len(found))]
+
+
+@settings(max_examples=20)
+@given(clip=clips(), query=queries())
+def test_a_record_is_what_tfds_would_write(clip, query):
+    width = clip.frame_features.shape[1]
+    for features, values in (
+        (records.clip_features(width), records.encode_clip(clip)),
+        (records.query_features(), records.encode_query(query)),
+    ):
+        ours = records.serialise(values)
+        example = type(records.tf_example_pb2.Example()).FromString(ours)
+        theirs = tfds.core.example_serializer.ExampleSerializer(
+            features.get_serialized_info()
+        ).serialize_example(features.encode_example(values))
+        assert example == type(example).FromString(theirs)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=7),
+    num_shards=st.integers(1, 9),
+    data=st.data(),
+)
+def test_whatever_is_written_is_read_back(tmp_path_factory, sizes, num_shards, data):
+    raw = [
+        raw_clip(index, num_frames=frames, story=data.draw(st.text("aé\n", max_size=3)))
+        for index, frames in enumerate(sizes)
+    ]
+    folder = tmp_path_factory.mktemp("any") / "films"
+    build(folder, {"train": raw}, num_shards=num_shards)
+    assert len(list((folder / "clips").rglob("*.tfrecord-?????-of-?????"))) == min(
+        num_shards, len(raw)
+    )
+    expected = {clip.clip_id: make_clip(clip, (3, 2), TOKENIZER, 1.5) for clip in raw}
+    found = read(folder, "train")
+    assert sorted(expected) == sorted(clip.clip_id for clip in found)
+    for clip in found:
+        assert_equal(clip, expected[clip.clip_id])
+
+
+def test_records_have_one_order_whatever_the_number_of_shards(tmp_path):
+    orders = []
+    for num_shards in (1, 2, 5):
+        folder = tmp_path / str(num_shards) / "films"
+        build(folder, {"train": CLIPS}, num_shards=num_shards)
+        orders.append([clip.clip_id for clip in read(folder, "train")])
+    assert orders[0] == orders[1] == orders[2]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_two_workers_write_the_same_bytes_as_one(tmp_path):
+    splits = {"train": CLIPS[:6], "validation": CLIPS[6:]}
+    asked = {"train": [raw_query(index) for index in range(4)]}
+    for workers in (1, 2):
+        folder = tmp_path / str(workers) / "films"
+        build(folder, splits, asked, num_shards=3, workers=workers)
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert len(QuerySplit(folder, "train")) == 4
+
+
+@dataclasses.dataclass
+class Films:
+    """A source that says which clips it made, and cannot make some."""
+
+    made: Path
+    broken: tuple[str, ...] = ()
+    slow: float = 0.0
+    seconds_per_feature: float = 1.5
+
+    def __post_init__(self):
+        self.videos = {"train": [clip.clip_id for clip in CLIPS]}
+        self.queries, self.query_type, self.report = {}, "", Report()
+
+    def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        if video_id in self.broken:
+            raise InputError(f"{video_id} is broken: mend it")
+        time.sleep(self.slow)
+        with self.made.open("a") as file:
+            file.write(f"{video_id}\n")
+        report.add("films seen", video_id)
+        return [raw_clip(int(video_id.removeprefix("clip")))]
+
+    def narrowed(self, videos):
+        return self
+
+    def identity(self):
+        return ["films"]
+
+
+def build_films(folder: Path, source: Films, **building):
+    return build_dataset(folder, source, TOKENIZER, Building(num_shards=9, **building))
+
+
+def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path):
+    folder, made = tmp_path / "films", tmp_path / "made"
+    middle = [clip.clip_id for clip in read_order(tmp_path)][4]
+    with pytest.raises(InputError, match=f"^{middle} is broken: mend it$"):
+        build_films(folder, Films(made, (middle,)))
+    done = made.read_text().split()
+    assert 4 <= len(done) < 9
+    made.write_text("")
+    metadata, report = build_films(folder, Films(made))
+    # The first clip is read once more, for its feature widths.
+    assert set(made.read_text().split()) - {"clip0"} == {f"clip{i}" for i in range(9)} - {
+        *done,
+        "clip0",
+    }
+    assert metadata.left_out == {"films seen": 9}
+    assert len(report.examples["films seen"]) == 3
+    assert not (folder / "building").exists()
+    whole = tmp_path / "unbroken" / "films"
+    build_films(whole, Films(made))
+    assert files(folder) == files(whole)
+
+
+def read_order(tmp_path) -> list:
+    """The clips in the order of records."""
+    build(tmp_path / "order" / "films", {"train": CLIPS})
+    return read(tmp_path / "order" / "films", "train")
+
+
+def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
+    source = Films(tmp_path / "made", ("clip0", "clip5"))
+    metadata, report = build_films(tmp_path / "films", source, on_bad_video="skip")
+    assert metadata.clips == {"train": 7}
+    what = "videos that cannot be used: skipped"
+    assert metadata.left_out[what] == 2
+    assert sorted(report.examples[what]) == [f"clip{i} is broken: mend it" for i in (0, 5)]
+    everything = Films(tmp_path / "made", tuple(clip.clip_id for clip in CLIPS))
+    with pytest.raises(InputError, match="no videos, or none that can be used"):
+        build_films(tmp_path / "none", everything, on_bad_video="skip")
+
+
+def test_shards_of_another_source_are_not_used(tmp_path, caplog):
+    folder = tmp_path / "films"
+    with pytest.raises(InputError):
+        build_films(folder, Films(tmp_path / "made", ("clip5",)))
+    build(folder, {"train": [raw_clip(30)]}, num_shards=9)
+    assert [clip.clip_id for clip in read(folder, "train")] == ["clip30"]
+    assert "are of another source or setting" in caplog.text
+
+
+def test_a_shard_that_was_cut_is_made_again(tmp_path):
+    task = shards.ClipTask(
+        "part",
+        ["clip1"],
+        ClipSource({"": CLIPS}, 1.5),
+        (3, 2),
+        tmp_path / "tokenizer.json",
+        "error",
+    )
+    TOKENIZER.save(task.tokenizer_path)
+    (first,) = shards.write_shards(tmp_path, [task], "videos", 1)
+    whole = (tmp_path / "part").read_bytes()
+    assert (first.records, first.size) == (1, len(whole))
+    assert len(tfrecord.scan(tmp_path / "part")) == 2
+    (tmp_path / "part").write_bytes(whole[:-3])
+    assert shards.write_shards(tmp_path, [task], "videos", 1) == [first]
+    assert (tmp_path / "part").read_bytes() == whole
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from test_shards import Films, build_films
+if __name__ == "__main__":
+    build_films(Path(sys.argv[1]), Films(Path(sys.argv[2]), slow=0.2), workers=int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, workers):
+    here = Path(__file__).parent
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    path = os.pathsep.join([str(here), str(here.parents[1])])
+    process = subprocess.Popen(
+        [sys.executable, script, tmp_path / "films", tmp_path / "made", str(workers)],
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    building = tmp_path / "films" / "building"
+    while process.poll() is None and len(list(building.glob("*.json"))) < 3:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = {path.name: path.stat().st_mtime_ns for path in building.glob("clips-*-of-00009")}
+    assert 3 <= len(done) < 9
+    (tmp_path / "made").write_text("")
+    build_films(tmp_path / "films", Films(tmp_path / "made"))
+    assert len((tmp_path / "made").read_text().split()) <= 9 - len(list(done)) + 2
+    whole = tmp_path / "unbroken" / "films"
+    build_films(whole, Films(tmp_path / "made"))
+    assert files(tmp_path / "films") == files(whole)
+
+
+class Endless(ClipSource):
+    """A clip that takes more room than there is."""
+
+    def clips(self, video_id, report):
+        return [raw_clip(1, num_frames=5000)] if video_id == "clip1" else super().clips(video_id, 0)
+
+
+def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    source = Endless({"": CLIPS}, 1.5)
+    tasks = [
+        shards.ClipTask(name, [name], source, (3, 2), tmp_path / "tokenizer.json", "error")
+        for name in ("clip0", "clip1")
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    try:
+        with pytest.raises(InputError, match=f"the disk of {tmp_path} is full: make room and run"):
+            shards.write_shards(tmp_path, tasks, "videos", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    written = (tmp_path / "clip0").stat().st_mtime_ns
+    assert [path.name for path in tmp_path.glob(".*")] == []
+    results = shards.write_shards(tmp_path, tasks, "videos", 1)
+    assert [result.totals["frames"] for result in results] == [8, 5000]
+    assert (tmp_path / "clip0").stat().st_mtime_ns == written
+
+
+def test_refuses_impossible_ways_to_build():
+    with pytest.raises(InputError, match="on_bad_video is 'stop'"):
+        Building(on_bad_video="stop")
+    with pytest.raises(InputError, match="0 workers"):
+        Building(workers=0)
