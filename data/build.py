@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -256,6 +257,7 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Builds what the arguments say and prints what came of it."""
     args = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
     with sentences(args.out):
         builders.check_target(args.out, args.overwrite)
         building = Building(

@@ -6,11 +6,14 @@ done again. So a build that was broken off, by whatever, goes on where it stoppe
 the clips of one video at a time.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import os
 import pickle
+import sys
 import threading
 import uuid
 from collections import Counter
@@ -28,8 +31,8 @@ from data.tokenizer import Tokenizer
 
 ON_BAD_VIDEO = ("error", "skip")
 SECONDS_BETWEEN_LOOKS = 0.5
-# Beam's own workers say much about themselves.
-_BEAM_OPTIONS = ("--default_sdk_harness_log_level=ERROR",)
+# To start a process takes as long as to make about so many shards.
+SHARDS_WORTH_A_WORKER = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,18 +130,22 @@ def write_shards(
     Raises:
       InputError: one of the tasks cannot be done; those done before it stay.
     """
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
+    beam = _import_beam()
     (folder / "failure").unlink(missing_ok=True)
     todo = [task for task in tasks if read_result(folder, task.name) is None]
     if todo:
         # Tasks are files, since a pipeline has to be small.
         for task in todo:
             (folder / f"{task.name}.task").write_bytes(pickle.dumps(task))
-        options = beam_options or _local_options(min(workers, len(todo)))
-        options = PipelineOptions([*options, *_BEAM_OPTIONS])
-        with _Watch(folder, tasks, label), beam.Pipeline(options=options) as pipeline:
+        workers = min(workers, max(len(todo) // SHARDS_WORTH_A_WORKER, 1))
+        options = beam.options.pipeline_options.PipelineOptions(
+            beam_options or _local_options(workers)
+        )
+        with (
+            _stderr_to(folder / "workers.log") if workers > 1 else contextlib.nullcontext(),
+            _Watch(folder, tasks, label),
+            beam.Pipeline(options=options) as pipeline,
+        ):
             _ = (
                 pipeline
                 | beam.Create([(str(folder), task.name) for task in todo])
@@ -148,6 +155,32 @@ def write_shards(
     if (folder / "failure").exists():
         raise InputError((folder / "failure").read_text())
     return [read_result(folder, task.name) for task in tasks]
+
+
+def _import_beam():
+    # It warns of what only Google's cloud needs.
+    logging.disable(logging.WARNING)
+    try:
+        import apache_beam
+        import apache_beam.options.pipeline_options
+
+        return apache_beam
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """What other processes report goes to a file; `sys.stderr` stays what it was."""
+    sys.stderr.flush()
+    shown, ours = os.dup(2), sys.stderr
+    with path.open("a") as log, os.fdopen(shown, "w", buffering=1) as sys.stderr:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(shown, 2)
+            sys.stderr = ours
 
 
 def _local_options(workers: int) -> list[str]:

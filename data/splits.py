@@ -27,7 +27,7 @@ def read_splits(arguments: Sequence[str]) -> dict[str, list[str]]:
     """Video ids by split, from one file of all splits or from a file for each.
 
     Args:
-      arguments: `FILE` holds `{"train": [ID, ...], "val": [...]}`, `SPLIT=FILE` `[ID, ...]`.
+      arguments: none for no splits; `FILE` holds `{"train": [ID, ...], "val": [...]}`, `SPLIT=FILE` `[ID, ...]`.
 
     Raises:
       InputError: a file that cannot be used, or a video in two splits.
@@ -56,7 +56,7 @@ def read_splits(arguments: Sequence[str]) -> dict[str, list[str]]:
                 logging.warning("Split %s of %s is called %s in the dataset.", name, path, ours)
             found[ours] = ids
     _check_once(found, ", ".join(arguments))
-    if not any(found.values()):
+    if arguments and not any(found.values()):
         raise InputError(f"{', '.join(arguments)} names no videos: list their ids by split")
     return {split: found[split] for split in SPLITS if found.get(split)}
 

@@ -1,0 +1,191 @@
+"""Queries, questions, statements and captions, as each benchmark publishes them and in plain form.
+
+Plain form is for videos of one's own: JSON lines, one of
+
+  {"text": "a dog jumps"}                                          a query
+  {"text": "what jumps?", "answers": ["cat", "dog"], "answer": 1}  a question; 0 is the first answer
+  {"text": "a dog jumps", "true": true, "group": "pair 7"}         a statement
+  {"caption": "a dog jumps", "group": "moment 3"}                  a caption
+
+each with as much of this as is known:
+
+  "video": "film"             what it is about; left out in a test set
+  "start": 3.2, "end": 7.5    seconds from the start of the whole video
+  "id": "q1"                  else the file's name without its extension, and the line: queries-12
+  "kind": "v"                 whether it needs what is seen (v), said (t) or both (vt)
+
+"answer" and "group" may be left out; "true" and "caption" may be null where they are kept back. All
+lines of a file are of one type.
+"""
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from data import annotation_forms as forms
+from data.annotation_forms import Annotation, Rows
+from data.errors import InputError
+from data.json_files import (
+    Mistake,
+    as_list,
+    as_number,
+    as_string,
+    check_span,
+    choice,
+    identifier,
+    json_lines,
+    text,
+    text_if_any,
+    truth,
+)
+from data.report import Report
+from data.schema import RawQuery
+
+MISTAKE = "queries with a mistake: left out"
+NO_TIME = "questions without a usable time: kept without it"
+
+# Fields of the plain form: of every row, and of a row of each type.
+_COMMON_FIELDS = ("id", "video", "start", "end", "kind")
+_TYPE_FIELDS = {
+    "query": ("text",),
+    "question": ("text", "answers", "answer"),
+    "statement": ("text", "true", "group"),
+    "caption": ("caption", "group"),
+}
+_FIELDS = {*_COMMON_FIELDS}.union(*_TYPE_FIELDS.values())
+
+
+def _plain_rows(path: Path) -> Rows:
+    """JSON lines of our own form, each with an id."""
+    for number, row in json_lines(path):
+        if isinstance(row, dict) and row.get("id") is None:
+            row["id"] = f"{path.stem}-{number}"
+        yield f"{path} line {number}", row
+
+
+def _plain_type(row: dict) -> str:
+    """The query type of a line of our own form, by the fields it has."""
+    by_field = {"answers": "question", "true": "statement", "caption": "caption"}
+    return next((name for field, name in by_field.items() if field in row), "query")
+
+
+def _plain(row: dict, where: str) -> Annotation:
+    row_type = _plain_type(row)
+    for name in row:
+        if name not in _FIELDS:
+            # A misspelt field would be lost without a word.
+            nearest = difflib.get_close_matches(name, sorted(_FIELDS), 1, cutoff=0)
+            raise Mistake(f"{name!r} is no field (did you mean {nearest[0]!r}?)")
+        if name not in _COMMON_FIELDS + _TYPE_FIELDS[row_type]:
+            raise Mistake(f"{name} is no field of a {row_type}")
+    moments = ()
+    if row.get("start") is not None or row.get("end") is not None:
+        if row.get("video") is None:
+            raise Mistake("video is missing where start and end are not")
+        start, end = (as_number(row.get(name), name) for name in ("start", "end"))
+        moments = (check_span(start, end, "start to end"),)
+    answers = ()
+    if row_type == "question":
+        answers = tuple(as_string(a, "answers") for a in as_list(row["answers"], "answers"))
+        if len(answers) < 2:
+            raise Mistake("answers has to hold two or more")
+    query = RawQuery(
+        query_id=identifier(row, "id"),
+        clip_id=text_if_any(row, "video"),
+        text=text_if_any(row, "caption") if row_type == "caption" else text(row, "text"),
+        moments=moments,
+        kind=text_if_any(row, "kind"),
+        answers=answers,
+        label=choice(row, "answer", len(answers)) if answers else truth(row, "true"),
+        group="" if row.get("group") is None else identifier(row, "group"),
+    )
+    return Annotation(query, where, in_video=True)
+
+
+class _Form(NamedTuple):
+    """How to read a form: `rows` finds where each row is and what it holds, `parse` understands it.
+
+    query_type: '' if the rows tell.
+    """
+
+    what: str
+    query_type: str
+    rows: Callable[[Path], Rows]
+    parse: Callable[[object, str], Annotation]
+
+
+_FORMS = {
+    "plain": _Form("JSON lines of our own", "", _plain_rows, _plain),
+    "tvr": _Form("TVR, or DiDeMo written like it", "query", forms.line_rows, forms.tvr),
+    "tvc": _Form("TVC", "caption", forms.tvc_rows, forms.tvc),
+    "tvqa": _Form("TVQA", "question", forms.line_rows, forms.tvqa),
+    "violin": _Form(
+        "VIOLIN, as published or as HERO has it", "statement", forms.violin_rows, forms.violin
+    ),
+    "how2r": _Form(
+        "How2R", "query", partial(forms.csv_rows, columns=forms.HOW2R_COLUMNS), forms.how2r
+    ),
+    "how2qa": _Form(
+        "How2QA", "question", partial(forms.csv_rows, columns=forms.HOW2QA_COLUMNS), forms.how2qa
+    ),
+    "didemo": _Form("DiDeMo", "query", forms.didemo_rows, forms.didemo),
+    "msrvtt": _Form("MSR-VTT", "query", forms.msrvtt_rows, forms.msrvtt),
+}
+FORMS = {name: form.what for name, form in _FORMS.items()}
+
+
+def query_type(form: str) -> str:
+    """One of `schema.QUERY_TYPES`; '' for plain, whose rows tell. InputError for no form at all."""
+    return _find(form).query_type
+
+
+def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[Annotation]]:
+    """The type of a file's rows, one of `schema.QUERY_TYPES`, and the rows in the file's order.
+
+    Rows with a mistake, with an id that came before or, in plain form, of another type than the
+    first are left out and counted.
+
+    Raises:
+      InputError: no such form, or a file of which nothing can be used.
+    """
+    found = _find(form)
+    type_of_file = found.query_type
+    kept: dict[str, Annotation] = {}
+    first_mistake = ""
+    for where, row in found.rows(path):
+        try:
+            if isinstance(row, Mistake):
+                raise row
+            annotation = found.parse(row, where)
+            query_id = annotation.query.query_id
+            if query_id in kept:
+                raise Mistake(f"id {query_id!r} came before, at {kept[query_id].where}")
+            type_of_row = found.query_type or _plain_type(row)
+            if kept and type_of_row != type_of_file:
+                raise Mistake(f"it is a {type_of_row} in a file that began with a {type_of_file}")
+        except Mistake as mistake:
+            report.add(MISTAKE, f"{where}: {mistake}")
+            first_mistake = first_mistake or f"{where}: {mistake}"
+            continue
+        if form == "tvqa" and not annotation.query.moments:
+            report.add(NO_TIME, f"{where}: ts does not tell it")
+        type_of_file = type_of_row
+        kept[query_id] = annotation
+    if not kept:
+        raise InputError(
+            f"{path} has nothing that can be used as {form} ({first_mistake or 'it has no rows'}): "
+            "correct it or name another form"
+        )
+    return type_of_file, list(kept.values())
+
+
+def _find(form: str) -> _Form:
+    if form not in _FORMS:
+        nearest = difflib.get_close_matches(form, _FORMS, 1, cutoff=0)
+        raise InputError(
+            f"annotations have no form {form!r} (did you mean {nearest[0]}?): it can be "
+            f"{', '.join(_FORMS)}"
+        )
+    return _FORMS[form]
