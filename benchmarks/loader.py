@@ -26,10 +26,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.lengths import tv_lengths
 from configs import pretrain
-from data.builders import build_dataset
+from data.builders import Building, build_dataset
 from data.pipeline import Batches, fitting_rows, initial_state
 from data.reader import Split
 from data.schema import RawClip, RawSubtitle
+from data.source import ClipSource
 from data.tokenizer import Tokenizer
 
 NUM_FRAMES = 50
@@ -53,14 +54,8 @@ def build(folder, num_clips):
         )
         return RawClip(f"clip{number}", (np.roll(features, number, axis=0),), subtitles)
 
-    build_dataset(
-        folder,
-        {"train": map(clip, range(num_clips))},
-        {},
-        tokenizer=Tokenizer.train(["a b c"], 270),
-        seconds_per_feature=SECONDS_PER_FEATURE,
-        left_out={},
-    )
+    source = ClipSource({"train": map(clip, range(num_clips))}, SECONDS_PER_FEATURE)
+    build_dataset(folder, source, Tokenizer.train(["a b c"], 270), Building())
 
 
 def measure(folder, groups):

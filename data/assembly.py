@@ -80,14 +80,12 @@ def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
     )
 
 
-def _encode(texts, stored, tokenizer) -> list[Sequence[int]]:
+def _encode(texts, stored, tokenizer: Tokenizer) -> list[Sequence[int]]:
     """Token ids of each text: those that its source stores, or the tokenizer's."""
-    made = iter(
-        tokenizer.encode_batch(
-            [text for text, ids in zip(texts, stored, strict=True) if ids is None]
-        )
-    )
-    return [next(made) if ids is None else ids for ids in stored]
+    return [
+        tokenizer.encode(text) if ids is None else ids
+        for text, ids in zip(texts, stored, strict=True)
+    ]
 
 
 def check_part(part: np.ndarray, name: str) -> None:
@@ -101,7 +99,7 @@ def check_part(part: np.ndarray, name: str) -> None:
             f"{name} has no frames ({list(part.shape)}): extract it again or leave it out"
         )
     with np.errstate(over="ignore"):
-        bad = np.flatnonzero(~np.isfinite(part.astype(np.float16)).all(1))
+        bad = np.flatnonzero(~np.isfinite(part.astype(np.float16, copy=False)).all(1))
     if bad.size:
         raise InputError(
             f"{name} has NaN or infinite values, or larger ones than float16 holds, in frame "
@@ -130,4 +128,4 @@ def _join(raw: RawClip, widths: tuple[int, ...]) -> np.ndarray:
             f"clip {raw.clip_id}: the parts of its features have {lengths} frames: cut them to the "
             "same number"
         )
-    return np.concatenate([part.astype(np.float16) for part in raw.features], axis=1)
+    return np.concatenate([part.astype(np.float16, copy=False) for part in raw.features], axis=1)

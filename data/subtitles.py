@@ -22,7 +22,8 @@ _COLUMNS = ("start", "end", "text")
 _LATEST = 1e9
 # `ID.en`, `ID.pt-BR`, `ID.zh_Hans`: a file's name without its extension, where it tells a language.
 _LANGUAGE = re.compile(r"(.+)\.[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
-_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+# Some programs turn the `\r\n` of a file into `\r\r\n`.
+_LINE_BREAK = re.compile(r"\r*\n|\r")
 _ARROW = "-->"
 # Blocks of a WebVTT file that are not meant to be read by those who watch.
 _UNSEEN = ("NOTE", "STYLE", "REGION")
@@ -122,7 +123,7 @@ class _Lines(Subtitles):
         where = f"{self._path} line {number}"
         with json_files.opened(self._path) as file:
             file.buffer.seek(offset)
-            found, subtitles = _parse_line(file.buffer.readline(), where)
+            found, subtitles = _parse_line(_decode(file.buffer.readline()), where)
         if found != video_id:
             raise InputError(f"{self._path} was changed while it was in use: start again")
         for index, subtitle in enumerate(subtitles):
@@ -133,8 +134,9 @@ def _index_lines(path: Path) -> dict[str, tuple[int, int]]:
     places, offset = {}, 0
     with json_files.opened(path) as file:
         for number, line in enumerate(file.buffer, 1):
-            if line.strip():
-                video_id, _ = _parse_line(line, f"{path} line {number}")
+            text = _decode(line)
+            if text.strip():
+                video_id, _ = _parse_line(text, f"{path} line {number}")
                 if video_id in places:
                     raise InputError(
                         f"{path} line {number}: {video_id} has line {places[video_id][0]} already: "
@@ -145,10 +147,14 @@ def _index_lines(path: Path) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _parse_line(line: bytes, where: str) -> tuple[str, list]:
-    """Id and subtitles of a video, these as they are; a byte order mark may begin the line."""
+def _decode(line: bytes) -> str:
+    return line.decode("utf-8-sig")
+
+
+def _parse_line(line: str, where: str) -> tuple[str, list]:
+    """Id and subtitles of a video, these as they are."""
     try:
-        record = json_files.as_object(json_files.decode(line.decode("utf-8-sig")), "it")
+        record = json_files.as_object(json_files.decode(line), "it")
         video_id = json_files.identifier(record, "vid_name")
         return video_id, json_files.as_list(record.get("sub"), "sub")
     except Mistake as mistake:
@@ -252,15 +258,19 @@ def _cue_rows(file: Path, report: Report) -> Iterator[tuple[str, object]]:
         lines, first = _LINE_BREAK.split(content.read()), 1
     if not any(line.strip() for line in lines):
         return
-    if not lines[0].startswith("WEBVTT"):
+    if lines[0].startswith("WEBVTT"):
+        lines[0] = "WEBVTT"  # Whatever its title is.
+    else:
         lines, first = ["WEBVTT", "", *_subrip_as_webvtt(lines)], -1
     named, timings = [], {}
     neighbours = zip([lines[0], *lines[:-1]], lines, [*lines[1:], ""], strict=True)
     for number, (before, line, after) in enumerate(neighbours, first):
         if _ARROW in line:
             timings[number] = line.strip()
-            named += ["", str(number)]
-        elif line.strip() and not before and _ARROW not in after and not line.startswith(_UNSEEN):
+            # SubRip has a comma before the milliseconds.
+            named += ["", str(number), line.replace(",", ".")]
+            continue
+        if line.strip() and not before and _ARROW not in after and not line.startswith(_UNSEEN):
             report.add(_STRAY, f"{file} line {number}")
         named.append(line)
     cues = {int(cue.identifier): cue for cue in webvtt.from_string("\n".join(named)).captions}
@@ -275,10 +285,8 @@ def _subrip_as_webvtt(lines: list[str]) -> Iterator[str]:
     """Line by line: in SubRip not an empty line ends a subtitle but the number of the next."""
     within = False
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        if _ARROW in line:
-            within = True
-            yield line.replace(",", ".")
-        elif line.strip().isdigit() and _ARROW in after:
+        within |= _ARROW in line
+        if line.strip().isdigit() and _ARROW in after:
             yield ""
         else:
             yield line or (" " if within else "")
