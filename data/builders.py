@@ -14,13 +14,11 @@ and but for where shards end, whatever their number; which worker made a shard c
 
 import collections
 import contextlib
-import dataclasses
 import hashlib
 import io
 import itertools
 import json
 import logging
-import math
 import os
 import shutil
 import tempfile
@@ -28,56 +26,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import dataset_builder, hashing, naming, splits
+from tensorflow_datasets.core import dataset_builder, naming, splits
 
 from data import records, tfrecord
 from data.assembly import feature_widths
 from data.errors import InputError
+from data.plan import TOKENIZER, Building, clip_tasks, query_tasks
 from data.report import Report
 from data.schema import (
     SCHEMA_VERSION,
     SPLITS,
     DatasetMetadata,
     RawClip,
+    building_dir,
     records_dir,
     tokenizer_path,
 )
-from data.shards import ON_BAD_VIDEO, ClipTask, QueryTask, Result, Task, write_shards
+from data.shards import Result, Task, write_shards
 from data.source import Source
 from data.tokenizer import Tokenizer
-
-# A shard is what is made again if a build is broken off, and a file; neither should be too many.
-SHARD_BYTES = 32 << 20
-MOST_SHARDS = 1024
-QUERIES_PER_SHARD = 50_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Building:
-    """How a dataset is built, other than from what.
-
-    workers: processes on this machine.
-    beam_options: of a Beam pipeline on other runners, in place of `workers`; all machines have to
-      see the same paths.
-    num_shards: of clips per split; 0 for as many as make shards of about SHARD_BYTES.
-    on_bad_video: 'error' stops at a video that cannot be used, 'skip' leaves it out and counts it.
-    overwrite: whether a finished dataset may be replaced.
-    """
-
-    workers: int = 1
-    beam_options: Sequence[str] = ()
-    num_shards: int = 0
-    on_bad_video: str = "error"
-    overwrite: bool = False
-
-    def __post_init__(self):
-        if self.on_bad_video not in ON_BAD_VIDEO:
-            raise InputError(f"on_bad_video is {self.on_bad_video!r}: choose error or skip")
-        if self.workers < 1 or self.num_shards < 0:
-            raise InputError(
-                f"{self.workers} workers and {self.num_shards} shards: there has to be 1 worker or "
-                "more, and of shards 0 (to choose) or more"
-            )
 
 
 class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
@@ -143,12 +110,8 @@ class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     def _download_and_prepare(self, dl_manager, download_config) -> None:
         del dl_manager, download_config  # Everything is here already.
         folder = building_dir(self._dataset_dir)
-        tasks = [task for of_split in self._tasks.values() for task in of_split]
-        label = "videos" if self._kind == "clips" else "queries"
-        results = write_shards(
-            folder, tasks, label, self._building.workers, self._building.beam_options
-        )
-        result_of = {task.name: result for task, result in zip(tasks, results, strict=True)}
+        results = _write_shards(folder, self._kind, self._tasks, self._building)
+        result_of = dict(zip(itertools.chain(*self._tasks.values()), results, strict=True))
         infos = []
         for split, of_split in self._tasks.items():
             template = self._get_filename_template(split_name=split)
@@ -158,16 +121,10 @@ class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             infos.append(
                 splits.SplitInfo(
                     name=split,
-                    shard_lengths=[result_of[task.name].records for task in of_split],
-                    num_bytes=sum(result_of[task.name].size for task in of_split),
+                    shard_lengths=[result_of[task].records for task in of_split],
+                    num_bytes=sum(result_of[task].size for task in of_split),
                     filename_template=template,
                 )
-            )
-        empty = [info.name for info in infos if not info.num_examples]
-        if empty:
-            raise InputError(
-                f"no {self._kind} of split {empty[0]} could be used: see the report of "
-                f"{folder}, or leave the split out"
             )
         self.info.set_splits(splits.SplitDict(infos))
         self.info.metadata.update(
@@ -215,29 +172,35 @@ def build_dataset(
     _check_once("query", ([q.query_id for q in of] for of in source.queries.values()))
     first_clips = _first_clips(source, building.on_bad_video)
     widths = feature_widths(first_clips[0])
-    identity = [
-        SCHEMA_VERSION,
-        source.identity(),
-        source.seconds_per_feature,
-        tokenizer.identity,
-        widths,
-        building.num_shards,
-    ]
-    _make_room(out, identity)
-    tokenizer.save(tokenizer_path(out))
-
-    queries = {split: source.queries[split] for split in SPLITS if source.queries.get(split)}
+    folder = _open_building(
+        out,
+        [
+            SCHEMA_VERSION,
+            source.identity(),
+            source.seconds_per_feature,
+            tokenizer.identity,
+            widths,
+            building.num_shards,
+        ],
+    )
+    tokenizer.save(folder / TOKENIZER)
+    queries = {s: query_tasks(folder, s, source) for s in SPLITS if source.queries.get(s)}
+    clips = {
+        split: clip_tasks(folder, split, source, first_clips, building)
+        for split in SPLITS
+        if source.videos.get(split)
+    }
+    if building.overwrite:
+        # What is there stays until the new dataset can take its place.
+        for kind, tasks in (("queries", queries), ("clips", clips)):
+            _write_shards(folder, kind, tasks, building)
+    _make_room(out)
+    shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
     query_counts = {}
     if queries:
         query_counts = RecordBuilder(
-            out,
-            "queries",
-            records.query_features(),
-            {split: _query_tasks(out, split, source) for split in queries},
-            building,
-            lambda counts, results: {},
+            out, "queries", records.query_features(), queries, building, lambda *_: {}
         ).write()
-
     left_out = Report(source.report.counts, source.report.examples)
 
     def describe(clip_counts: dict[str, int], results: Sequence[Result]) -> dict:
@@ -262,20 +225,30 @@ def build_dataset(
             left_out=dict(left_out.counts),
         ).to_json()
 
-    RecordBuilder(
-        out,
-        "clips",
-        records.clip_features(sum(widths)),
-        {
-            split: _clip_tasks(out, split, source, widths, _bytes(first_clips), building)
-            for split in SPLITS
-            if source.videos.get(split)
-        },
-        building,
-        describe,
-    ).write()
-    shutil.rmtree(building_dir(out))
+    features = records.clip_features(sum(widths))
+    RecordBuilder(out, "clips", features, clips, building, describe).write()
+    shutil.rmtree(folder)
     return DatasetMetadata.load(out), left_out
+
+
+def _write_shards(
+    folder: Path, kind: str, tasks: Mapping[str, Sequence[Task]], building: Building
+) -> list[Result]:
+    """What became of the tasks of all splits, done now or before; InputError for an empty split."""
+    results = write_shards(
+        folder,
+        [task for of_split in tasks.values() for task in of_split],
+        "videos" if kind == "clips" else "queries",
+        building.workers,
+        building.beam_options,
+    )
+    counts = iter(result.records for result in results)
+    for split, of_split in tasks.items():
+        if not sum(next(counts) for _ in of_split):
+            raise InputError(
+                f"no {kind} of split {split} can be used: correct them, or leave the split out"
+            )
+    return results
 
 
 def _first_clips(source: Source, on_bad_video: str) -> list[RawClip]:
@@ -287,60 +260,6 @@ def _first_clips(source: Source, on_bad_video: str) -> list[RawClip]:
             if on_bad_video == "error":
                 raise
     raise InputError("there are no videos, or none that can be used, to build a dataset of")
-
-
-def _bytes(clips: Sequence[RawClip]) -> int:
-    """About what the records of these clips take; features and pictures are nearly all of it."""
-    return sum(
-        sum(2 * part.size for part in clip.features) + sum(map(len, clip.frame_images))
-        for clip in clips
-    )
-
-
-def _clip_tasks(
-    out: Path,
-    split: str,
-    source: Source,
-    widths: tuple[int, ...],
-    bytes_per_video: int,
-    building: Building,
-) -> list[ClipTask]:
-    videos = sorted(source.videos[split], key=hashing.Hasher(split).hash_key)
-    wanted = building.num_shards or min(
-        MOST_SHARDS, math.ceil(bytes_per_video * len(videos) / SHARD_BYTES)
-    )
-    return [
-        ClipTask(
-            name,
-            part,
-            source.narrowed(part),
-            widths,
-            tokenizer_path(out),
-            building.on_bad_video,
-        )
-        for name, part in _parts(f"clips-{split}", videos, wanted)
-    ]
-
-
-def _query_tasks(out: Path, split: str, source: Source) -> list[QueryTask]:
-    hasher = hashing.Hasher(split)
-    queries = sorted(source.queries[split], key=lambda query: hasher.hash_key(query.query_id))
-    return [
-        QueryTask(name, part, source.query_type, tokenizer_path(out))
-        for name, part in _parts(
-            f"queries-{split}", queries, math.ceil(len(queries) / QUERIES_PER_SHARD)
-        )
-    ]
-
-
-def _parts(name: str, items: list, wanted: int) -> list[tuple[str, list]]:
-    """`items` in `wanted` parts of nearly equal length, none of them empty, each with a name."""
-    wanted = min(max(wanted, 1), len(items))
-    ends = [len(items) * (i + 1) // wanted for i in range(wanted)]
-    return [
-        (f"{name}-{i:05d}-of-{wanted:05d}", items[first:end])
-        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
-    ]
 
 
 def _check_once(what: str, of_splits) -> None:
@@ -366,27 +285,27 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
         )
 
 
-def building_dir(dataset_dir: Path) -> Path:
-    """Where the shards of an unfinished dataset are."""
-    return dataset_dir / "building"
-
-
-def _make_room(dataset_dir: Path, identity: list) -> None:
-    """Removes an earlier dataset, and shards of another source, and nothing else."""
-    for kind in ("clips", "queries"):
-        finished = records_dir(dataset_dir, kind)
-        for folder in [finished, *finished.parent.glob(f"incomplete.*_{SCHEMA_VERSION}")]:
-            if folder.exists():
-                shutil.rmtree(folder)
+def _open_building(dataset_dir: Path, identity: list) -> Path:
+    """The folder of finished shards, without those of another source."""
     folder = building_dir(dataset_dir)
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     of_what = folder / "source"
     if of_what.exists() and of_what.read_text() == digest:
         done = len(list(folder.glob("*.json")))
         logging.warning("Going on with a build that was broken off: %d shards are done.", done)
-        return
+        return folder
     if folder.exists():
         logging.warning("Shards in %s are of another source or setting: starting again.", folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     of_what.write_text(digest)
+    return folder
+
+
+def _make_room(dataset_dir: Path) -> None:
+    """Removes an earlier dataset, or what a broken-off building left of one, and nothing else."""
+    for kind in ("clips", "queries"):
+        finished = records_dir(dataset_dir, kind)
+        for folder in [finished, *finished.parent.glob(f"incomplete.*_{SCHEMA_VERSION}")]:
+            if folder.exists():
+                shutil.rmtree(folder)

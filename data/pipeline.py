@@ -1,8 +1,8 @@
 """From records to packed host batches: an endless, resumable stream, or one pass over a split.
 
 Each of the G groups of a batch has a stream of its own, the positions p = group, group + G, ... of
-the epoch order, and clips that wait because they did not fit. So what a batch holds depends on the
-seed and the batch's number, not on how many hosts share the groups.
+the order of the clips, and clips that wait because they did not fit. So what a batch holds depends
+on the seed and the batch's number, not on how many hosts share the groups.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from data import packing
 from data.errors import InputError
+from data.mixture import Mixture
 from data.order import EpochOrder
 from data.reader import QuerySplit, Split
 from data.schema import Query
@@ -27,6 +28,8 @@ READ_AHEAD = 2
 # Clips looked at to find out how many rows a batch needs, and room left in query rows.
 SAMPLE = 512
 QUERY_ROOM = 1.1
+# Counts of a batch that say how things stand after it; the others are sums over its clips.
+GAUGES = ("waiting", "corrupt")
 
 
 @dataclasses.dataclass
@@ -43,7 +46,8 @@ class HostBatch:
 
     arrays: see `data.packing`, leading axis the host's groups.
     state: where its groups stand after it; what a resumed run needs, `[groups, 2 + max_waiting]`.
-    counts: sums over its groups of `packing.COUNTS`, and `waiting` and `corrupt` records.
+    counts: sums over its groups of `packing.COUNTS` and of each source's clips, `clips/SOURCE`, and
+      `waiting` and `corrupt` records.
     """
 
     arrays: dict[str, np.ndarray]
@@ -84,23 +88,27 @@ class Batches:
     """Packed batches of one host.
 
     Args:
-      split: where the clips are.
+      clips: where the clips are; of a mixture, training takes each source by its weight.
       config: the experiment's `batch` block.
       groups: which of the `config.groups` groups this host packs.
       queries: annotated queries to use in place of subtitles, or None.
     """
 
-    def __init__(self, split: Split, config, groups: range, queries: QuerySplit | None = None):
-        self.split = split
+    def __init__(
+        self, clips: Split | Mixture, config, groups: range, queries: QuerySplit | None = None
+    ):
+        self.mixture = (
+            clips if isinstance(clips, Mixture) else Mixture({clips.metadata.name: clips})
+        )
         self.config = config
         self.groups = groups
-        self.metadata = split.metadata
-        self.tokens = split.metadata.special_ids
+        self.metadata = self.mixture.metadata
+        self.tokens = self.metadata.special_ids
         self.queries = None if queries is None else _queries_by_clip(queries)
 
     def train(self, seed: int, state: np.ndarray, first_step: int) -> Iterator[HostBatch]:
         """The endless stream from `state` on, whose next batch is number `first_step`."""
-        order = EpochOrder(len(self.split), seed)
+        order = self.mixture.order(seed)
         streams = [
             _Stream(self, order, group_state, stop=None) for group_state in decode_state(state)
         ]
@@ -115,9 +123,9 @@ class Batches:
 
         Queries are drawn as in training's step 0, or annotated ones if there are any.
         """
-        order = EpochOrder(len(self.split), None)
+        order = EpochOrder(len(self.mixture), None)
         streams = [
-            _Stream(self, order, GroupState(group, []), stop=len(self.split))
+            _Stream(self, order, GroupState(group, []), stop=len(self.mixture))
             for group in self.groups
         ]
         choose = (
@@ -140,10 +148,8 @@ class Batches:
 
     def prepare(self, number: int) -> packing.Prepared | None:
         """Record `number` laid out for packing; None if it is damaged and skipped."""
-        clip = self.split.read(number)
+        clip = self.mixture.read(number)
         if clip is None:
-            if len(self.split.corrupt) == len(self.split):
-                raise InputError("All records are damaged; build the dataset again.")
             return None
         queries = () if self.queries is None else self.queries.get(clip.clip_id, ())
         return packing.prepare(clip, number, self.config, self.metadata, queries)
@@ -157,22 +163,24 @@ class Batches:
             stream.fill(packer)
             for name, value in packer.counts.items():
                 counts[name] += value
+        sources = self.mixture.sources(arrays["clip_numbers"][arrays["num_frames"] > 0])
+        for source, name in enumerate(self.mixture.splits):
+            counts[f"clips/{name}"] = int((sources == source).sum())
         state = encode_state([stream.state for stream in streams], self.config.max_waiting)
         counts["waiting"] = int(state[:, 1].sum())
-        counts["corrupt"] = len(self.split.corrupt)
+        counts["corrupt"] = self.mixture.corrupt
         return HostBatch(arrays, state, counts)
 
 
 def fitting_rows(batches: Batches) -> tuple[int, int]:
-    """Rows and query rows of a group that its clips fill on average, from a sample of the split.
+    """Rows and query rows of a group that its clips fill on average, from a sample of them.
 
     Rows are as many as the average clips need, so that rows and not places for clips run out; query
     rows have a little room, since what does not fit them keeps rows empty.
     """
     config = batches.config
-    sample = np.linspace(0, len(batches.split) - 1, min(len(batches.split), SAMPLE)).astype(int)
     slots, queries = [], []
-    for clip in filter(None, map(batches.prepare, sample)):
+    for clip in filter(None, map(batches.prepare, batches.mixture.sample(SAMPLE).tolist())):
         slots.append(clip.lengths.sum())
         words = [len(clip.subtitles[j]) + 1 for j in clip.spans]
         drawn = min(len(words), config.queries_per_clip)

@@ -240,6 +240,11 @@ def records_dir(dataset_dir: str | os.PathLike, kind: str) -> Path:
     return Path(dataset_dir) / kind / SCHEMA_VERSION
 
 
+def building_dir(dataset_dir: str | os.PathLike) -> Path:
+    """Where the shards of an unfinished dataset are."""
+    return Path(dataset_dir) / "building"
+
+
 def tokenizer_path(dataset_dir: str | os.PathLike) -> Path:
     """The tokenizer that made the token ids of a dataset."""
     return Path(dataset_dir) / "tokenizer.json"
@@ -255,6 +260,6 @@ def _why_no_dataset(folder: Path) -> str:
             f"dataset {folder} has records of version {', '.join(versions)} where {SCHEMA_VERSION} "
             f"is needed: build it again with {how}"
         )
-    if tokenizer_path(folder).exists() or (folder / "clips").exists():
+    if building_dir(folder).exists() or (folder / "clips").exists():
         return f"dataset {folder} is half-built, its building was broken off: run {how} again"
     return f"{folder} holds no dataset: name another folder, or build one there with {how}"

@@ -50,7 +50,7 @@ class Result:
     left_out: dict
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ClipTask:
     """A shard of clips: those of some videos, in order."""
 
@@ -88,7 +88,7 @@ class ClipTask:
                 yield records.serialise(records.encode_clip(clip))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class QueryTask:
     """A shard of queries, in order."""
 

@@ -20,7 +20,7 @@ from data.reader import QuerySplit, Split
 from data.schema import Clip, DatasetMetadata, Query
 from data.show_picture import Bar, draw, runs
 
-_LETTERS = 80  # of a text in the picture
+_LETTERS = 70  # of a text in the picture
 
 
 @dataclasses.dataclass(frozen=True)

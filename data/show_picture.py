@@ -66,7 +66,7 @@ def draw(
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # About letters that the font lacks, and dimensions that are NaN throughout.
         warnings.simplefilter("ignore")
-        picture = _Picture(clip, metadata.seconds_per_feature)
+        picture = Picture(clip, metadata.seconds_per_feature)
         if clip.frame_images:
             picture.add_images()
         else:
@@ -87,7 +87,7 @@ def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
     return [(int(run[0]), int(run[-1])) for run in split if run.size]
 
 
-class _Picture:
+class Picture:
     """Panels one below the other over one axis of seconds."""
 
     def __init__(self, clip: Clip, step: float):

@@ -27,7 +27,8 @@ def read_splits(arguments: Sequence[str]) -> dict[str, list[str]]:
     """Video ids by split, from one file of all splits or from a file for each.
 
     Args:
-      arguments: none for no splits; `FILE` holds `{"train": [ID, ...], "val": [...]}`, `SPLIT=FILE` `[ID, ...]`.
+      arguments: none for no splits; `FILE` holds `{"train": [ID, ...], "val": [...]}`, and
+        `SPLIT=FILE` `[ID, ...]`.
 
     Raises:
       InputError: a file that cannot be used, or a video in two splits.
