@@ -17,13 +17,21 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data = ConfigDict(
         {
             "dir": "datasets",  # where `python -m data.build` wrote to
+            # A dataset, or several with commas between them to be mixed: 'tv,howto100m'. Evaluation
+            # names the metrics of each of several, as howto100m/vsm/r@1; without a name they are
+            # those of the first that has the eval_split.
             "name": "tv",
+            # How often clips are from each dataset, as 0.7,0.3; (): by their numbers of clips.
+            "weights": (),
             "train_split": "train",
             "eval_split": "validation",
             # What to do about a corrupt record: stop ('error') or leave it out ('skip').
             "on_corrupt": "error",
             # The frame rate that the model is made for; data of another are refused.
             "seconds_per_feature": 1.5,
+            # In what, with commas between, data may differ from those of a mixture's first dataset
+            # or of a checkpoint: feature_widths, seconds_per_feature, tokenizer. '': in nothing.
+            "accept_mismatch": "",
         }
     )
 

@@ -1,8 +1,8 @@
-"""Reads the databases in which the original keeps features, subtitles and queries.
+"""Reads the databases in which the original keeps features and subtitles.
 
   tv/resnet_slowfast_1.5   features of frames, also as ..._compressed: `VideoDatabase`
   tv_subtitles.db          subtitles and their token ids: `SubtitleDatabase`
-  tvr_train.db             queries, questions, statements or captions: `read_queries`
+  tvr_train.db             queries, questions, statements or captions: see `data.original_queries`
 
 Each is a folder with an LMDB environment. A value of features is msgpack, with arrays as
 msgpack_numpy writes them, or an `.npz`; the other values are msgpack in an LZ4 frame.
@@ -10,9 +10,7 @@ msgpack_numpy writes them, or an `.npz`; the other values are msgpack in an LZ4 
 
 import contextlib
 import copy
-import dataclasses
 import io
-import re
 import reprlib
 import threading
 import tokenize
@@ -34,28 +32,11 @@ from data.json_files import (
     as_list,
     as_number,
     as_object,
-    as_span,
     as_string,
-    choice,
-    identifier,
     json_file,
-    json_lines,
-    text_if_any,
-    truth,
 )
 from data.report import Report
-from data.schema import RawQuery, RawSubtitle, SpecialIds
-
-# What the queries of the original's tasks are.
-_TASKS = {
-    **dict.fromkeys(("tvr", "how2r", "didemo", "msrvtt"), "query"),
-    **dict.fromkeys(("tvqa", "how2qa"), "question"),
-    **{"violin": "statement", "tvc": "caption"},
-}
-# MSR-VTT has other names for what TVR calls vid_name, desc and desc_id.
-_CLIP = ("vid", "vid_name", "clip_name")
-_TEXT = ("desc", "caption")
-_ID = ("desc_id", "qid", "sen_id", "retrieval_key")
+from data.schema import RawSubtitle, SpecialIds
 
 # Seconds: a larger number is no time in a video, and float32 may not hold it.
 _LATEST = 1e9
@@ -76,9 +57,9 @@ class _Database:
 
     def __init__(self, folder: Path):
         self._folder = Path(folder)
-        with _transaction(self._folder) as transaction:
+        with reading(self._folder) as transaction:
             keys = list(transaction.cursor().iternext(keys=True, values=False))
-        self._ids = frozenset(_names(keys, self._folder))
+        self._ids = frozenset(names_of(keys, self._folder))
 
     def ids(self) -> set[str]:
         """Of the clips that it has."""
@@ -95,7 +76,7 @@ class _Database:
         return narrowed
 
     def _value(self, clip_id: str) -> bytes:
-        with _transaction(self._folder) as transaction:
+        with reading(self._folder) as transaction:
             value = transaction.get(clip_id.encode())
         if value is None:
             raise InputError(f"{self.where(clip_id)} is not there: {_ADVICE}")
@@ -119,7 +100,7 @@ class VideoDatabase(_Database):
         super().__init__(folder)
         self._widths = tuple(widths)
         self._counts_file = self._folder.absolute().parent / "id2nframe.json"
-        self._counts = _json_object(self._counts_file) if self._counts_file.exists() else {}
+        self._counts = json_object(self._counts_file) if self._counts_file.exists() else {}
 
     def num_frames(self, clip_id: str) -> int:
         """How many frames `read` gives, found without decompressing them.
@@ -186,8 +167,8 @@ class SubtitleDatabase(_Database):
         """Finds the clips and reads `meta.json`; InputError if the one or the other is no use."""
         super().__init__(folder)
         path = self._folder / "meta.json"
-        meta = _json_object(path)
-        with _usable(path):
+        meta = json_object(path)
+        with usable(path):
             self.seconds_per_feature = as_number(meta.get("frame_length"), "frame_length")
             if self.seconds_per_feature <= 0:
                 raise Mistake(f"frame_length is {self.seconds_per_feature}")
@@ -226,20 +207,20 @@ class SubtitleDatabase(_Database):
         stored, where = self._stored(clip_id), self.where(clip_id)
         subtitles = self._subtitles(stored, where, Report())
         position = {index: i for i, index in enumerate(subtitles)}
-        with _usable(where):
+        with usable(where):
             for pair in as_list(stored.get("unique_sub2frames"), "unique_sub2frames"):
                 index, frames = _pair_of_frames(pair)
                 owner[frames[frames < num_frames]] = position.get(index, -1)
         return owner
 
     def _stored(self, clip_id: str) -> dict:
-        return _unpack(self._value(clip_id), self.where(clip_id))
+        return unpack(self._value(clip_id), self.where(clip_id))
 
     @staticmethod
     def _subtitles(stored: dict, where: str, report: Report) -> dict[int, RawSubtitle]:
         """The subtitles that can be used, by their index in the database."""
         subtitles = {}
-        with _usable(where):
+        with usable(where):
             rows = as_list(stored.get("sub"), "sub")
             # Where nobody speaks the original makes segments of five frames, without tokens.
             ids = as_list(stored.get("input_ids"), "input_ids") if rows else []
@@ -247,11 +228,11 @@ class SubtitleDatabase(_Database):
                 raise Mistake(f"sub has {len(rows)} entries, input_ids {len(ids)}")
         for index, row in enumerate(rows):
             place = f"{where}, subtitle {index}"
-            with _usable(place):
+            with usable(place):
                 row = as_object(row, "it")
                 text = as_string(row.get("text"), "text")
                 start, end = (as_number(row.get(name), name) for name in ("start", "end"))
-                token_ids = _token_ids(ids[index])
+                token_ids = token_ids_in(ids[index])
             if -_LATEST < start <= end < _LATEST:
                 subtitles[index] = RawSubtitle(text, start, end, token_ids)
             else:
@@ -270,167 +251,15 @@ def _pair_of_frames(pair: object) -> tuple[int, np.ndarray]:
     raise Mistake(f"unique_sub2frames has to hold [index, frames], not {reprlib.repr(pair)}")
 
 
-@dataclasses.dataclass(frozen=True)
-class StoredQuery:
-    """A query, and how many seconds its clip lasts, None if the database does not say."""
-
-    query: RawQuery
-    duration: float | None
-
-
-def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
-    """Reads a database of queries.
-
-    What they are follows from the task in `meta.json`, or else from the first of them; a folder
-    with a `cap.db` has captions. What a query lacks is looked up in `query_data.jsonl` and
-    `query2video.json`. Moments and durations that are impossible are left out and counted.
-
-    Args:
-      folder: with `meta.json` and an LMDB environment, or, of captions, an environment `cap.db`.
-
-    Returns:
-      One of `schema.QUERY_TYPES`, and the queries in order of their ids.
-
-    Raises:
-      InputError: the folder is no such database, or a query is damaged or lacks a field.
-    """
-    folder = Path(folder)
-    captions = (folder / "cap.db").is_dir()
-    database = folder / "cap.db" if captions else folder
-    with _transaction(database) as transaction:
-        stored = dict(transaction.cursor())
-    task = _json_object(folder / "meta.json").get("task")
-    clips = folder / "query2video.json"
-    clip_of = _json_object(clips) if clips.exists() else {}
-    annotations = _read_annotations(folder / "query_data.jsonl", report)
-    queries = {}
-    for query_id in _names(stored, database):
-        value = _unpack(stored[query_id.encode()], f"{database}, query {query_id}")
-        queries[query_id] = {"vid": clip_of.get(query_id)} | annotations.get(query_id, {}) | value
-    if not queries:
-        raise InputError(f"{database} holds no queries: name another")
-    query_type = "caption" if captions else _TASKS.get(str(task))
-    query_type = query_type or _guess_type(*next(iter(queries.items())))
-    parsed = []
-    for query_id, value in queries.items():
-        where = f"{database}, query {query_id}"
-        with _usable(where):
-            query = _parse_query(query_type, query_id, value, where, report)
-        parsed.append(StoredQuery(query, _duration(value.get("duration"), where, report)))
-    return query_type, parsed
-
-
-def _read_annotations(path: Path, report: Report) -> dict[str, dict]:
-    """The lines of a `query_data.jsonl` by query, none if it does not exist."""
-    annotations = {}
-    for number, row in json_lines(path) if path.exists() else ():
-        try:
-            if isinstance(row, Mistake):
-                raise row
-            annotations[identifier({"id": _first(row, _ID)}, "id")] = row
-        except Mistake as mistake:
-            report.add("annotations with a mistake: not used", f"{path} line {number}: {mistake}")
-    return annotations
-
-
-def _guess_type(query_id: str, value: dict) -> str:
-    match value.get("input_ids"):
-        case [[*_], *_]:
-            return "question"
-    if "label" in value or isinstance(value.get("target"), int) or _pair_id(query_id):
-        return "statement"
-    return "query"
-
-
-def _parse_query(
-    query_type: str, query_id: str, value: dict, where: str, report: Report
-) -> RawQuery:
-    if query_type == "question":
-        content = _parse_question(value)
-    else:
-        content = {
-            "text": as_string(_first(value, _TEXT), "desc"),
-            "token_ids": _token_ids(value.get("input_ids")),
-        }
-    if query_type == "statement":
-        content["label"] = truth({"target": _first(value, ("target", "label"))}, "target")
-        content["group"] = _pair_id(query_id)
-    elif query_type == "caption":
-        content["group"] = identifier(value, "clip_id")
-    # The target of a question or statement is the right answer.
-    times = ("ts", "target") if query_type == "query" else ("ts",)
-    return RawQuery(
-        query_id=query_id,
-        clip_id=text_if_any({"vid": _first(value, _CLIP)}, "vid"),
-        moments=_moments(_first(value, times), where, report),
-        kind=text_if_any(value, "type"),
-        **content,
-    )
-
-
-def _parse_question(value: dict) -> dict:
-    ids = [_token_ids(part) for part in as_list(value.get("input_ids"), "input_ids")]
-    if not ids:
-        raise Mistake("input_ids is empty")
-    answers = [as_string(value.get(f"a{i}"), f"a{i}") for i in range(len(ids) - 1)]
-    right = {"answer_idx": _first(value, ("answer_idx", "target"))}
-    return {
-        "text": as_string(value.get("q"), "q"),
-        "token_ids": ids[0],
-        "answers": tuple(answers),
-        "answer_token_ids": tuple(ids[1:]),
-        "label": choice(right, "answer_idx", len(answers)),
-    }
-
-
-def _pair_id(statement_id: str) -> str:
-    """What a statement's id shares with its opposite's, of `ID-0` and `ID-1`; '' if nothing."""
-    match = re.fullmatch(r"(.+)-[01]", statement_id, re.DOTALL)
-    return match[1] if match else ""
-
-
-def _moments(stored: object, where: str, report: Report) -> tuple[tuple[float, float], ...]:
-    """The moment, or one from each annotator; those with impossible times are left out."""
-    several = isinstance(stored, list) and stored and isinstance(stored[0], list)
-    moments = []
-    for moment in stored if several else [] if stored is None else [stored]:
-        try:
-            # Of questions they are written 'START-END'.
-            split = isinstance(moment, str)
-            seconds = [float(second) for second in moment.split("-")] if split else moment
-            moments.append(as_span(seconds, "ts"))
-        except ValueError:
-            report.add("moments with impossible times: not used", f"{where}: ts is {moment!r}")
-    return tuple(moments)
-
-
-def _duration(stored: object, where: str, report: Report) -> float | None:
-    if stored is None:
-        return None
-    try:
-        seconds = as_number(stored, "duration")
-        if seconds <= 0:
-            raise Mistake(f"duration is {seconds}")
-    except Mistake as mistake:
-        report.add("impossible durations: not used", f"{where}: {mistake}")
-        return None
-    return seconds
-
-
-def _token_ids(stored: object) -> tuple[int, ...]:
+def token_ids_in(stored: object) -> tuple[int, ...]:
     ids = as_list(stored, "input_ids")
     if not all(type(token) is int and 0 <= token < 2**31 for token in ids):
         raise Mistake(f"input_ids has to hold token ids, not {reprlib.repr(ids)}")
     return tuple(ids)
 
 
-def _first(record: dict, names: Sequence[str]):
-    """The first of these fields that is there and not None; None if none is."""
-    return next((record[name] for name in names if record.get(name) is not None), None)
-
-
 @contextlib.contextmanager
-def _usable(what: str | Path) -> Iterator[None]:
+def usable(what: str | Path) -> Iterator[None]:
     """InputError, beginning with `what`, for a Mistake in what is stored."""
     try:
         yield
@@ -451,7 +280,7 @@ def _readable(what: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _transaction(folder: Path) -> Iterator[lmdb.Transaction]:
+def reading(folder: Path) -> Iterator[lmdb.Transaction]:
     """Opens an environment to read from it."""
     path = folder / "data.mdb"
     if not path.is_file():
@@ -466,25 +295,25 @@ def _transaction(folder: Path) -> Iterator[lmdb.Transaction]:
             yield transaction
 
 
-def _names(keys: Iterable[bytes], folder: Path) -> list[str]:
+def names_of(keys: Iterable[bytes], folder: Path) -> list[str]:
     """Keys as text, without those that are about the database, as `__keys__` is."""
     with _readable(folder):
         names = [key.decode() for key in keys]
     return [name for name in names if not (name.startswith("__") and name.endswith("__"))]
 
 
-def _json_object(path: Path) -> dict:
+def json_object(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{path} is missing: {_ADVICE}")
-    with _usable(path):
+    with usable(path):
         return as_object(json_file(path), "it")
 
 
-def _unpack(data: bytes, where: str) -> dict:
+def unpack(data: bytes, where: str) -> dict:
     """A dictionary in msgpack in an LZ4 frame."""
     with _readable(where):
         value = msgpack.unpackb(lz4.frame.decompress(data))
-    with _usable(where):
+    with usable(where):
         return as_object(value, "it")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from data.alignment import align
 from data.annotations import Annotation
 from data.errors import InputError
-from data.original_db import SubtitleDatabase, VideoDatabase, read_queries
+from data.original_db import SubtitleDatabase, VideoDatabase
+from data.original_queries import read_queries
 from data.raw import RawSource, open_source
 from data.report import Report
 from data.schema import RawClip

@@ -137,7 +137,7 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
     clip = Clip(
         clip_id=_text(values, "clip_id"),
         frame_features=features.reshape(-1, feature_width),
-        duration=_view(values, "duration", np.float64).item(),
+        duration=_scalar(values, "duration", np.float64),
         subtitle_texts=tuple(
             _utf8(text, "subtitle_texts") for text in _list(values, "subtitle_texts")
         ),
@@ -149,7 +149,7 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
         story=_text(values, "story"),
         frame_images=tuple(_list(values, "frame_images")),
         video_id=_text(values, "video_id"),
-        video_start=_view(values, "video_start", np.float64).item(),
+        video_start=_scalar(values, "video_start", np.float64),
     )
     subtitles = {
         len(clip.subtitle_texts),
@@ -164,6 +164,8 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
             f"it has {len(clip.frame_features)} frames but the subtitles of "
             f"{len(clip.frame_subtitle)}"
         )
+    if (clip.frame_subtitle >= len(clip.subtitle_texts)).any():
+        raise InputError("it has frames of a subtitle that is not there")
     return clip
 
 
@@ -183,7 +185,7 @@ def decode_query(record: bytes) -> Query:
         answers=tuple(_utf8(text, "answers") for text in _list(values, "answers")),
         answer_token_ids=_view(values, "answer_token_ids", np.int32),
         answer_token_counts=_view(values, "answer_token_counts", np.int32),
-        label=_view(values, "label", np.int32).item(),
+        label=_scalar(values, "label", np.int32),
         group=_text(values, "group"),
     )
     counts = query.answer_token_counts
@@ -229,3 +231,10 @@ def _view(values: Mapping, name: str, dtype: type) -> np.ndarray:
     if len(data) % np.dtype(dtype).itemsize:
         raise InputError(f"its field {name} has {len(data)} bytes, no whole number of values")
     return np.frombuffer(data, dtype)
+
+
+def _scalar(values: Mapping, name: str, dtype: type) -> int | float:
+    found = _view(values, name, dtype)
+    if len(found) != 1:
+        raise InputError(f"its field {name} has {len(found)} numbers in place of one")
+    return found.item()

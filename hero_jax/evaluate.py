@@ -17,6 +17,9 @@ from hero_jax.init_from import initial_params
 def evaluate(program, params, experiment, split) -> dict[str, float]:
     """Metrics of a split, `task/metric`; `queries/metric` where it has annotated queries.
 
+    A mixture's sources that have the split are evaluated one by one, as `source/task/metric`, and
+    `task/metric` is the first's.
+
     Args:
       program: `hero_jax.step.Program`.
       params: the model's parameters on the devices.
@@ -25,9 +28,20 @@ def evaluate(program, params, experiment, split) -> dict[str, float]:
     Returns:
       Means over all that was counted in the split, whatever the batches and hosts were.
     """
+    results: dict[str, float] = {}
+    for source in experiment.evaluated(split):
+        found = _evaluate_source(program, params, experiment, source, split)
+        results = results or dict(found)
+        if len(experiment.sources) > 1:
+            results |= {f"{source.name}/{key}": value for key, value in found.items()}
+    return results
+
+
+def _evaluate_source(program, params, experiment, source, split):
     config = experiment.config
-    results = evaluate_batches(program, params, experiment.batches(split), config)
-    queries = experiment.query_batches(split)
+    batches = experiment.source_batches(source, split)
+    results = evaluate_batches(program, params, batches, config)
+    queries = experiment.query_batches(source, split)
     if "vsm" in program.tasks and queries is not None:
         found = evaluate_batches(program, params, queries, config, ["vsm"])
         results |= {key.replace("vsm", "queries", 1): value for key, value in found.items()}
@@ -98,10 +112,10 @@ def means(sums: dict[str, np.ndarray]) -> dict[str, float]:
 def table(results: dict[str, float]) -> str:
     """Metrics as text, a line each; what is a share is in percent."""
     lines = []
-    for task, keys in itertools.groupby(sorted(results), lambda key: key.split("/")[0]):
+    for task, keys in itertools.groupby(sorted(results), lambda key: key.rpartition("/")[0]):
         lines.append(f"  {task}")
         for key in keys:
-            metric = key.split("/", 1)[1]
+            metric = key.rpartition("/")[2]
             lines.append(f"    {metric.replace('_', ' '):<26}{_format(metric, results[key]):>9}")
     return "\n".join(lines)
 

@@ -1,8 +1,13 @@
 """A config made ready: data and model checked against each other, mesh and compiled functions."""
 
+import dataclasses
 import pathlib
+import sys
+
+import jax
 
 from data.errors import InputError
+from data.mixture import Mixture, shares
 from data.pipeline import Batches, fitting_rows
 from data.reader import QuerySplit, Split
 from data.schema import DatasetMetadata
@@ -15,12 +20,32 @@ from hero_jax.tasks import TASKS
 FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer", *TASKS)
 # What may differ between a model and the checkpoint that its weights come from.
 FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
+# What data have to have in common, with the words for it.
+IDENTITY = {
+    "vocab_size": "a vocabulary of",
+    "special_ids": "ids of special tokens of",
+    "feature_widths": "features of widths",
+    "seconds_per_feature": "seconds between features of",
+    "tokenizer": "the tokenizer",
+}
+# Enough of a tokenizer's hash to tell it from others.
+HASH_SHOWN = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A dataset of the experiment, by the name that the config has for it."""
+
+    name: str
+    directory: pathlib.Path
+    metadata: DatasetMetadata
 
 
 class Experiment:
     """What training and evaluation share.
 
-    Attributes: config, metadata (of the data), mesh, program.
+    Attributes: config, sources, metadata (of the first source, which the model is made for), mesh,
+    program.
 
     Raises:
       InputError: data missing, or settings that do not go together.
@@ -28,17 +53,15 @@ class Experiment:
 
     def __init__(self, config):
         self.config = config = config.copy_and_resolve_references()
-        self.dataset_dir = pathlib.Path(config.data.dir) / config.data.name
         settings.check(config)
-        if not self.dataset_dir.is_dir():
-            raise InputError(
-                f"Dataset {self.dataset_dir} does not exist: build it with `python -m data.build "
-                f"raw --out={self.dataset_dir} ...` (see its --help), or take the sample corpus: "
-                f"`python -m data.build shapes --out={config.data.dir}/shapes` and "
-                "--config=configs/pretrain.py:shapes."
-            )
-        self.metadata = DatasetMetadata.load(self.dataset_dir)
-        check_data(config, self.metadata, self.dataset_dir)
+        self.sources = [open_source(config, name) for name in settings.source_names(config)]
+        self.metadata = self.sources[0].metadata
+        self.accepted = settings.accepted_mismatches(config)
+        check_data(config, self.sources[0])
+        for source in self.sources[1:]:
+            expected, whose = identity(self.metadata), f"Dataset {self.sources[0].name!r} has"
+            check_identity(source.metadata, expected, whose, self.accepted)
+        self.evaluated(config.data.eval_split)
         check_batch(config)
         self.mesh = sharding.make_mesh(config.mesh)
         sharding.check_groups(self.mesh, config.batch.groups)
@@ -56,28 +79,49 @@ class Experiment:
         self.program = Program(config, tokens, self.mesh)
 
     def batches(self, split: str) -> Batches:
-        """The batches of a split, of this process's groups."""
-        records = Split(self.dataset_dir, split, self.config.data.on_corrupt)
-        groups = sharding.local_groups(self.mesh, self.config.batch.groups)
-        return Batches(records, self.config.batch, groups)
+        """The batches of a split of all sources, mixed, of this process's groups."""
+        clips = {source.name: self._clips(source, split) for source in self.sources}
+        return self._batches(Mixture(clips, self.config.data.weights))
 
-    def query_batches(self, split: str) -> Batches | None:
+    def source_batches(self, source: Source, split: str) -> Batches:
+        """The batches of one source's split."""
+        return self._batches(self._clips(source, split))
+
+    def query_batches(self, source: Source, split: str) -> Batches | None:
         """The same with the split's annotated queries for queries, None if it has none."""
-        if not self.metadata.queries.get(split):
+        if not source.metadata.queries.get(split):
             return None
-        clips = self.batches(split)
-        queries = QuerySplit(self.dataset_dir, split, self.config.data.on_corrupt)
-        return Batches(clips.split, self.config.batch, clips.groups, queries)
+        queries = QuerySplit(source.directory, split, self.config.data.on_corrupt)
+        return self._batches(self._clips(source, split), queries)
+
+    def _clips(self, source, split):
+        return Split(source.directory, split, self.config.data.on_corrupt)
+
+    def _batches(self, clips, queries=None):
+        groups = sharding.local_groups(self.mesh, self.config.batch.groups)
+        return Batches(clips, self.config.batch, groups, queries)
+
+    def evaluated(self, split: str) -> list[Source]:
+        """The sources that have a split; InputError if there is none."""
+        found = [source for source in self.sources if split in source.metadata.clips]
+        if not found:
+            known = dict.fromkeys(name for source in self.sources for name in source.metadata.clips)
+            raise InputError(
+                f"Dataset {' or '.join(str(source.directory) for source in self.sources)} has no "
+                f"split {split!r}: set --config.data.eval_split to one of {', '.join(known)}."
+            )
+        return found
 
     def _find_rows(self):
         """Fills in the numbers of rows that the config leaves open."""
         batch = self.config.batch
         if not batch.rows_per_group or not batch.query_rows_per_group:
-            splits = self.metadata.clips
-            train = self.config.data.train_split
-            rows, query_rows = fitting_rows(
-                self.batches(train if train in splits else self.config.data.eval_split)
-            )
+            train, other = self.config.data.train_split, self.config.data.eval_split
+            if all(train in source.metadata.clips for source in self.sources):
+                batches = self.batches(train)
+            else:
+                batches = self.source_batches(self.evaluated(other)[0], other)
+            rows, query_rows = fitting_rows(batches)
             batch.rows_per_group = batch.rows_per_group or rows
             batch.query_rows_per_group = batch.query_rows_per_group or query_rows
 
@@ -86,7 +130,15 @@ class Experiment:
         return {
             "config": {name: plain(self.config[name]) for name in FIXED},
             "data": identity(self.metadata),
+            "sources": self._mixed(),
         }
+
+    def _mixed(self):
+        """Names, numbers of clips and shares of what is trained on."""
+        names = [source.name for source in self.sources]
+        sizes = [source.metadata.clips[self.config.data.train_split] for source in self.sources]
+        mixed = zip(names, sizes, shares(self.config.data.weights, sizes), strict=True)
+        return [{"name": name, "clips": size, "share": share} for name, size, share in mixed]
 
     def check_model(self, about: dict, whose: str) -> None:
         """InputError if a checkpoint is of a model of another shape, or made for other data."""
@@ -97,19 +149,44 @@ class Experiment:
                     f"{whose} has config.model{field}={there}, not {here}; set "
                     f"--config.model{field}={there}."
                 )
-        check_identity(self.metadata, about["data"], whose)
+        check_identity(self.metadata, about["data"], f"{whose} was made for", self.accepted)
 
     def check_same(self, about: dict, directory) -> None:
         """InputError if a run would go on with other settings or other data than it began with."""
-        mine = self.about()
+        mine, whose = self.about(), f"The run in {directory}"
+        # First the data, on which some of the config depends.
+        check_identity(self.metadata, about["data"], f"{whose} was made for", self.accepted)
+        if mine["sources"] != about["sources"]:
+            raise InputError(
+                f"{whose} is trained on {_in_words(about['sources'])}, not on "
+                f"{_in_words(mine['sources'])}: set --config.data.name and --config.data.weights "
+                "to that, choose another --workdir, or start from its weights with "
+                "--config.init_from."
+            )
         for name in FIXED:
             for field, here, there in differences(mine["config"][name], about["config"][name]):
                 raise InputError(
-                    f"The run in {directory} has config.{name}{field}={there}, not {here}: set it "
-                    "to that, choose another --workdir, or start from its weights with "
-                    "--config.init_from."
+                    f"{whose} has config.{name}{field}={there}, not {here}: set it to that, choose "
+                    "another --workdir, or start from its weights with --config.init_from."
                 )
-        check_identity(self.metadata, about["data"], f"The run in {directory}")
+
+
+def open_source(config, name: str) -> Source:
+    """A dataset that has been built; InputError if it has not."""
+    directory = pathlib.Path(config.data.dir) / name
+    if not directory.is_dir():
+        raise InputError(
+            f"Dataset {directory} does not exist: build it with `python -m data.build raw "
+            f"--out={directory} ...` (see its --help), or take the sample corpus: `python -m "
+            f"data.build shapes --out={config.data.dir}/shapes` and "
+            "--config=configs/pretrain.py:shapes."
+        )
+    return Source(name, directory, DatasetMetadata.load(directory))
+
+
+def _in_words(sources):
+    parts = (f"{s['name']} ({s['clips']} clips, {100 * s['share']:g}%)" for s in sources)
+    return " and ".join(parts)
 
 
 def plain(value):
@@ -134,33 +211,60 @@ def identity(metadata: DatasetMetadata) -> dict:
         "feature_widths": list(metadata.feature_widths),
         "seconds_per_feature": metadata.seconds_per_feature,
         "tokenizer": metadata.tokenizer,
+        "tokenizer_name": metadata.tokenizer_name,
         "vocab_size": metadata.vocab_size,
+        "special_ids": list(dataclasses.astuple(metadata.special_ids)),
     }
 
 
-def check_identity(metadata: DatasetMetadata, expected: dict, whose: str) -> None:
-    """InputError if data is not what a checkpoint was made for."""
-    what = {
-        "feature_widths": "features of widths",
-        "seconds_per_feature": "seconds between features of",
-        "tokenizer": "the tokenizer",
-        "vocab_size": "a vocabulary of",
-    }
-    for name, here in identity(metadata).items():
-        if here != expected[name]:
+def check_identity(
+    metadata: DatasetMetadata, expected: dict, whose: str, accepted: set[str]
+) -> None:
+    """InputError if data differ from others in what is not accepted; warns of what is.
+
+    Args:
+      metadata: of the dataset.
+      expected: the `identity` of the other data.
+      whose: how a sentence about them begins, as "Dataset 'tv' has".
+      accepted: fields that may differ, of `settings.ACCEPTABLE`.
+    """
+    found = identity(metadata)
+    for field, what in IDENTITY.items():
+        if found[field] == expected[field]:
+            continue
+        difference = (
+            f"{whose} {what} {_shown(field, expected)}, and dataset {metadata.name!r} has "
+            f"{_shown(field, found)}"
+        )
+        # No model takes features of two widths, however they are made up.
+        if field not in settings.ACCEPTABLE or (
+            field == "feature_widths" and sum(found[field]) != sum(expected[field])
+        ):
+            raise InputError(f"{difference}; build the dataset to match.")
+        if field not in accepted:
+            names = ",".join(sorted(accepted | {field}))
             raise InputError(
-                f"{whose} was made for {what[name]} {expected[name]}, and dataset "
-                f"{metadata.name!r} has {here}; build the dataset to match."
+                f"{difference}; build the dataset to match, or go on in spite of it with "
+                f"--config.data.accept_mismatch={names}."
+            )
+        if jax.process_index() == 0:
+            print(
+                f"warning: {difference}; accepted by config.data.accept_mismatch.",
+                file=sys.stderr,
+                flush=True,
             )
 
 
-def check_data(config, metadata: DatasetMetadata, directory) -> None:
+def _shown(field, identity):
+    """A value of an identity, as short as it can be told from others."""
+    if field != "tokenizer":
+        return identity[field]
+    return " ".join(filter(None, [identity["tokenizer_name"], identity[field][:HASH_SHOWN]]))
+
+
+def check_data(config, source: Source) -> None:
     """InputError if config and dataset disagree; says what to set."""
-    if config.data.eval_split not in metadata.clips:
-        raise InputError(
-            f"Dataset {directory} has no split {config.data.eval_split!r}: set "
-            f"--config.data.eval_split to one of {', '.join(metadata.clips)}."
-        )
+    metadata = source.metadata
     for field, here, there, what in (
         (
             "model.feature_size",
@@ -183,7 +287,7 @@ def check_data(config, metadata: DatasetMetadata, directory) -> None:
     ):
         if here != there:
             raise InputError(
-                f"Dataset {directory} has {what}, but config.{field} is {here}: set "
+                f"Dataset {source.directory} has {what}, but config.{field} is {here}: set "
                 f"--config.{field}={there}, or use the dataset the config is for."
             )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from data.packing import COUNTS
+from data.pipeline import GAUGES
 from hero_jax import sharding
 
 # Updates' batches that wait on the devices.
@@ -82,9 +82,10 @@ def training_batches(batches, mesh, config, stream: np.ndarray, step: int) -> It
             else parts[0].arrays[name][None]
             for name in parts[0].arrays
         }
-        # The gauges are not sums: the last says how things stand.
-        counts = dict(parts[-1].counts)
-        counts |= {name: sum(part.counts[name] for part in parts) for name in COUNTS}
+        counts = {
+            name: last if name in GAUGES else sum(part.counts[name] for part in parts)
+            for name, last in parts[-1].counts.items()
+        }
         yield (
             sharding.to_devices(arrays, mesh, groups, leading=1),
             parts[-1].state,

@@ -71,6 +71,7 @@ class Meter:
     def __init__(self, slots_per_step: int, waited: float):
         self.slots_per_step = slots_per_step
         self.cut = {"tokens": 0, "frames": 0}
+        self.clips: dict[str, int] = {}
         self.corrupt = 0
         self._reset(waited)
 
@@ -91,6 +92,8 @@ class Meter:
             self.counts[name] = self.counts.get(name, 0) + value
         for name in self.cut:
             self.cut[name] += counts[f"cut_{name}"]
+        for name, value in _by_source(counts).items():
+            self.clips[name] = self.clips.get(name, 0) + value
         self.corrupt = counts["corrupt"]
 
     @contextlib.contextmanager
@@ -99,6 +102,14 @@ class Meter:
         begun = time.perf_counter()
         yield
         self.begun += time.perf_counter() - begun
+
+    def trained_on(self) -> str:
+        """How many clips of each source all processes have trained on; they call it together."""
+        clips = _over_processes(self.clips)
+        whole = sum(clips.values())
+        return ", ".join(
+            f"{count} clips of {name} ({100 * count / whole:.1f}%)" for name, count in clips.items()
+        )
 
     def left_out(self) -> str:
         """What training did not see of this process's data, '' if nothing."""
@@ -121,11 +132,7 @@ class Meter:
             for name, value in one.items():
                 value = np.array([value, 1.0]) if np.ndim(value) == 0 else value
                 sums[name] = sums.get(name, 0) + np.asarray(value, np.float64)
-        names = sorted(self.counts)
-        # JAX would make float32 of a float64, and int32 of an int64 without a word.
-        totals = process_allgather(np.array([self.counts[name] for name in names], np.int32))
-        totals = totals.reshape(-1, len(names)).sum(axis=0, dtype=np.int64).tolist()
-        counts = dict(zip(names, totals, strict=True))
+        counts = _over_processes(self.counts)
         values = {f"train/{name}": value for name, value in means(sums).items()}
         values |= {
             "speed/clips_per_second": counts["clips"] / seconds,
@@ -141,5 +148,25 @@ class Meter:
             "data/cut_frames": counts["cut_frames"],
             "data/damaged_records": self.corrupt,
         }
+        for name, count in _by_source(counts).items():
+            values[f"data/clips/{name}"] = count
+            values[f"data/share/{name}"] = count / counts["clips"]
         self._reset(waited)
         return values
+
+
+def _by_source(counts):
+    """Of a batch's counts, the clips of each source by its name."""
+    return {
+        name.removeprefix("clips/"): count
+        for name, count in counts.items()
+        if name.startswith("clips/")
+    }
+
+
+def _over_processes(counts):
+    """Sums of counts over all processes, which have the same ones."""
+    # JAX would make float32 of a float64, and int32 of an int64 without a word.
+    totals = process_allgather(np.array(list(counts.values()), np.int32))
+    totals = totals.reshape(-1, len(counts)).sum(axis=0, dtype=np.int64).tolist()
+    return dict(zip(counts, totals, strict=True))

@@ -1,5 +1,6 @@
 """What the values of a config have to be, whatever the data and the devices are."""
 
+import math
 import operator
 
 from data.errors import InputError
@@ -28,6 +29,8 @@ SHARES = """
     vsm.span_drop_probability
 """
 DROPOUTS = "model.dropout model.attention_dropout"
+# Of the data's identity what a person may let differ.
+ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer")
 LIMITS = (
     ("1 or more", lambda x: x >= 1, AT_LEAST_1),
     ("0 or more", lambda x: x >= 0, AT_LEAST_0),
@@ -58,6 +61,45 @@ def check(config) -> None:
             f"config.model.hidden_size={size} does not divide over config.model.num_heads={heads}; "
             "make it a multiple."
         )
+    _check_sources(config)
+    for name in accepted_mismatches(config):
+        if name not in ACCEPTABLE:
+            raise InputError(
+                f"config.data.accept_mismatch={config.data.accept_mismatch!r} names {name!r}: "
+                f"choose of {', '.join(ACCEPTABLE)}, with commas between."
+            )
+
+
+def source_names(config) -> list[str]:
+    """The datasets that a config names."""
+    return [name.strip() for name in config.data.name.split(",")]
+
+
+def accepted_mismatches(config) -> set[str]:
+    """In what data may differ from what was expected."""
+    return {name.strip() for name in config.data.accept_mismatch.split(",")} - {""}
+
+
+def _check_sources(config):
+    data, names, weights = config.data, source_names(config), config.data.weights
+    if "" in names or len(set(names)) < len(names):
+        raise InputError(
+            f"config.data.name={data.name!r} has to name datasets with commas between, each once."
+        )
+    if weights and len(weights) != len(names):
+        raise InputError(
+            f"config.data.weights={weights} does not have a number for each of the {len(names)} "
+            f"datasets of config.data.name={data.name!r}: give as many, or () to go by their clips."
+        )
+    if weights and not (all(map(_weight, weights)) and sum(weights) > 0):
+        raise InputError(
+            f"config.data.weights={weights} has to be numbers of 0 or more and not all 0, as "
+            "0.7,0.3, or () to go by the datasets' clips."
+        )
+
+
+def _weight(value):
+    return isinstance(value, float | int) and math.isfinite(value) and value >= 0
 
 
 def _decay(value):

@@ -111,6 +111,8 @@ def _loop(experiment, checkpoints, state, feed, log, workdir):
         if stop and not last:
             break
     checkpoints.finish()
+    if step > first_step:
+        log.say(f"steps {first_step + 1} to {step} trained on {meter.trained_on()}")
     if meter.left_out():
         log.say(f"not trained on: {meter.left_out()}")
     log.say(f"step {saved} is saved in {checkpoints.directory}")

@@ -48,7 +48,7 @@ def clips(draw) -> Clip:
         subtitle_ends=array(np.float32, len(counts), seconds),
         token_ids=array(np.int32, sum(counts), st.integers(0, 2**31 - 1)),
         token_counts=np.array(counts, np.int32),
-        frame_subtitle=array(np.int32, num_frames, st.integers(-1, 5)),
+        frame_subtitle=array(np.int32, num_frames, st.integers(-1, len(counts) - 1)),
         story=draw(TEXT),
         frame_images=tuple(draw(st.lists(st.binary(max_size=20), max_size=3))),
         video_id=draw(TEXT),

@@ -50,6 +50,8 @@ def make_clip(rng, words, frame_subtitle, name="clip") -> Clip:
         frame_subtitle=np.array(frame_subtitle, np.int32),
         story="",
         frame_images=(),
+        video_id="",
+        video_start=0.0,
     )
 
 
@@ -67,9 +69,22 @@ def annotate(rng, words) -> list[Query]:
     queries = []
     for number, count in enumerate(words):
         start = rng.uniform(0, 10)
-        moment = None if number == 2 else (start, start + rng.uniform(0, 6))
-        ids = rng.integers(5, 100, count, np.int32)
-        queries.append(Query(f"query{number}", "clip", "", ids, moment, ""))
+        moments = [] if number == 2 else [(start, start + rng.uniform(0, 6))]
+        queries.append(
+            Query(
+                query_id=f"query{number}",
+                clip_id="clip",
+                text="",
+                token_ids=rng.integers(5, 100, count, np.int32),
+                moments=np.array(moments).reshape(-1, 2),
+                kind="",
+                answers=(),
+                answer_token_ids=np.zeros(0, np.int32),
+                answer_token_counts=np.zeros(0, np.int32),
+                label=-1,
+                group="",
+            )
+        )
     return queries
 
 

@@ -64,11 +64,21 @@ def test_decoding_views_the_records_bytes():
         ({"token_counts": np.array([1, 1], np.int32)}, "texts, times and tokens differ"),
         ({"subtitle_starts": np.zeros(3, np.float32)}, "texts, times and tokens differ"),
         ({"subtitle_texts": ("one",)}, "texts, times and tokens differ"),
+        ({"frame_subtitle": np.full(8, 2, np.int32)}, "frames of a subtitle that is not there"),
     ],
 )
 def test_decoding_refuses_parts_that_do_not_fit(changes, said):
     with pytest.raises(InputError, match=said):
         records.decode_clip(serialise(a_clip(**changes)), 5)
+
+
+@pytest.mark.parametrize("name", ["duration", "video_start"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_decoding_refuses_more_or_fewer_numbers_than_one(name, count):
+    values = records.encode_clip(a_clip()) | {name: np.zeros(count)}
+    said = f"field {name} has {count} numbers in place of one"
+    with pytest.raises(InputError, match=said):
+        records.decode_clip(records.serialise(values), 5)
 
 
 def test_decoding_refuses_what_is_no_clip():

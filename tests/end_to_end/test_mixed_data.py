@@ -1,0 +1,181 @@
+"""Training on datasets by their weights, and on data of another identity if that is accepted."""
+
+import json
+import re
+import shutil
+
+import pytest
+from harness import Runs, build, scalars
+
+from data.errors import InputError
+from data.mixture import BLOCK
+from hero_jax.checkpoint import Checkpoints
+from hero_jax.experiment import Experiment
+
+STEPS = 8
+MIXED = {
+    "data__name": "tiny,talks",
+    "data__weights": (0.75, 0.25),
+    "batch__clips_per_group": 8,
+    "optimizer__steps": STEPS,
+    # Two tasks are compiled sooner than four.
+    "tasks__mfm_nce": 0.0,
+    "tasks__fom": 0.0,
+}
+OTHER_TEXT = "somebody else counts sheep while thunder rolls over quiet hills"
+
+
+@pytest.fixture(scope="module")
+def mixed(runs, tmp_path_factory) -> Runs:
+    """Runs that have more datasets beside `tiny`: one like it, and some unlike it."""
+    folder = tmp_path_factory.mktemp("mixed")
+    shutil.copytree(runs.dataset, folder / "tiny")
+    build(folder / "talks")
+    build(folder / "wide", widths=(6, 2))
+    build(folder / "turned", widths=(4, 6))
+    build(folder / "slow", seconds_per_feature=2.0)
+    build(folder / "foreign", text=OTHER_TEXT)
+    return Runs(folder / "tiny", runs.cache)
+
+
+@pytest.fixture(scope="module")
+def trained(mixed, tmp_path_factory):
+    """A run on a mixture: its process and workdir."""
+    workdir = tmp_path_factory.mktemp("trained")
+    return mixed.run(workdir, **MIXED), workdir
+
+
+def test_clips_are_trained_on_as_often_as_their_weights_say(trained):
+    process, workdir = trained
+    logged = scalars(workdir)
+    steps = range(1, STEPS + 1)
+    clips = {n: sum(logged[f"data/clips/{n}", s] for s in steps) for n in ("tiny", "talks")}
+    whole = sum(clips.values())
+    assert whole == pytest.approx(sum(logged["data/clips_per_step", s] for s in steps))
+    # Up to half a block is not in its turn yet, and a clip or two wait.
+    assert abs(clips["tiny"] - 0.75 * whole) <= BLOCK / 4 + 2
+    for step in steps:
+        shares = [logged[f"data/share/{name}", step] for name in clips]
+        assert sum(shares) == pytest.approx(1)
+        assert shares[0] * logged["data/clips_per_step", step] == pytest.approx(
+            logged["data/clips/tiny", step]
+        )
+    said = re.search(rf"^steps 1 to {STEPS} trained on (.*)$", process.text, re.MULTILINE)[1]
+    assert said == ", ".join(
+        f"{count:.0f} clips of {name} ({100 * count / whole:.1f}%)" for name, count in clips.items()
+    )
+
+
+def test_each_source_is_evaluated_and_the_first_has_the_plain_names(trained):
+    _, workdir = trained
+    results = {name: value for (name, _), value in scalars(workdir).items() if "eval/" in name}
+    plain = {name for name in results if name.count("/") == 2}
+    assert {"eval/vsm/r@1", "eval/queries/r@1", "eval/mlm/loss"} <= plain
+    for name in plain:
+        task_metric = name.removeprefix("eval/")
+        assert results[name] == results[f"eval/tiny/{task_metric}"]
+        assert f"eval/talks/{task_metric}" in results
+    assert len(results) == 3 * len(plain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"data__weights": (0.5, 0.5)}, "(25 clips, 50%) and talks (25 clips, 50%)"),
+        ({"data__weights": ()}, "(25 clips, 50%) and talks (25 clips, 50%)"),
+        ({"data__name": "talks,tiny"}, "not on talks (25 clips, 75%) and tiny"),
+        ({"data__name": "tiny", "data__weights": ()}, "not on tiny (25 clips, 100%):"),
+    ],
+    ids=["weights", "no weights", "order", "one dataset"],
+)
+def test_a_run_does_not_go_on_with_another_mixture(mixed, trained, settings, words):
+    checkpoints = Checkpoints(trained[1], read_only=True)
+    about = checkpoints.about(checkpoints.latest())
+    Experiment(mixed.config(**MIXED)).check_same(about, "runs/mine")
+    with pytest.raises(InputError) as caught:
+        Experiment(mixed.config(**MIXED | settings)).check_same(about, "runs/mine")
+    for word in ["is trained on tiny (25 clips, 75%) and talks (25 clips, 25%)", words]:
+        assert word in str(caught.value)
+    assert "--config.data.weights" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"data__weights": (1.0,)}, "config.data.weights=(1.0,) does not have a number for each"),
+        ({"data__weights": (1.0, -0.5)}, "numbers of 0 or more"),
+        ({"data__weights": (0, 0.0)}, "not all 0"),
+        ({"data__weights": ("a", "b")}, "numbers of 0 or more"),
+        ({"data__name": "tiny,tiny"}, "config.data.name='tiny,tiny' has to name datasets"),
+        ({"data__name": "tiny,"}, "config.data.name='tiny,' has to name datasets"),
+        ({"data__name": "tiny,absent"}, "absent does not exist"),
+        ({"data__eval_split": "trial"}, "tiny or "),
+        ({"data__accept_mismatch": "vocab_size"}, "feature_widths, seconds_per_feature, tokenizer"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_mixture_that_makes_no_sense(mixed, settings, words):
+    with pytest.raises(InputError) as caught:
+        Experiment(mixed.config(**MIXED | settings))
+    assert words in str(caught.value)
+
+
+UNLIKE = {
+    "turned": ("feature_widths", "features of widths [6, 4], and dataset 'turned' has [4, 6]"),
+    "slow": ("seconds_per_feature", "features of 1.5, and dataset 'slow' has 2.0"),
+    "foreign": ("tokenizer", ", and dataset 'foreign' has "),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_unlike_data_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, name):
+    field, difference = UNLIKE[name]
+    settings = MIXED | {"data__name": f"tiny,{name}"}
+    with pytest.raises(InputError) as caught:
+        Experiment(mixed.config(**settings))
+    assert "Dataset 'tiny' has" in str(caught.value)
+    assert difference in str(caught.value)
+    assert f"--config.data.accept_mismatch={field}." in str(caught.value)
+    others = {other for other, _ in UNLIKE.values()} - {field}
+    with pytest.raises(InputError):
+        Experiment(mixed.config(**settings, data__accept_mismatch=",".join(others)))
+    capsys.readouterr()
+    experiment = Experiment(mixed.config(**settings, data__accept_mismatch=field))
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: Dataset 'tiny' has")
+    assert difference in warning
+    assert next(iter(experiment.batches("train").once(0))).counts[f"clips/{name}"] >= 0
+
+
+def test_features_of_another_width_are_never_mixed(mixed):
+    settings = MIXED | {"data__name": "tiny,wide", "data__accept_mismatch": "feature_widths"}
+    with pytest.raises(InputError) as caught:
+        Experiment(mixed.config(**settings))
+    expected = "'tiny' has features of widths [6, 4], and dataset 'wide' has [6, 2]; build the"
+    assert expected in str(caught.value)
+    assert "accept_mismatch" not in str(caught.value)
+
+
+@pytest.mark.parametrize("check", ["check_model", "check_same"])
+def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, capsys, check):
+    # The rows that words need are not what this is about.
+    rows = {"batch__rows_per_group": 9, "batch__query_rows_per_group": 9}
+    about = json.loads(json.dumps(Experiment(mixed.config(**rows)).about()))
+    # What the same dataset would be, built with another tokenizer.
+    about["sources"][0]["name"] = "foreign"
+    refused, accepted = (
+        Experiment(mixed.config(**rows, data__name="foreign", data__accept_mismatch=names))
+        for names in ("", "seconds_per_feature, tokenizer")
+    )
+    hashes = [about["data"]["tokenizer"], refused.metadata.tokenizer]
+    with pytest.raises(InputError) as caught:
+        getattr(refused, check)(about, "runs/mine")
+    assert "--config.data.accept_mismatch=tokenizer." in str(caught.value)
+    assert all(found[:12] in str(caught.value) for found in hashes)
+    assert not any(found in str(caught.value) for found in hashes)
+    getattr(accepted, check)(about, "runs/mine")
+    assert "the tokenizer" in capsys.readouterr().err
+    about["data"]["special_ids"] = [4, 3, 2, 1]
+    with pytest.raises(InputError, match="ids of special tokens") as caught:
+        getattr(accepted, check)(about, "runs/mine")
+    assert "accept_mismatch" not in str(caught.value)
