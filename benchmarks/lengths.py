@@ -65,4 +65,6 @@ def random_clip(
         frame_subtitle=owner,
         story="",
         frame_images=(),
+        video_id="",
+        video_start=0.0,
     )
