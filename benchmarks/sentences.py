@@ -71,7 +71,7 @@ def build(shared, datasets):
     if out.exists():
         return
     command = [
-        *(sys.executable, "-m", "data.build", "raw"),
+        *(sys.executable, "-m", "data.build", "raw", "--form=tvr", "--seconds_per_feature=1.5"),
         f"--subtitles={source / 'subtitles.jsonl'}",
         f"--features={source / 'features' / 'resnet'}",
         f"--features={source / 'features' / 'slowfast'}",

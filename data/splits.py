@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def splits_by_lot(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, 
     ordered = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
     splits, first = {}, 0
     for split, share in shares.items():
-        stop = first + round(share * len(ordered))
+        # A split that is asked for has a video, as long as one is left for training.
+        stop = min(first + math.ceil(share * len(ordered)), len(ordered) - 1)
         splits[split] = ordered[first:stop]
         first = stop
     splits["train"] = ordered[first:]

@@ -22,10 +22,10 @@ FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer", *TASKS)
 FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
 # What data have to have in common, with the words for it.
 IDENTITY = {
-    "vocab_size": "a vocabulary of",
-    "special_ids": "ids of special tokens of",
     "feature_widths": "features of widths",
     "seconds_per_feature": "seconds between features of",
+    "vocab_size": "a vocabulary of",
+    "special_ids": "ids of special tokens of",
     "tokenizer": "the tokenizer",
 }
 # Enough of a tokenizer's hash to tell it from others.

@@ -56,9 +56,10 @@ def test_a_record_is_what_tfds_would_write(clip, query):
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=7),
     num_shards=st.integers(1, 9),
+    hosts=st.integers(1, 4),
     data=st.data(),
 )
-def test_whatever_is_written_is_read_back(tmp_path_factory, sizes, num_shards, data):
+def test_whatever_is_written_is_read_back(tmp_path_factory, sizes, num_shards, hosts, data):
     raw = [
         raw_clip(index, num_frames=frames, story=data.draw(st.text("aé\n", max_size=3)))
         for index, frames in enumerate(sizes)
@@ -69,7 +70,12 @@ def test_whatever_is_written_is_read_back(tmp_path_factory, sizes, num_shards, d
         num_shards, len(raw)
     )
     expected = {clip.clip_id: make_clip(clip, (3, 2), TOKENIZER, 1.5) for clip in raw}
-    found = read(folder, "train")
+    # Every host opens the dataset for itself and reads its part.
+    found = [
+        split.read(number)
+        for host, split in enumerate(Split(folder, "train") for _ in range(hosts))
+        for number in range(host, len(split), hosts)
+    ]
     assert sorted(expected) == sorted(clip.clip_id for clip in found)
     for clip in found:
         assert_equal(clip, expected[clip.clip_id])
@@ -85,14 +91,18 @@ def test_records_have_one_order_whatever_the_number_of_shards(tmp_path):
     assert orders[0] != sorted(orders[0])
 
 
-def test_two_workers_write_the_same_bytes_as_one(tmp_path):
+THREADS = ("--runner=DirectRunner", "--direct_num_workers=2")
+THREADS += ("--direct_running_mode=multi_threading",)
+
+
+def test_whoever_does_the_work_writes_the_same_bytes(tmp_path):
     splits = {"train": CLIPS[:6], "validation": CLIPS[6:]}
     asked = {"train": [raw_query(index) for index in range(4)]}
-    for workers in (1, 2):
-        folder = tmp_path / str(workers) / "films"
-        build(folder, splits, asked, num_shards=3, workers=workers)
-    assert files(tmp_path / "1") == files(tmp_path / "2")
-    assert len(QuerySplit(folder, "train")) == 4
+    ways = {"one": {}, "two": {"workers": 2}, "threads": {"beam_options": THREADS}}
+    for name, how in ways.items():
+        build(tmp_path / name / "films", splits, asked, num_shards=3, **how)
+    assert files(tmp_path / "one") == files(tmp_path / "two") == files(tmp_path / "threads")
+    assert len(QuerySplit(tmp_path / "two" / "films", "train")) == 4
 
 
 @dataclasses.dataclass

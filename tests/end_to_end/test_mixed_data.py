@@ -1,17 +1,21 @@
 """Training on datasets by their weights, and on data of another identity if that is accepted."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from harness import Runs, build, scalars
 
+from data import build as build_dataset
 from data.errors import InputError
 from data.mixture import BLOCK
 from hero_jax.checkpoint import Checkpoints
 from hero_jax.experiment import Experiment
 
+SHARED = os.environ.get("HERO_SHARED")
 STEPS = 8
 MIXED = {
     "data__name": "tiny,talks",
@@ -179,3 +183,44 @@ def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, c
     with pytest.raises(InputError, match="ids of special tokens") as caught:
         getattr(accepted, check)(about, "runs/mine")
     assert "accept_mismatch" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def imports(runs, tmp_path_factory) -> Runs:
+    """Runs on the sample corpus and on the same 40 clips of television, imported twice."""
+    folder = tmp_path_factory.mktemp("imports")
+    text, layout = Path(SHARED) / "tvr_text", Path(SHARED) / "official_layout"
+    ids = json.loads((layout / "video_db" / "tv" / "id2nframe.json").read_text())
+    (folder / "splits.json").write_text(json.dumps({"train": list(ids)[8:], "val": list(ids)[:8]}))
+    for name in ("tvr_a", "tvr_b"):
+        build_dataset.main(
+            [
+                *("raw", "--form=tvr", f"--out={folder / name}"),
+                f"--features={text / 'features' / 'resnet'}",
+                f"--features={text / 'features' / 'slowfast'}",
+                f"--subtitles={text / 'subtitles.jsonl'}",
+                f"--splits={folder / 'splits.json'}",
+                f"--queries={text / 'queries_train.jsonl'}",
+                f"--tokenizer={Path(SHARED) / 'roberta_bpe'}",
+            ]
+        )
+    build_dataset.main(["shapes", f"--out={folder / 'shapes'}", "--num_clips=10"])
+    return Runs(folder / "tvr_a", runs.cache)
+
+
+@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+def test_the_sample_and_television_do_not_mix_but_two_imports_do(imports, tmp_path):
+    with pytest.raises(InputError) as caught:
+        Experiment(imports.config(data__name="tvr_a,shapes"))
+    assert str(caught.value) == (
+        "Dataset 'tvr_a' has features of widths [128, 64], and dataset 'shapes' has [128, 80]; "
+        "build the dataset to match."
+    )
+    process = imports.run(tmp_path, **MIXED | {"data__name": "tvr_a,tvr_b"})
+    logged = scalars(tmp_path)
+    a, b = (
+        sum(logged[f"data/clips/{name}", step] for step in range(1, STEPS + 1))
+        for name in ("tvr_a", "tvr_b")
+    )
+    assert abs(a - 0.75 * (a + b)) <= BLOCK / 4 + 2
+    assert f"{b:.0f} clips of tvr_b ({100 * b / (a + b):.1f}%)" in process.text
