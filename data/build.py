@@ -49,7 +49,6 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
         shares={"validation": args.validation_share, "test": args.test_share},
         seconds_per_feature=args.seconds_per_feature,
         clip_seconds=clip_seconds,
-        inputs=_inputs([args.subtitles, *args.features, *args.splits]),
         report=report,
     )
     return builders.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
@@ -87,7 +86,6 @@ def build_original(args: argparse.Namespace, building: Building) -> Built:
         shares={"validation": args.validation_share, "test": args.test_share},
         widths=args.widths,
         seconds_per_feature=args.seconds_per_feature,
-        inputs=_inputs([args.video_db, args.subtitles_db, *args.splits]),
     )
     return builders.build_dataset(
         args.out, source, tokenizer, building, tokenizer_name or args.tokenizer.name
@@ -100,19 +98,6 @@ def build_shapes(args: argparse.Namespace, building: Building) -> Built:
 
     source = shapes.ShapesSource(args.seed, args.num_clips)
     return builders.build_dataset(args.out, source, source.tokenizer(), building, "shapes")
-
-
-def _inputs(arguments: Sequence[str | Path | None]) -> list[str]:
-    """Files with what tells that they changed, and folders."""
-    described = []
-    for argument in filter(None, arguments):
-        path = split_and_path(str(argument))[1]
-        if path.is_file():
-            status = path.stat()
-            described.append(f"{argument} {status.st_size} {status.st_mtime_ns}")
-        else:
-            described.append(str(argument))
-    return described
 
 
 def summary(metadata: DatasetMetadata, report: Report) -> str:
@@ -279,6 +264,8 @@ def sentences(out: Path):
         yield
     except InputError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: run the same command again, it goes on where it was")
     except Exception as error:  # Every library has its own for a full disk.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise

@@ -14,15 +14,15 @@ and but for where shards end, whatever their number; which worker made a shard c
 
 import collections
 import contextlib
-import hashlib
+import dataclasses
+import fcntl
 import io
 import itertools
-import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -172,63 +172,67 @@ def build_dataset(
     _check_once("query", ([q.query_id for q in of] for of in source.queries.values()))
     first_clips = _first_clips(source, building.on_bad_video)
     widths = feature_widths(first_clips[0])
-    folder = _open_building(
-        out,
-        [
-            SCHEMA_VERSION,
-            source.identity(),
-            source.seconds_per_feature,
-            tokenizer.identity,
-            widths,
-            building.num_shards,
-        ],
-    )
-    tokenizer.save(folder / TOKENIZER)
-    queries = {s: query_tasks(folder, s, source) for s in SPLITS if source.queries.get(s)}
-    clips = {
-        split: clip_tasks(folder, split, source, first_clips, building)
-        for split in SPLITS
-        if source.videos.get(split)
-    }
-    if building.overwrite:
-        # What is there stays until the new dataset can take its place.
-        for kind, tasks in (("queries", queries), ("clips", clips)):
-            _write_shards(folder, kind, tasks, building)
-    _make_room(out)
-    shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
-    query_counts = {}
-    if queries:
-        query_counts = RecordBuilder(
-            out, "queries", records.query_features(), queries, building, lambda *_: {}
-        ).write()
-    left_out = Report(source.report.counts, source.report.examples)
+    with _building(out) as folder:
+        tokenizer.save(folder / TOKENIZER)
+        queries = {s: query_tasks(folder, s, source) for s in SPLITS if source.queries.get(s)}
+        clips = {
+            split: clip_tasks(folder, split, source, first_clips, building)
+            for split in SPLITS
+            if source.videos.get(split)
+        }
+        if building.overwrite:
+            # What is there stays until the new dataset can take its place.
+            for kind, tasks in (("queries", queries), ("clips", clips)):
+                _write_shards(folder, kind, tasks, building)
+        _make_room(out)
+        shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
+        query_counts = {}
+        if queries:
+            query_counts = RecordBuilder(
+                out, "queries", records.query_features(), queries, building, lambda *_: {}
+            ).write()
+        left_out = Report(source.report.counts, source.report.examples)
+        known = _metadata(out, source, tokenizer, tokenizer_name, widths)
 
-    def describe(clip_counts: dict[str, int], results: Sequence[Result]) -> dict:
-        left_out.merge(Report(**result.left_out) for result in results)
-        totals = collections.Counter()
-        for result in results:
-            totals.update(result.totals)
-        return DatasetMetadata(
-            name=out.name,
-            schema_version=SCHEMA_VERSION,
-            feature_widths=widths,
-            seconds_per_feature=source.seconds_per_feature,
-            tokenizer=tokenizer.identity,
-            tokenizer_name=tokenizer_name,
-            vocab_size=tokenizer.vocab_size,
-            special_ids=tokenizer.special,
-            word_ids=tokenizer.word_ids,
-            query_type=source.query_type if queries else "",
-            clips=clip_counts,
-            queries=query_counts,
-            totals=dict(totals),
-            left_out=dict(left_out.counts),
-        ).to_json()
+        def describe(clip_counts: dict[str, int], results: Sequence[Result]) -> dict:
+            left_out.merge(Report(**result.left_out) for result in results)
+            totals = collections.Counter()
+            for result in results:
+                totals.update(result.totals)
+            return dataclasses.replace(
+                known,
+                clips=clip_counts,
+                queries=query_counts,
+                totals=dict(totals),
+                left_out=dict(left_out.counts),
+            ).to_json()
 
-    features = records.clip_features(sum(widths))
-    RecordBuilder(out, "clips", features, clips, building, describe).write()
-    shutil.rmtree(folder)
+        features = records.clip_features(sum(widths))
+        RecordBuilder(out, "clips", features, clips, building, describe).write()
+        shutil.rmtree(folder)
     return DatasetMetadata.load(out), left_out
+
+
+def _metadata(
+    out: Path, source: Source, tokenizer: Tokenizer, tokenizer_name: str, widths: tuple[int, ...]
+) -> DatasetMetadata:
+    """What is known of the dataset before its clips are read."""
+    return DatasetMetadata(
+        name=out.name,
+        schema_version=SCHEMA_VERSION,
+        feature_widths=widths,
+        seconds_per_feature=source.seconds_per_feature,
+        tokenizer=tokenizer.identity,
+        tokenizer_name=tokenizer_name,
+        vocab_size=tokenizer.vocab_size,
+        special_ids=tokenizer.special,
+        word_ids=tokenizer.word_ids,
+        query_type=source.query_type if any(source.queries.values()) else "",
+        clips={},
+        queries={},
+        totals={},
+        left_out={},
+    )
 
 
 def _write_shards(
@@ -285,21 +289,27 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
         )
 
 
-def _open_building(dataset_dir: Path, identity: list) -> Path:
-    """The folder of finished shards, without those of another source."""
+@contextlib.contextmanager
+def _building(dataset_dir: Path) -> Iterator[Path]:
+    """The folder of finished shards, for one program at a time."""
     folder = building_dir(dataset_dir)
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    of_what = folder / "source"
-    if of_what.exists() and of_what.read_text() == digest:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{dataset_dir} is being built by another program: wait for it, or name another "
+                "--out"
+            ) from error
         done = len(list(folder.glob("*.json")))
-        logging.warning("Going on with a build that was broken off: %d shards are done.", done)
-        return folder
-    if folder.exists():
-        logging.warning("Shards in %s are of another source or setting: starting again.", folder)
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    of_what.write_text(digest)
-    return folder
+        if done:
+            logging.warning(
+                "Going on with a build that was broken off: %d shards are done, and kept unless "
+                "what they are made from has changed.",
+                done,
+            )
+        yield folder
 
 
 def _make_room(dataset_dir: Path) -> None:

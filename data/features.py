@@ -96,6 +96,10 @@ class FeatureParts:
         """The files that they are in."""
         return " and ".join(part.name(video_id) for part in self._parts)
 
+    def files(self, video_id: str) -> list[Path]:
+        """Those files; they are not opened."""
+        return [part.file(video_id) for part in self._parts]
+
     def narrowed(self, ids: Iterable[str]) -> "FeatureParts":
         """The same features, of these videos."""
         wanted = set(ids)
@@ -106,8 +110,8 @@ class FeatureParts:
     def _common_length(self, video_id: str, lengths: list[int]) -> int:
         if max(lengths) - min(lengths) > 1:
             raise InputError(
-                f"{self._lengths(video_id, lengths)}: extract one of them again (one frame more "
-                "would be cut)"
+                f"{self._lengths(video_id, lengths)}: extract one of them again (a single frame "
+                "would be cut off)"
             )
         return min(lengths)
 

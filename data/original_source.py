@@ -50,7 +50,6 @@ def open_databases(
     shares: Mapping[str, float],
     widths: Sequence[int],
     seconds_per_feature: float | None,
-    inputs: Sequence[str],
 ) -> tuple[OriginalSource, str]:
     """Brings databases of features, subtitles and queries together.
 
@@ -58,7 +57,7 @@ def open_databases(
       subtitles_db: None if nobody speaks.
       queries_dbs: each with its split, or ''.
       tokenizer: the one that the databases were made with; it cannot be read from them.
-      splits, shares, inputs: see `data.raw.open_source`.
+      splits, shares: see `data.raw.open_source`.
       widths: of the parts of the stored feature vector; one part if empty.
       seconds_per_feature: what the subtitles' database says if None.
 
@@ -104,7 +103,6 @@ def open_databases(
         shares=shares,
         seconds_per_feature=seconds_per_feature,
         clip_seconds=0.0,
-        inputs=inputs,
         report=report,
         source_class=OriginalSource,
     )

@@ -5,10 +5,10 @@ The readers of features and subtitles share two protocols, so folders of files (
 """
 
 import dataclasses
-import hashlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +41,9 @@ class Features(Protocol):
     def where(self, video_id: str) -> str:
         """The files that they are in."""
 
+    def files(self, video_id: str) -> list[Path]:
+        """Those files; they are not opened."""
+
     def narrowed(self, ids: Iterable[str]) -> "Features":
         """The same, of these videos."""
 
@@ -53,6 +56,9 @@ class Subtitles(Protocol):
 
     def read(self, video_id: str, report: Report) -> tuple[RawSubtitle, ...]:
         """A video's subtitles, none if there are none."""
+
+    def files(self, video_id: str) -> list[Path]:
+        """The files that a video's subtitles are in; they are not opened."""
 
     def narrowed(self, ids: Iterable[str]) -> "Subtitles":
         """The same, of these videos."""
@@ -75,7 +81,6 @@ class RawSource:
     subtitles: Subtitles
     durations: Mapping[str, float]
     clip_seconds: float
-    inputs: Sequence[str]
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         """The video as one clip or cut to several; InputError if it cannot be used."""
@@ -105,10 +110,12 @@ class RawSource:
             durations={i: self.durations[i] for i in videos if i in self.durations},
         )
 
-    def identity(self) -> list:
-        """What it was made from and how."""
-        queries = hashlib.sha256(repr(self.queries).encode()).hexdigest()
-        return [list(self.inputs), dict(self.videos), queries, self.clip_seconds]
+    def identity(self, videos: Sequence[str]) -> list:
+        """Names, sizes and times of the videos' files, and what else their clips depend on."""
+        stores = (self.features, self.subtitles)
+        files = dict.fromkeys(f for i in videos for store in stores for f in store.files(i))
+        durations = [self.durations.get(i) for i in videos]
+        return [self.clip_seconds, durations, [_state(file) for file in files]]
 
 
 def open_source(
@@ -121,7 +128,6 @@ def open_source(
     shares: Mapping[str, float],
     seconds_per_feature: float | None,
     clip_seconds: float,
-    inputs: Sequence[str],
     report: Report,
     source_class: type[RawSource] = RawSource,
 ) -> RawSource:
@@ -134,7 +140,6 @@ def open_source(
         `shares` of the videos are dealt out by lot.
       seconds_per_feature: None to derive it from the durations that the annotations give.
       clip_seconds: what videos are cut to, 0 for not.
-      inputs: names of the files and folders, and what tells that they changed.
       report: what reading the annotations left out; more is added.
 
     Raises:
@@ -171,8 +176,16 @@ def open_source(
         subtitles=subtitles,
         durations=durations,
         clip_seconds=clip_seconds,
-        inputs=inputs,
     )
+
+
+def _state(file: Path) -> list:
+    """What tells that a file was changed."""
+    try:
+        status = file.stat()
+    except OSError:  # Whoever reads it will say so.
+        return [str(file)]
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 def derive_seconds_per_feature(features: Features, durations: Mapping[str, float]) -> float:

@@ -1,14 +1,16 @@
 """Shards of records, each made on its own by an Apache Beam pipeline, none of them twice.
 
 A shard is a task: the videos whose clips it holds, or its queries. A task's outcome is two files in
-the folder where the dataset is built, the shard and then a `Result`; a task that has both is not
-done again. So a build that was broken off, by whatever, goes on where it stopped. A worker holds
-the clips of one video at a time.
+the folder where the dataset is built, the shard and then a `Result`. A task that has both is not
+done again unless what it is made from has changed. So a build that was broken off, by whatever,
+goes on where it stopped, and ends with what it would have had. A worker holds the clips of one
+video at a time.
 """
 
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -25,11 +27,12 @@ from data.assembly import make_clip, make_query
 from data.errors import InputError
 from data.progress import progress
 from data.report import Report
-from data.schema import RawQuery
+from data.schema import SCHEMA_VERSION, RawQuery
 from data.source import Source
 from data.tokenizer import Tokenizer
 
 ON_BAD_VIDEO = ("error", "skip")
+SKIPPED = "videos that cannot be used: skipped"
 SECONDS_BETWEEN_LOOKS = 0.5
 # To start a process takes as long as to make about so many shards.
 SHARDS_WORTH_A_WORKER = 2
@@ -39,11 +42,13 @@ SHARDS_WORTH_A_WORKER = 2
 class Result:
     """What became of a task.
 
+    identity: of what the shard was made from.
     records, size: how many records the shard has, and bytes.
     totals: frames, subtitles and the like in them.
     left_out: see `Report.to_json`.
     """
 
+    identity: str
     records: int
     size: int
     totals: dict[str, int]
@@ -64,6 +69,22 @@ class ClipTask:
     def __len__(self) -> int:
         return len(self.videos)
 
+    def identity(self) -> str:
+        """A hash of what the shard is made from."""
+        return _digest(
+            [
+                self.videos,
+                self.source.identity(self.videos),
+                self.source.seconds_per_feature,
+                self.widths,
+                self.tokenizer_path.read_text(),
+            ]
+        )
+
+    def accepts(self, result: Result) -> bool:
+        """Whether the result may stand: one with videos skipped may not if none is to be."""
+        return self.on_bad_video == "skip" or SKIPPED not in result.left_out["counts"]
+
     def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
         """The serialised clips; what they add up to goes to `totals`."""
         tokenizer = Tokenizer.load(self.tokenizer_path)
@@ -77,7 +98,7 @@ class ClipTask:
             except InputError as error:
                 if self.on_bad_video == "error":
                     raise
-                report.add("videos that cannot be used: skipped", str(error))
+                report.add(SKIPPED, str(error))
                 continue
             for clip in clips:
                 totals["frames"] += len(clip.frame_features)
@@ -100,6 +121,16 @@ class QueryTask:
     def __len__(self) -> int:
         return len(self.queries)
 
+    def identity(self) -> str:
+        """A hash of what the shard is made from."""
+        queries = [dataclasses.astuple(query) for query in self.queries]
+        return _digest([queries, self.query_type, self.tokenizer_path.read_text()])
+
+    def accepts(self, result: Result) -> bool:
+        """Whether the result may stand: nothing is skipped here."""
+        del result
+        return True
+
     def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
         """The serialised queries."""
         del totals, report
@@ -110,6 +141,10 @@ class QueryTask:
 
 
 Task = ClipTask | QueryTask
+
+
+def _digest(content: list) -> str:
+    return hashlib.sha256(json.dumps([SCHEMA_VERSION, *content]).encode()).hexdigest()
 
 
 def write_shards(
@@ -132,10 +167,11 @@ def write_shards(
     """
     beam = _import_beam()
     (folder / "failure").unlink(missing_ok=True)
-    todo = [task for task in tasks if read_result(folder, task.name) is None]
+    todo = [task for task in tasks if _done(folder, task) is None]
     if todo:
         # Tasks are files, since a pipeline has to be small.
         for task in todo:
+            _result_path(folder, task.name).unlink(missing_ok=True)
             (folder / f"{task.name}.task").write_bytes(pickle.dumps(task))
         workers = min(workers, max(len(todo) // SHARDS_WORTH_A_WORKER, 1))
         options = beam.options.pipeline_options.PipelineOptions(
@@ -154,7 +190,7 @@ def write_shards(
             )
     if (folder / "failure").exists():
         raise InputError((folder / "failure").read_text())
-    return [read_result(folder, task.name) for task in tasks]
+    return [_read_result(folder, task.name) for task in tasks]
 
 
 def _import_beam():
@@ -200,6 +236,7 @@ def do_task(folder: str, name: str) -> None:
     temporary = folder / f".{name}.{uuid.uuid4().hex}"
     try:
         task = pickle.loads((folder / f"{name}.task").read_bytes())
+        identity = task.identity()
         totals, report, count = Counter(), Report(), 0
         with temporary.open("xb") as file:
             for data in task.records(totals, report):
@@ -209,7 +246,7 @@ def do_task(folder: str, name: str) -> None:
             os.fsync(file.fileno())
             size = file.tell()
         temporary.replace(folder / name)
-        result = Result(count, size, dict(totals), report.to_json())
+        result = Result(identity, count, size, dict(totals), report.to_json())
         temporary.write_text(json.dumps(dataclasses.asdict(result)))
         temporary.replace(_result_path(folder, name))
         (folder / f"{name}.task").unlink()
@@ -233,8 +270,16 @@ def _fail(folder: Path, error: Exception) -> None:
     temporary.replace(folder / "failure")
 
 
-def read_result(folder: Path, name: str) -> Result | None:
-    """What became of a task; None if it is not done, or its shard is not whole."""
+def _done(folder: Path, task: Task) -> Result | None:
+    """What became of a task; None if it has to be done."""
+    result = _read_result(folder, task.name)
+    if result is None or not task.accepts(result) or result.identity != task.identity():
+        return None
+    return result
+
+
+def _read_result(folder: Path, name: str) -> Result | None:
+    """What became of a task; None if there is nothing whole of it."""
     try:
         result = Result(**json.loads(_result_path(folder, name).read_text()))
         return result if (folder / name).stat().st_size == result.size else None

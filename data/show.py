@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -223,4 +224,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever reads the output may have seen enough.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

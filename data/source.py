@@ -36,8 +36,11 @@ class Source(Protocol):
     def narrowed(self, videos: Sequence[str]) -> "Source":
         """The same source, with what it takes to make the clips of these videos and no more."""
 
-    def identity(self) -> list:
-        """JSON values that differ if the clips would: a broken-off build goes on if they agree."""
+    def identity(self, videos: Sequence[str]) -> list:
+        """JSON values that differ if the clips of these videos do, found without reading them.
+
+        A shard is kept from one run to the next as long as they are the same.
+        """
 
 
 @dataclasses.dataclass
@@ -49,6 +52,8 @@ class ClipSource:
     queries: Mapping[str, Sequence[RawQuery]] = dataclasses.field(default_factory=dict)
     query_type: str = ""
     report: Report = dataclasses.field(default_factory=Report)
+    # Another in each process: what is in memory is not built from again.
+    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self):
         self.by_split = {split: list(clips) for split, clips in self.by_split.items()}
@@ -62,8 +67,8 @@ class ClipSource:
     def narrowed(self, videos: Sequence[str]) -> "ClipSource":
         """The source of these clips."""
         clips = [self._clips[video_id] for video_id in videos]
-        return ClipSource({"": clips}, self.seconds_per_feature)
+        return ClipSource({"": clips}, self.seconds_per_feature, token=self.token)
 
-    def identity(self) -> list:
-        """Another each time: clips in memory are not built from again."""
-        return [uuid.uuid4().hex]
+    def identity(self, videos: Sequence[str]) -> list:
+        """Of this source alone."""
+        return [self.token]

@@ -70,6 +70,10 @@ class Subtitles:
                 report.add(_NO_TEXT, where)
         return tuple(subtitles)
 
+    def files(self, video_id: str) -> list[Path]:
+        """The files that a video's subtitles are in; they are not opened."""
+        return [self._path] if video_id in self._places else []
+
     def narrowed(self, ids: Iterable[str]) -> "Subtitles":
         """The same subtitles, of these videos."""
         return type(self)(self._path, {i: self._places[i] for i in ids if i in self._places})
@@ -198,8 +202,11 @@ def _load_captions(path: Path) -> dict[str, dict[str, list]]:
 class _Folder(Subtitles):
     """A folder; a place is the name of a file."""
 
+    def files(self, video_id: str) -> list[Path]:
+        return [self._path / self._places[video_id]] if video_id in self._places else []
+
     def _rows(self, video_id, report):
-        file = self._path / self._places[video_id]
+        (file,) = self.files(video_id)
         return _csv_rows(file) if file.suffix.lower() == ".csv" else _cue_rows(file, report)
 
 

@@ -8,6 +8,7 @@ import argparse
 import collections
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -376,4 +377,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever reads the output may have seen enough.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

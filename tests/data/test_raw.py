@@ -192,6 +192,25 @@ def test_a_video_that_cannot_be_used_stops_or_is_skipped(raw, capsys):
     assert "b.npz cannot be read" in printed
 
 
+def test_goes_on_with_the_files_as_they_are_now(raw, caplog):
+    raw.write_features("c", 9)
+    with pytest.raises(SystemExit, match=r"resnet/c\.npz has 9"):
+        raw.build("--num_shards=5")
+    done = list((raw.out / "building").glob("clips-*.json"))
+    assert 0 < len(done) < 5
+    raw.write_features("c", 6)
+    for clip_id in "abde":
+        raw.write_features(clip_id, 7)
+    raw.write_lines(raw.subtitles, [raw.subtitles_of(clip_id) for clip_id in "bcd"])
+    raw.build("--num_shards=5")
+    assert f"{len(done) + 2} shards are done" in caplog.text
+    gone_on = {path.name: path.read_bytes() for path in raw.out.rglob("*.tfrecord-*-of-*")}
+    raw.out = raw.folder / "unbroken" / "films"
+    raw.build("--num_shards=5")
+    assert gone_on == {path.name: path.read_bytes() for path in raw.out.rglob("*.tfrecord-*-of-*")}
+    assert raw.read("train")["a"].subtitle_texts == ()
+
+
 def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog):
     for part in (0, 1):
         raw.write_features("a", 100, part)

@@ -1,6 +1,7 @@
 """Building by shards: any number of them, any number of workers, broken off and gone on with."""
 
 import dataclasses
+import fcntl
 import os
 import resource
 import signal
@@ -112,6 +113,9 @@ class Films:
     made: Path
     broken: tuple[str, ...] = ()
     slow: float = 0.0
+    version: int = 1
+    changed: tuple[str, ...] = ()
+    broken_for_good: str = ""
     seconds_per_feature: float = 1.5
 
     def __post_init__(self):
@@ -121,6 +125,8 @@ class Films:
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         if video_id in self.broken:
             raise InputError(f"{video_id} is broken: mend it")
+        if video_id == self.broken_for_good:
+            raise RuntimeError("unheard of")
         time.sleep(self.slow)
         with self.made.open("a") as file:
             file.write(f"{video_id}\n")
@@ -130,8 +136,8 @@ class Films:
     def narrowed(self, videos):
         return self
 
-    def identity(self):
-        return ["films"]
+    def identity(self, videos):
+        return [self.version, *(video_id for video_id in videos if video_id in self.changed)]
 
 
 def build_films(folder: Path, source: Films, **building):
@@ -178,13 +184,59 @@ def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
         build_films(tmp_path / "none", everything, on_bad_video="skip")
 
 
-def test_shards_of_another_source_are_not_used(tmp_path, caplog):
-    folder = tmp_path / "films"
+def test_only_shards_whose_source_changed_are_made_again(tmp_path, caplog):
+    folder, made = tmp_path / "films", tmp_path / "made"
+    last = read_order(tmp_path)[-1].clip_id
     with pytest.raises(InputError):
-        build_films(folder, Films(tmp_path / "made", ("clip5",)))
-    build(folder, {"train": [raw_clip(30)]}, num_shards=9)
+        build_films(folder, Films(made, (last,)))
+    done = set(made.read_text().split())
+    made.write_text("")
+    again = sorted(done - {"clip0"})[0]
+    build_films(folder, Films(made, changed=(again,)))
+    assert set(made.read_text().split()) == {again, last, "clip0"}
+    assert "Going on with a build that was broken off: 8 shards are done" in caplog.text
+    with pytest.raises(InputError):
+        build_films(folder, Films(made, (last,)), overwrite=True)
+    made.write_text("")
+    build_films(folder, Films(made, version=2), overwrite=True)
+    assert len(set(made.read_text().split())) == 9
+
+
+def test_a_shard_with_videos_left_out_is_made_again_if_none_may_be(tmp_path):
+    folder, made = tmp_path / "films", tmp_path / "made"
+    order = [clip.clip_id for clip in read_order(tmp_path)]
+    skipping = Films(made, (order[0],), broken_for_good=order[-1])
+    with pytest.raises(RuntimeError, match="unheard of"):
+        build_films(folder, skipping, on_bad_video="skip")
+    with pytest.raises(InputError, match=f"{order[0]} is broken"):
+        build_films(folder, Films(made, (order[0],)))
+    made.write_text("")
+    metadata, _ = build_films(folder, Films(made, (order[0],)), on_bad_video="skip")
+    assert metadata.clips == {"train": 8}
+    assert order[1] not in made.read_text().split()
+
+
+def test_a_dataset_stays_until_another_can_take_its_place(tmp_path):
+    folder = tmp_path / "films"
+    build(folder, {"train": [raw_clip(30)]}, {"train": [raw_query(30)]})
+    before = files(folder)
+    with pytest.raises(InputError, match="is broken"):
+        build_films(folder, Films(tmp_path / "made", ("clip5",)), overwrite=True)
+    after = files(folder)
+    assert {name: after[name] for name in before} == before
     assert [clip.clip_id for clip in read(folder, "train")] == ["clip30"]
-    assert "are of another source or setting" in caplog.text
+    build_films(folder, Films(tmp_path / "made"), overwrite=True)
+    assert len(read(folder, "train")) == 9
+    assert not (folder / "queries" / "2.0.0").exists()
+
+
+def test_a_dataset_is_built_by_one_program_at_a_time(tmp_path):
+    (tmp_path / "films" / "building").mkdir(parents=True)
+    with (tmp_path / "films" / "building" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="films is being built by another program: wait"):
+            build_films(tmp_path / "films", Films(tmp_path / "made"))
+    build_films(tmp_path / "films", Films(tmp_path / "made"))
 
 
 def test_a_shard_that_was_cut_is_made_again(tmp_path):
