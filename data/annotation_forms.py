@@ -30,8 +30,8 @@ from data.json_files import (
     text_if_any,
     truth,
 )
-from data.schema import RawQuery
-from data.splits import SPLIT_NAMES
+from data.schema import SPLIT_NAMES, RawQuery
+from data.windows import PUBLISHED_CLIP_SECONDS
 
 Rows = Iterator[tuple[str, object]]
 
@@ -186,28 +186,32 @@ def violin(row: dict, where: str) -> Annotation:
 
 def how2r(row: dict, where: str) -> Annotation:
     """A row of How2R; moments may end a little after the clip that was shown, or have no length."""
+    moment = _written_span(row["moment"], _BRACKETS, "moment")
+    window = _written_span(row["clip"], _BRACKETS, "clip")
     query = RawQuery(
         query_id=row["id"],
         clip_id=text(row, "video"),
         text=text(row, "query"),
-        moments=(_written_span(row["moment"], _BRACKETS, "moment"),),
+        moments=(moment,),
     )
-    window = _written_span(row["clip"], _BRACKETS, "clip")
     return Annotation(query, where, in_video=True, window=window)
 
 
 def how2qa(row: dict, where: str) -> Annotation:
-    """A row of How2QA; its right answer is the last of the answers."""
+    """A row of How2QA; its right answer is the last, its clip the one that its moment begins in."""
+    moment = _written_span(row["moment"], _BRACKETS, "moment")
+    begins = moment[0] // PUBLISHED_CLIP_SECONDS * PUBLISHED_CLIP_SECONDS
     answers = row["wrong 1"], row["wrong 2"], row["wrong 3"], text(row, "right")
     query = RawQuery(
         query_id=row["id"],
         clip_id=text(row, "video"),
         text=text(row, "question"),
-        moments=(_written_span(row["moment"], _BRACKETS, "moment"),),
+        moments=(moment,),
         answers=answers,
         label=len(answers) - 1,
     )
-    return Annotation(query, where, in_video=True)
+    window = begins, begins + PUBLISHED_CLIP_SECONDS
+    return Annotation(query, where, in_video=True, window=window)
 
 
 def didemo_rows(path: Path) -> Rows:

@@ -136,11 +136,6 @@ _FORMS = {
 FORMS = {name: form.what for name, form in _FORMS.items()}
 
 
-def query_type(form: str) -> str:
-    """One of `schema.QUERY_TYPES`; '' for plain, whose rows tell. InputError for no form at all."""
-    return _find(form).query_type
-
-
 def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[Annotation]]:
     """The type of a file's rows, one of `schema.QUERY_TYPES`, and the rows in the file's order.
 
@@ -189,3 +184,13 @@ def _find(form: str) -> _Form:
             f"{', '.join(_FORMS)}"
         )
     return _FORMS[form]
+
+
+def same_type(known: str, found: str, path: Path) -> str:
+    """The type `found` in a file or folder; InputError if others are `known` to be of another."""
+    if known not in ("", found):
+        raise InputError(
+            f"{path} holds annotations of type {found}, the others are of type {known}: build a "
+            "dataset for each"
+        )
+    return found

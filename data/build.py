@@ -16,9 +16,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from data import annotations, builders, original_source, raw
 from data.annotations import Annotation
-from data.builders import Building
 from data.errors import InputError
 from data.features import FeatureParts
+from data.plan import Building
 from data.report import Report
 from data.schema import DatasetMetadata
 from data.shards import ON_BAD_VIDEO
@@ -40,9 +40,10 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
     clip_seconds = args.clip_seconds
     if clip_seconds is None:
         clip_seconds = PUBLISHED_CLIP_SECONDS if args.form in WHOLE_VIDEO_FORMS else 0.0
+    features = FeatureParts(args.features)
     source = raw.open_source(
-        FeatureParts(args.features),
-        open_subtitles(args.subtitles),
+        features,
+        open_subtitles(args.subtitles, features.ids()),
         found,
         query_type,
         splits=read_splits(args.splits),
@@ -62,12 +63,7 @@ def _read_annotations(
     for argument in arguments:
         split, path = split_and_path(argument)
         type_of_file, of_file = annotations.read_annotations(path, form, report)
-        if query_type not in ("", type_of_file):
-            raise InputError(
-                f"{path} holds annotations of type {type_of_file}, the others are of type "
-                f"{query_type}: build a dataset for each"
-            )
-        query_type = type_of_file
+        query_type = annotations.same_type(query_type, type_of_file, path)
         if split:
             of_file = [dataclasses.replace(annotation, split=split) for annotation in of_file]
         found += of_file
@@ -143,14 +139,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_raw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
-        type=Path,
+        type=_place,
         required=True,
         action="append",
         help="folder of ID.npz, .npy or .h5, or one .h5 of all; once for each network, in the "
         "order of the feature vector",
     )
     parser.add_argument(
-        "--subtitles", type=Path, help="folder of ID.srt, .vtt or .csv, or JSON lines of all"
+        "--subtitles", type=_place, help="folder of ID.srt, .vtt or .csv, or JSON lines of all"
     )
     parser.add_argument(
         "--queries",
@@ -173,9 +169,9 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
 
 def _add_original(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--video_db", type=Path, required=True, help="folder with data.mdb, compressed or not"
+        "--video_db", type=_place, required=True, help="folder with data.mdb, compressed or not"
     )
-    parser.add_argument("--subtitles_db", type=Path, help="folder with data.mdb and meta.json")
+    parser.add_argument("--subtitles_db", type=_place, help="folder with data.mdb and meta.json")
     parser.add_argument(
         "--queries_db",
         action="append",
@@ -185,10 +181,25 @@ def _add_original(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--widths",
-        type=lambda text: tuple(int(width) for width in text.split(",")),
+        type=_widths,
         default=(),
         help="of the parts of the stored features, as 2048,2304; default: one part",
     )
+
+
+def _place(text: str) -> Path:
+    """A file or folder; all workers have to find it, wherever they were started."""
+    return Path(text).absolute()
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(width) for width in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, as 2048,2304") from error
+    if min(widths) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} has a number below 1")
+    return widths
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:

@@ -14,30 +14,27 @@ and but for where shards end, whatever their number; which worker made a shard c
 
 import collections
 import contextlib
-import dataclasses
 import fcntl
 import io
 import itertools
-import logging
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder, naming, splits
 
 from data import records, tfrecord
-from data.assembly import feature_widths
 from data.errors import InputError
-from data.plan import TOKENIZER, Building, clip_tasks, query_tasks
+from data.plan import TOKENIZER, Building, clip_tasks, query_tasks, sample
 from data.report import Report
 from data.schema import (
     SCHEMA_VERSION,
     SPLITS,
     DatasetMetadata,
-    RawClip,
     building_dir,
     records_dir,
     tokenizer_path,
@@ -46,9 +43,12 @@ from data.shards import Result, Task, write_shards
 from data.source import Source
 from data.tokenizer import Tokenizer
 
+# Of each split, its shards.
+Shards = Mapping[str, Sequence[tuple[Task, Result]]]
+
 
 class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
-    """Writes one kind of records of one dataset, by a Beam pipeline.
+    """Makes a TFDS dataset of the shards of one kind that a Beam pipeline has written.
 
     It is made from what it is to write and hence in no registry; what it wrote is read by
     `data.reader` or `tfds.builder_from_directory`.
@@ -67,31 +67,25 @@ class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         dataset_dir: Path,
         kind: str,
         features: tfds.features.FeaturesDict,
-        tasks: Mapping[str, Sequence[Task]],
-        building: Building,
-        describe: Callable[[dict[str, int], Sequence[Result]], dict],
+        shards: Shards,
+        metadata: dict,
     ):
-        """Prepares to write.
+        """Prepares to put finished shards into place.
 
         Args:
           dataset_dir: the dataset's folder.
           kind: 'clips' or 'queries'.
           features: of a record.
-          tasks: by split, one for each shard.
-          building: workers, or other options of Beam.
-          describe: the metadata, from the number of records by split and all results.
+          shards: by split, each with what became of it.
+          metadata: JSON values.
         """
         self.name = dataset_dir.name
-        self._dataset_dir, self._kind, self._features = dataset_dir, kind, features
-        self._tasks, self._building, self._describe = tasks, building, describe
+        self._dataset_dir, self._features = dataset_dir, features
+        self._shards, self._metadata = shards, metadata
         super().__init__(data_dir=dataset_dir.parent, config=kind)
 
     def write(self) -> dict[str, int]:
-        """Makes the shards that are not made yet, and all of it a TFDS dataset.
-
-        Returns:
-          The number of records by split.
-        """
+        """Makes a TFDS dataset of the shards; returns the number of records by split."""
         # TFDS makes a folder for downloads and prints that it downloads, neither of which is so.
         with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(io.StringIO()):
             self.download_and_prepare(
@@ -104,32 +98,29 @@ class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
-            builder=self, features=self._features, metadata=tfds.core.MetadataDict()
+            builder=self,
+            features=self._features,
+            metadata=tfds.core.MetadataDict(self._metadata),
         )
 
     def _download_and_prepare(self, dl_manager, download_config) -> None:
         del dl_manager, download_config  # Everything is here already.
         folder = building_dir(self._dataset_dir)
-        results = _write_shards(folder, self._kind, self._tasks, self._building)
-        result_of = dict(zip(itertools.chain(*self._tasks.values()), results, strict=True))
         infos = []
-        for split, of_split in self._tasks.items():
+        for split, shards in self._shards.items():
             template = self._get_filename_template(split_name=split)
-            for index, task in enumerate(of_split):
-                path = template.sharded_filepath(shard_index=index, num_shards=len(of_split))
+            for index, (task, _) in enumerate(shards):
+                path = template.sharded_filepath(shard_index=index, num_shards=len(shards))
                 _link(folder / task.name, Path(path))
             infos.append(
                 splits.SplitInfo(
                     name=split,
-                    shard_lengths=[result_of[task].records for task in of_split],
-                    num_bytes=sum(result_of[task].size for task in of_split),
+                    shard_lengths=[result.records for _, result in shards],
+                    num_bytes=sum(result.size for _, result in shards),
                     filename_template=template,
                 )
             )
         self.info.set_splits(splits.SplitDict(infos))
-        self.info.metadata.update(
-            self._describe({info.name: info.num_examples for info in infos}, results)
-        )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -152,7 +143,6 @@ def build_dataset(
     Args:
       out: its folder; the last component is the dataset's name.
       source: of clips and queries; it has to have videos, and queries only in splits with videos.
-        The first video's feature widths are the dataset's.
       tokenizer: makes the token ids; copied into the dataset.
       building: how.
       tokenizer_name: what the source calls the tokenizer.
@@ -166,104 +156,119 @@ def build_dataset(
     """
     out = Path(out).resolve()
     check_target(out, building.overwrite)
-    if not source.seconds_per_feature > 0:
-        raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: it has to be > 0")
+    if not 0 < source.seconds_per_feature < math.inf:
+        raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: correct it")
     _check_once("video", source.videos.values())
     _check_once("query", ([q.query_id for q in of] for of in source.queries.values()))
-    first_clips = _first_clips(source, building.on_bad_video)
-    widths = feature_widths(first_clips[0])
     with _building(out) as folder:
+        # Another program may have finished it meanwhile.
+        check_target(out, building.overwrite)
         tokenizer.save(folder / TOKENIZER)
-        queries = {s: query_tasks(folder, s, source) for s in SPLITS if source.queries.get(s)}
-        clips = {
-            split: clip_tasks(folder, split, source, first_clips, building)
-            for split in SPLITS
-            if source.videos.get(split)
-        }
-        if building.overwrite:
-            # What is there stays until the new dataset can take its place.
-            for kind, tasks in (("queries", queries), ("clips", clips)):
-                _write_shards(folder, kind, tasks, building)
+        widths, clips = _make_clips(folder, source, tokenizer.identity, building)
+        left_out = Report(source.report.counts, source.report.examples)
+        left_out.merge(Report(**result.left_out) for result in _results(clips))
+        queries = _make_queries(folder, source, clips, tokenizer.identity, building, left_out)
+        metadata = DatasetMetadata(
+            name=out.name,
+            schema_version=SCHEMA_VERSION,
+            feature_widths=widths,
+            seconds_per_feature=source.seconds_per_feature,
+            tokenizer=tokenizer.identity,
+            tokenizer_name=tokenizer_name,
+            vocab_size=tokenizer.vocab_size,
+            special_ids=tokenizer.special,
+            word_ids=tokenizer.word_ids,
+            query_type=source.query_type if queries else "",
+            clips=_counts(clips),
+            queries=_counts(queries),
+            totals=_totals(clips),
+            left_out=dict(left_out.counts),
+        )
+        # What was there stays until now.
         _make_room(out)
         shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
-        query_counts = {}
         if queries:
-            query_counts = RecordBuilder(
-                out, "queries", records.query_features(), queries, building, lambda *_: {}
-            ).write()
-        left_out = Report(source.report.counts, source.report.examples)
-        known = _metadata(out, source, tokenizer, tokenizer_name, widths)
-
-        def describe(clip_counts: dict[str, int], results: Sequence[Result]) -> dict:
-            left_out.merge(Report(**result.left_out) for result in results)
-            totals = collections.Counter()
-            for result in results:
-                totals.update(result.totals)
-            return dataclasses.replace(
-                known,
-                clips=clip_counts,
-                queries=query_counts,
-                totals=dict(totals),
-                left_out=dict(left_out.counts),
-            ).to_json()
-
-        features = records.clip_features(sum(widths))
-        RecordBuilder(out, "clips", features, clips, building, describe).write()
+            RecordBuilder(out, "queries", records.query_features(), queries, {}).write()
+        features = records.clip_features(metadata.feature_width)
+        RecordBuilder(out, "clips", features, clips, metadata.to_json()).write()
         shutil.rmtree(folder)
     return DatasetMetadata.load(out), left_out
 
 
-def _metadata(
-    out: Path, source: Source, tokenizer: Tokenizer, tokenizer_name: str, widths: tuple[int, ...]
-) -> DatasetMetadata:
-    """What is known of the dataset before its clips are read."""
-    return DatasetMetadata(
-        name=out.name,
-        schema_version=SCHEMA_VERSION,
-        feature_widths=widths,
-        seconds_per_feature=source.seconds_per_feature,
-        tokenizer=tokenizer.identity,
-        tokenizer_name=tokenizer_name,
-        vocab_size=tokenizer.vocab_size,
-        special_ids=tokenizer.special,
-        word_ids=tokenizer.word_ids,
-        query_type=source.query_type if any(source.queries.values()) else "",
-        clips={},
-        queries={},
-        totals={},
-        left_out={},
-    )
-
-
-def _write_shards(
-    folder: Path, kind: str, tasks: Mapping[str, Sequence[Task]], building: Building
-) -> list[Result]:
-    """What became of the tasks of all splits, done now or before; InputError for an empty split."""
-    results = write_shards(
-        folder,
-        [task for of_split in tasks.values() for task in of_split],
-        "videos" if kind == "clips" else "queries",
-        building.workers,
-        building.beam_options,
-    )
-    counts = iter(result.records for result in results)
-    for split, of_split in tasks.items():
-        if not sum(next(counts) for _ in of_split):
+def _make_clips(
+    folder: Path, source: Source, tokenizer: str, building: Building
+) -> tuple[tuple[int, ...], Shards]:
+    """The feature widths, and shards of clips; InputError for a split without any."""
+    widths, video_bytes = sample(source, building)
+    tasks = {
+        split: clip_tasks(folder, split, source, tokenizer, widths, video_bytes, building)
+        for split in SPLITS
+        if source.videos.get(split)
+    }
+    clips = _make_shards(folder, "clips", tasks, building)
+    for split, count in _counts(clips).items():
+        if not count:
             raise InputError(
-                f"no {kind} of split {split} can be used: correct them, or leave the split out"
+                f"no video of split {split} can be used: correct them, or leave the split out"
             )
-    return results
+    return widths, clips
 
 
-def _first_clips(source: Source, on_bad_video: str) -> list[RawClip]:
-    """The clips of the first video that can be used."""
-    for video_id in itertools.chain(*source.videos.values()):
-        try:
-            return source.clips(video_id, Report())
-        except InputError:
-            if on_bad_video == "error":
-                raise
-    raise InputError("there are no videos, or none that can be used, to build a dataset of")
+def _make_queries(
+    folder: Path,
+    source: Source,
+    clips: Shards,
+    tokenizer: str,
+    building: Building,
+    left_out: Report,
+) -> Shards:
+    """Shards of the queries, but for those about videos that were skipped."""
+    skipped = {video_id for result in _results(clips) for video_id in result.skipped}
+    tasks = {}
+    for split in SPLITS:
+        kept = []
+        for query in source.queries.get(split, ()):
+            if source.video_of(query.clip_id) in skipped:
+                left_out.add(
+                    "queries about skipped videos: skipped", f"{query.query_id}: {query.clip_id}"
+                )
+            else:
+                kept.append(query)
+        if kept:
+            tasks[split] = query_tasks(folder, split, kept, source.query_type, tokenizer)
+    return _make_shards(folder, "queries", tasks, building)
+
+
+def _make_shards(
+    folder: Path, kind: str, tasks: Mapping[str, Sequence[Task]], building: Building
+) -> Shards:
+    """Makes what is not made yet, and removes what nobody wants."""
+    wanted = list(itertools.chain(*tasks.values()))
+    names = {task.name for task in wanted}
+    for path in [*folder.glob(f"{kind}-*"), *folder.glob(".*")]:
+        if path.name.removesuffix(".json") not in names:
+            path.unlink()
+    label = "videos" if kind == "clips" else "queries"
+    results = write_shards(folder, wanted, label, building.workers, building.beam_options)
+    made = iter(results)
+    return {split: [(task, next(made)) for task in of_split] for split, of_split in tasks.items()}
+
+
+def _results(shards: Shards) -> Iterator[Result]:
+    return (result for of_split in shards.values() for _, result in of_split)
+
+
+def _counts(shards: Shards) -> dict[str, int]:
+    """Records by split."""
+    return {split: sum(result.records for _, result in of) for split, of in shards.items()}
+
+
+def _totals(shards: Shards) -> dict[str, int]:
+    """What the records of all splits add up to."""
+    totals = collections.Counter()
+    for result in _results(shards):
+        totals.update(result.totals)
+    return dict(totals)
 
 
 def _check_once(what: str, of_splits) -> None:
@@ -293,8 +298,15 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
 def _building(dataset_dir: Path) -> Iterator[Path]:
     """The folder of finished shards, for one program at a time."""
     folder = building_dir(dataset_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}): put that right or name another "
+            "--out"
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -302,13 +314,6 @@ def _building(dataset_dir: Path) -> Iterator[Path]:
                 f"{dataset_dir} is being built by another program: wait for it, or name another "
                 "--out"
             ) from error
-        done = len(list(folder.glob("*.json")))
-        if done:
-            logging.warning(
-                "Going on with a build that was broken off: %d shards are done, and kept unless "
-                "what they are made from has changed.",
-                done,
-            )
         yield folder
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from data.assembly import check_part
 from data.errors import InputError
+from data.json_files import check_name
 from data.report import Report
 
 _HDF5 = (".h5", ".hdf5")
@@ -208,6 +209,7 @@ def _scan(folder: Path) -> dict[str, str]:
             video_id, extension = os.path.splitext(entry.name)
             if extension not in _EXTENSIONS:
                 continue
+            check_name(entry.name, folder)
             other = extensions.setdefault(video_id, extension)
             if other != extension:
                 raise InputError(

@@ -30,6 +30,16 @@ def opened(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
         raise InputError(f"{path} is not UTF-8 ({error}): convert it") from error
 
 
+def check_name(name: str, folder: Path) -> None:
+    """InputError for a file whose name is no UTF-8, and so cannot be an id."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{folder} has a file whose name is not UTF-8 ({name!r}): rename it"
+        ) from error
+
+
 def decode(text: str) -> object:
     """The value that is written as JSON; Mistake if it is none."""
     try:

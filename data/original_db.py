@@ -37,9 +37,8 @@ from data.json_files import (
 )
 from data.report import Report
 from data.schema import RawSubtitle, SpecialIds
+from data.subtitles import LATEST, MISTAKE
 
-# Seconds: a larger number is no time in a video, and float32 may not hold it.
-_LATEST = 1e9
 _ADVICE = "copy or prepare the database again"
 _ZIP = b"PK\x03\x04"
 # What LMDB, LZ4, msgpack, zipfile and NumPy raise for bytes that are cut off or damaged.
@@ -106,6 +105,14 @@ class VideoDatabase(_Database):
         self._widths = tuple(widths)
         self._counts_file = self._folder.absolute().parent / "id2nframe.json"
         self._counts = json_object(self._counts_file) if self._counts_file.exists() else {}
+
+    def files(self, clip_id: str) -> list[Path]:
+        """The files that say which frames a clip has; they are not opened."""
+        return [*super().files(clip_id), self._counts_file]
+
+    def incomplete(self) -> dict[str, Path]:
+        """None: a clip has all parts of its features or none."""
+        return {}
 
     def num_frames(self, clip_id: str) -> int:
         """How many frames `read` gives, found without decompressing them.
@@ -238,11 +245,11 @@ class SubtitleDatabase(_Database):
                 text = as_string(row.get("text"), "text")
                 start, end = (as_number(row.get(name), name) for name in ("start", "end"))
                 token_ids = token_ids_in(ids[index])
-            if -_LATEST < start <= end < _LATEST:
+            if -LATEST < start <= end < LATEST:
                 subtitles[index] = RawSubtitle(text, start, end, token_ids)
             else:
                 report.add(
-                    "subtitles with a mistake: left out",
+                    MISTAKE,
                     f"{place}: start and end are {start} and {end} seconds",
                 )
         return subtitles

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.alignment import align
-from data.annotations import Annotation
+from data.annotations import Annotation, same_type
 from data.errors import InputError
 from data.original_db import SubtitleDatabase, VideoDatabase
 from data.original_queries import read_queries
@@ -34,8 +34,12 @@ class OriginalSource(RawSource):
         if isinstance(self.subtitles, SubtitleDatabase) and clips[0].subtitles:
             num_frames = len(clips[0].features[0])
             stored = self.subtitles.stored_alignment(video_id, num_frames)
-            aligned = align(clips[0].subtitles, num_frames, self.seconds_per_feature)
-            differ = not np.array_equal(stored, aligned)
+            # Records have them in order of their starts.
+            subtitles = clips[0].subtitles
+            order = sorted(range(len(subtitles)), key=lambda index: subtitles[index].start)
+            in_order = [subtitles[index] for index in order]
+            aligned = align(in_order, num_frames, self.seconds_per_feature)
+            differ = not np.array_equal(stored, np.array([*order, -1])[aligned])
             report.add("clips whose frames are given to other subtitles", video_id, int(differ))
         return clips
 
@@ -84,12 +88,7 @@ def open_databases(
     annotations, query_type = [], ""
     for split, folder in queries_dbs:
         found, stored = read_queries(folder, report)
-        if query_type not in ("", found):
-            raise InputError(
-                f"{folder} holds annotations of type {found}, the others are of type {query_type}: "
-                "build a dataset for each"
-            )
-        query_type = found
+        query_type = same_type(query_type, found, folder)
         annotations += [
             Annotation(item.query, f"{folder}, query {item.query.query_id}", split, item.duration)
             for item in stored

@@ -1,6 +1,8 @@
 """How a dataset is built, and which videos and queries go into which shard."""
 
+import collections
 import dataclasses
+import heapq
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,8 @@ from tensorflow_datasets.core import hashing
 
 from data.assembly import feature_widths
 from data.errors import InputError
-from data.schema import RawClip
+from data.report import Report
+from data.schema import RawClip, RawQuery
 from data.shards import ON_BAD_VIDEO, ClipTask, QueryTask
 from data.source import Source
 
@@ -17,6 +20,8 @@ from data.source import Source
 SHARD_BYTES = 32 << 20
 MOST_SHARDS = 1024
 QUERIES_PER_SHARD = 50_000
+# Videos of each split that are looked at to find out how large they are.
+SAMPLE = 8
 TOKENIZER = "tokenizer"  # in the folder of finished shards
 
 
@@ -48,47 +53,73 @@ class Building:
             )
 
 
+def sample(source: Source, building: Building) -> tuple[tuple[int, ...], float]:
+    """The feature widths that most of a few videos have, and the bytes of a video's records.
+
+    Raises:
+      InputError: a video that cannot be used and may not be skipped, or no other.
+    """
+    widths, sizes = collections.Counter(), []
+    for split, videos in source.videos.items():
+        for video_id in heapq.nsmallest(SAMPLE, videos, key=hashing.Hasher(split).hash_key):
+            try:
+                clips = source.clips(video_id, Report())
+                widths[feature_widths(clips[0])] += 1
+            except InputError:
+                if building.on_bad_video == "error":
+                    raise
+                continue
+            sizes.append(sum(map(_record_bytes, clips)))
+    if not sizes:
+        raise InputError("there are no videos, or none that can be used, to build a dataset of")
+    return widths.most_common(1)[0][0], sum(sizes) / len(sizes)
+
+
 def clip_tasks(
-    folder: Path, split: str, source: Source, first_clips: Sequence[RawClip], building: Building
+    folder: Path,
+    split: str,
+    source: Source,
+    tokenizer: str,
+    widths: tuple[int, ...],
+    video_bytes: float,
+    building: Building,
 ) -> list[ClipTask]:
     """Shards of a split's clips, in an order that depends on the videos' ids alone.
 
     Args:
       folder: of finished shards.
-      first_clips: of one video: its features' widths are those of all, its size is taken for the
-        size of all.
+      tokenizer: its identity.
+      widths: of the features of all clips.
+      video_bytes: about what the records of a video take.
     """
     videos = sorted(source.videos[split], key=hashing.Hasher(split).hash_key)
     wanted = building.num_shards or min(
-        MOST_SHARDS, math.ceil(_record_bytes(first_clips) * len(videos) / SHARD_BYTES)
+        MOST_SHARDS, math.ceil(video_bytes * len(videos) / SHARD_BYTES)
     )
-    widths = feature_widths(first_clips[0])
+    may_skip = building.on_bad_video == "skip"
+    path = folder / TOKENIZER
     return [
-        ClipTask(
-            name, part, source.narrowed(part), widths, folder / TOKENIZER, building.on_bad_video
-        )
+        ClipTask(name, tokenizer, path, may_skip, part, source.narrowed(part), widths)
         for name, part in _parts(f"clips-{split}", videos, wanted)
     ]
 
 
-def query_tasks(folder: Path, split: str, source: Source) -> list[QueryTask]:
+def query_tasks(
+    folder: Path, split: str, queries: Sequence[RawQuery], query_type: str, tokenizer: str
+) -> list[QueryTask]:
     """Shards of a split's queries, in an order that depends on their ids alone."""
     hasher = hashing.Hasher(split)
-    queries = sorted(source.queries[split], key=lambda query: hasher.hash_key(query.query_id))
+    queries = sorted(queries, key=lambda query: hasher.hash_key(query.query_id))
+    wanted = math.ceil(len(queries) / QUERIES_PER_SHARD)
     return [
-        QueryTask(name, part, source.query_type, folder / TOKENIZER)
-        for name, part in _parts(
-            f"queries-{split}", queries, math.ceil(len(queries) / QUERIES_PER_SHARD)
-        )
+        QueryTask(name, tokenizer, folder / TOKENIZER, False, part, query_type)
+        for name, part in _parts(f"queries-{split}", queries, wanted)
     ]
 
 
-def _record_bytes(clips: Sequence[RawClip]) -> int:
-    """About what the records of these clips take; features and pictures are nearly all of it."""
-    return sum(
-        sum(2 * part.size for part in clip.features) + sum(map(len, clip.frame_images))
-        for clip in clips
-    )
+def _record_bytes(clip: RawClip) -> int:
+    """About what a clip's record takes; features and pictures are nearly all of it."""
+    return sum(2 * part.size for part in clip.features) + sum(map(len, clip.frame_images))
 
 
 def _parts(name: str, items: list, wanted: int) -> list[tuple[str, list]]:

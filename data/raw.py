@@ -4,6 +4,7 @@ The readers of features and subtitles share two protocols, so folders of files (
 `data.subtitles`) and the original's databases (`data.original_db`) go the same way.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -24,13 +25,18 @@ from data.splits import splits_by_lot, splits_of_annotations
 UNLABELLED_SPLIT = "test"
 # Decimals that a derived number of seconds per feature may have.
 MOST_DECIMALS = 3
+# By how much durations of one video may differ, in seconds.
+SAME_SECONDS = 1.0
 
 
-class Features(Protocol):
+class FeatureReader(Protocol):
     """Frame features of videos, in parts that stand side by side."""
 
     def ids(self) -> set[str]:
         """Of the videos that have all parts."""
+
+    def incomplete(self) -> dict[str, Path]:
+        """Of the videos that have some parts only, with one that lacks them."""
 
     def num_frames(self, video_id: str) -> int:
         """Frames of a video, found without reading them."""
@@ -44,11 +50,11 @@ class Features(Protocol):
     def files(self, video_id: str) -> list[Path]:
         """Those files; they are not opened."""
 
-    def narrowed(self, ids: Iterable[str]) -> "Features":
+    def narrowed(self, ids: Iterable[str]) -> "FeatureReader":
         """The same, of these videos."""
 
 
-class Subtitles(Protocol):
+class SubtitleReader(Protocol):
     """Timed sentences of videos."""
 
     def ids(self) -> set[str]:
@@ -60,7 +66,7 @@ class Subtitles(Protocol):
     def files(self, video_id: str) -> list[Path]:
         """The files that a video's subtitles are in; they are not opened."""
 
-    def narrowed(self, ids: Iterable[str]) -> "Subtitles":
+    def narrowed(self, ids: Iterable[str]) -> "SubtitleReader":
         """The same, of these videos."""
 
 
@@ -68,6 +74,8 @@ class Subtitles(Protocol):
 class RawSource:
     """A `data.source.Source` of features, subtitles and annotations; made by `open_source`.
 
+    videos, queries, query_type, seconds_per_feature, report: see there.
+    features, subtitles: of these videos.
     durations: seconds of the videos of which they are known.
     clip_seconds: what videos are cut to, 0 for not.
     """
@@ -77,8 +85,8 @@ class RawSource:
     query_type: str
     seconds_per_feature: float
     report: Report
-    features: Features
-    subtitles: Subtitles
+    features: FeatureReader
+    subtitles: SubtitleReader
     durations: Mapping[str, float]
     clip_seconds: float
 
@@ -89,7 +97,7 @@ class RawSource:
         step = self.seconds_per_feature
         if duration is not None and abs(duration / step - num_frames) > 1:
             raise InputError(
-                f"{self.features.where(video_id)} has {num_frames} frames, but {video_id} lasts "
+                f"{video_id} has {num_frames} frames ({self.features.where(video_id)}), but lasts "
                 f"{duration} s, which makes {duration / step:.1f} of {step} s: correct "
                 "--seconds_per_feature or extract it again"
             )
@@ -97,6 +105,10 @@ class RawSource:
         if not self.clip_seconds:
             return [video]
         return windows.cut_video(video, self.clip_seconds, step, report)
+
+    def video_of(self, clip_id: str) -> str:
+        """The name without the clip's number, if videos are cut."""
+        return windows.video_of(clip_id) if self.clip_seconds else clip_id
 
     def narrowed(self, videos: Sequence[str]) -> "RawSource":
         """The source of these videos' clips, without queries."""
@@ -119,8 +131,8 @@ class RawSource:
 
 
 def open_source(
-    features: Features,
-    subtitles: Subtitles,
+    features: FeatureReader,
+    subtitles: SubtitleReader,
     annotations: Sequence[Annotation],
     query_type: str,
     *,
@@ -145,17 +157,18 @@ def open_source(
     Raises:
       InputError: no videos, or no way to know their splits or their frame rate.
     """
-    with_features = features.ids()
-    annotations = [_name_of_clip(a, with_features, clip_seconds) for a in annotations]
-    named = [(a.split, a.query.clip_id) for a in annotations if a.split and a.query.clip_id]
-    wanted = splits or splits_of_annotations(named) or splits_by_lot(with_features, shares)
-    videos = _with_features(wanted, features, report)
-    known = {video_id for ids in wanted.values() for video_id in ids}
-    report.add("videos with features but in no split: not used", count=len(with_features - known))
-    report.add(
-        "videos with subtitles but in no split: not used", count=len(subtitles.ids() - known)
-    )
-    durations = {a.query.clip_id: a.duration for a in annotations if a.duration is not None}
+    _check_seconds(seconds_per_feature, clip_seconds)
+    _check_ids(annotations)
+    there = features.ids()
+    if not there:
+        some = next(iter(features.incomplete().items()), ("", ""))
+        raise InputError(
+            f"no video has all parts of the features: {some[0]}, for one, is not in {some[1]}"
+        )
+    annotations = [_of_published_clip(a, there, clip_seconds) for a in annotations]
+    wanted = splits or splits_of_annotations(annotations) or splits_by_lot(there, shares)
+    videos = _with_features(wanted, features, subtitles, report)
+    durations = _durations(annotations, report)
     if seconds_per_feature is None:
         seconds_per_feature = derive_seconds_per_feature(features, durations)
     if clip_seconds:
@@ -188,17 +201,58 @@ def _state(file: Path) -> list:
     return [str(file), status.st_size, status.st_mtime_ns]
 
 
-def derive_seconds_per_feature(features: Features, durations: Mapping[str, float]) -> float:
+def _check_seconds(seconds_per_feature: float | None, clip_seconds: float) -> None:
+    if seconds_per_feature is not None and not 0 < seconds_per_feature < math.inf:
+        raise InputError(
+            f"--seconds_per_feature={seconds_per_feature:g}: it has to be a number above 0"
+        )
+    if not 0 <= clip_seconds < math.inf:
+        raise InputError(f"--clip_seconds={clip_seconds:g}: it has to be a number, 0 or above")
+
+
+def _check_ids(annotations: Iterable[Annotation]) -> None:
+    """InputError for an id that comes twice, in whatever files."""
+    where: dict[str, str] = {}
+    for annotation in annotations:
+        query_id = annotation.query.query_id
+        if query_id in where:
+            raise InputError(
+                f"query {query_id} comes twice, at {where[query_id]} and at {annotation.where}: "
+                "rename one of them"
+            )
+        where[query_id] = annotation.where
+
+
+def _durations(annotations: Iterable[Annotation], report: Report) -> dict[str, float]:
+    """Seconds by video: the first that an annotation gives."""
+    durations: dict[str, float] = {}
+    for annotation in annotations:
+        if annotation.duration is None or not annotation.query.clip_id:
+            continue
+        known = durations.setdefault(annotation.query.clip_id, annotation.duration)
+        if abs(known - annotation.duration) > SAME_SECONDS:
+            report.add(
+                "durations unlike an earlier one of the same video: not used",
+                f"{annotation.where}: {annotation.duration} s, before {known} s",
+            )
+    return durations
+
+
+def derive_seconds_per_feature(features: FeatureReader, durations: Mapping[str, float]) -> float:
     """The seconds per feature with which every known duration agrees to within one feature.
 
-    It is the one number with the fewest decimals that does.
+    It is the one number with the fewest decimals, at least one, that does.
 
     Raises:
       InputError: no durations, none or more than one such number.
     """
     low, high, shortest, longest = 0.0, math.inf, "", ""
+    lengths = {}
     for video_id in sorted(durations.keys() & features.ids()):
-        seconds, frames = durations[video_id], features.num_frames(video_id)
+        with contextlib.suppress(InputError):  # Whoever reads all of it will say so.
+            lengths[video_id] = features.num_frames(video_id)
+    for video_id, frames in lengths.items():
+        seconds = durations[video_id]
         if seconds / (frames + 1) > low:
             low, longest = seconds / (frames + 1), video_id
         if frames > 1 and seconds / (frames - 1) < high:
@@ -206,15 +260,15 @@ def derive_seconds_per_feature(features: Features, durations: Mapping[str, float
     if not longest or not shortest:
         raise InputError(
             "how many seconds there are between two features is not known: say "
-            "--seconds_per_feature, or give annotations with durations"
+            "--seconds_per_feature, or give annotations with the durations of longer videos"
         )
     if low > high:
         raise InputError(
-            f"durations and features disagree: {longest} has {features.num_frames(longest)} frames "
-            f"in {durations[longest]} s, {shortest} {features.num_frames(shortest)} in "
-            f"{durations[shortest]} s: extract one of them again"
+            f"durations and features disagree: {longest} has {lengths[longest]} frames in "
+            f"{durations[longest]} s, {shortest} {lengths[shortest]} in {durations[shortest]} s: "
+            "extract one of them again"
         )
-    for decimals in range(MOST_DECIMALS + 1):
+    for decimals in range(1, MOST_DECIMALS + 1):
         unit = 10**decimals
         found = [n / unit for n in range(math.ceil(low * unit), math.floor(high * unit) + 1) if n]
         if len(found) == 1:
@@ -231,10 +285,13 @@ def derive_seconds_per_feature(features: Features, durations: Mapping[str, float
 
 
 def _with_features(
-    wanted: Mapping[str, Sequence[str]], features: Features, report: Report
+    wanted: Mapping[str, Sequence[str]],
+    features: FeatureReader,
+    subtitles: SubtitleReader,
+    report: Report,
 ) -> dict[str, list[str]]:
     """Those of the wanted videos that have features; InputError for a split without any."""
-    there = features.ids()
+    there, incomplete = features.ids(), features.incomplete()
     videos = {split: [i for i in ids if i in there] for split, ids in wanted.items()}
     for split, ids in wanted.items():
         missing = [i for i in ids if i not in there]
@@ -245,18 +302,24 @@ def _with_features(
             )
         for video_id in missing:
             report.add("videos without features: skipped", f"{video_id} of {split}")
+    known = {video_id for ids in wanted.values() for video_id in ids}
+    report.add_all("videos with features but in no split: not used", there - known)
+    report.add_all("videos with subtitles but in no split: not used", subtitles.ids() - known)
+    report.add_all(
+        "videos that lack a part of the features: not used",
+        (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - known),
+    )
     return videos
 
 
-def _name_of_clip(annotation: Annotation, there: set[str], clip_seconds: float) -> Annotation:
-    """The annotation about clip `VIDEO.N` if the features are of clips and not of whole videos."""
-    query = annotation.query
-    begins = annotation.window or (query.moments[0] if query.moments else None)
-    if not annotation.in_video or not query.clip_id or query.clip_id in there or begins is None:
+def _of_published_clip(annotation: Annotation, there: set[str], clip_seconds: float) -> Annotation:
+    """The annotation in time of clip `VIDEO.N`, if the features are of published clips."""
+    query, window, seconds = annotation.query, annotation.window, windows.PUBLISHED_CLIP_SECONDS
+    if window is None or query.clip_id in there or window[0] % seconds:
         return annotation
-    seconds = windows.PUBLISHED_CLIP_SECONDS
-    number = int(begins[0] // seconds)
-    name = windows.clip_name(query.clip_id, number)
+    if query.moments and query.moments[0][0] < window[0]:
+        return annotation
+    name = windows.clip_name(query.clip_id, int(window[0] // seconds))
     if name not in there:
         return annotation
     if clip_seconds:
@@ -264,10 +327,9 @@ def _name_of_clip(annotation: Annotation, there: set[str], clip_seconds: float) 
             f"features are of clips already ({name}, for one): say --clip_seconds=0, or they would "
             "be cut a second time"
         )
-    offset = number * seconds
-    moments = tuple((start - offset, end - offset) for start, end in query.moments)
+    moments = tuple((start - window[0], end - window[0]) for start, end in query.moments)
     query = dataclasses.replace(query, clip_id=name, moments=moments)
-    return dataclasses.replace(annotation, query=query, window=None)
+    return dataclasses.replace(annotation, query=query, in_video=False, window=None)
 
 
 class _Placer:
@@ -289,38 +351,49 @@ class _Placer:
         split = self._split_of.get(query.clip_id)
         if split is None:
             return self._leave_out(annotation, "queries of videos not in the dataset")
-        if self._clip_seconds:
-            query = self._cut(annotation)
+        if annotation.split not in ("", split):
+            self._report.add(
+                "queries said to be of another split than their video: in the video's",
+                f"{annotation.where}: {query.clip_id} is in {split}",
+            )
+        if self._clip_seconds or annotation.in_video:
+            query = self._in_time_of_clip(annotation)
         return query and (split, query)
 
-    def _cut(self, annotation: Annotation) -> RawQuery | None:
-        """The query about one of the clips of its video."""
-        query, seconds, window = annotation.query, self._clip_seconds, annotation.window
-        num_frames = self._features.num_frames(query.clip_id)
-        num_clips = math.ceil(num_frames / windows.frames_per_clip(seconds, self._step))
-        if window is not None:
-            number = round(window[0] / seconds)
-            if not math.isclose(number * seconds, window[0], abs_tol=self._step / 2):
-                return self._leave_out(
-                    annotation, "queries of other clips than --clip_seconds cuts"
-                )
-            parts = [
-                (start - number * seconds, end - number * seconds) for start, end in query.moments
-            ]
-        elif query.moments:
-            placed = [windows.clip_of_moment(m, seconds, num_clips) for m in query.moments]
-            number = placed[0][0]
-            parts = [part for clip, part in placed if clip == number]
-            self._count_cuts(annotation, parts)
-        else:
-            number, parts = 0, []
+    def _in_time_of_clip(self, annotation: Annotation) -> RawQuery | None:
+        """The query about its video, or one of the clips that the video is cut to."""
+        query = annotation.query
+        try:
+            num_frames = self._features.num_frames(query.clip_id)
+        except InputError:  # Whoever reads the video will say so.
+            return self._leave_out(annotation, "queries of videos whose features cannot be read")
+        if query.moments and query.moments[0][0] >= num_frames * self._step:
+            return self._leave_out(annotation, "queries of a time after the end of the video")
+        if not self._clip_seconds:
+            return query
+        frames = windows.frames_per_clip(self._clip_seconds, self._step)
+        num_clips = math.ceil(num_frames / frames)
+        if not query.moments:
             if num_clips > 1:
                 return self._leave_out(annotation, "queries without a time of videos that are cut")
-        begins = number * seconds + (parts[0][0] if parts else 0)
-        if number >= num_clips or begins >= num_frames * self._step + self._step:
-            return self._leave_out(annotation, "queries of a time after the end of the video")
+            return dataclasses.replace(query, clip_id=windows.clip_name(query.clip_id, 0))
+        number, parts = self._cut(annotation, num_clips)
         name = windows.clip_name(query.clip_id, number)
         return dataclasses.replace(query, clip_id=name, moments=tuple(parts))
+
+    def _cut(self, annotation: Annotation, num_clips: int) -> tuple[int, list[tuple[float, float]]]:
+        """The number of a clip, and what of the moments is in it, in its time."""
+        query, seconds, window = annotation.query, self._clip_seconds, annotation.window
+        if window is not None and window[1] - window[0] == seconds:
+            number, off = divmod(window[0], seconds)
+            if not off and number < num_clips and query.moments[0][0] >= window[0]:
+                # As published, even where a moment goes on a little after its clip.
+                return int(number), [(s - window[0], e - window[0]) for s, e in query.moments]
+        placed = [windows.clip_of_moment(moment, seconds, num_clips) for moment in query.moments]
+        number = placed[0][0]
+        parts = [part for clip, part in placed if clip == number]
+        self._count_cuts(annotation, parts)
+        return number, parts
 
     def _count_cuts(self, annotation, parts):
         moments = annotation.query.moments

@@ -25,8 +25,8 @@ class Report:
         if not count:
             return
         self.counts[reason] += count
-        if example and len(self.examples[reason]) < EXAMPLES:
-            self.examples[reason].append(example)
+        if example:
+            self._keep(reason, example)
 
     def merge(self, others: Iterable["Report"]) -> None:
         """Adds what others counted."""
@@ -34,10 +34,14 @@ class Report:
             for reason, count in other.counts.items():
                 self.add(reason, count=count)
                 for example in other.examples.get(reason, ()):
-                    self.add_example(reason, example)
+                    self._keep(reason, example)
 
-    def add_example(self, reason: str, example: str) -> None:
-        """Keeps an example of what is counted already, if there are not enough."""
+    def add_all(self, reason: str, examples: Iterable[str]) -> None:
+        """Counts one case for each of the examples."""
+        for example in sorted(examples):
+            self.add(reason, example)
+
+    def _keep(self, reason: str, example: str) -> None:
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(example)
 

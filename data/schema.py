@@ -15,6 +15,10 @@ from data.errors import InputError
 # Of the records' layout: a dataset of another version has to be built again.
 SCHEMA_VERSION = "2.0.0"
 SPLITS = ("train", "validation", "test")
+# What splits are called elsewhere.
+SPLIT_NAMES = {"val": "validation", "dev": "validation", "validate": "validation"} | {
+    split: split for split in SPLITS
+}
 # What queries can be: a sentence to be found, a question with answers, a statement that is true or
 # not, a caption of a moment.
 QUERY_TYPES = ("query", "question", "statement", "caption")

@@ -21,18 +21,18 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from data import records, tfrecord
 from data.assembly import make_clip, make_query
 from data.errors import InputError
 from data.progress import progress
 from data.report import Report
-from data.schema import SCHEMA_VERSION, RawQuery
+from data.schema import SCHEMA_VERSION, Clip, RawQuery
 from data.source import Source
 from data.tokenizer import Tokenizer
 
 ON_BAD_VIDEO = ("error", "skip")
-SKIPPED = "videos that cannot be used: skipped"
 SECONDS_BETWEEN_LOOKS = 0.5
 # To start a process takes as long as to make about so many shards.
 SHARDS_WORTH_A_WORKER = 2
@@ -44,6 +44,7 @@ class Result:
 
     identity: of what the shard was made from.
     records, size: how many records the shard has, and bytes.
+    skipped: videos that are left out, for they cannot be used.
     totals: frames, subtitles and the like in them.
     left_out: see `Report.to_json`.
     """
@@ -51,100 +52,115 @@ class Result:
     identity: str
     records: int
     size: int
+    skipped: list[str]
     totals: dict[str, int]
     left_out: dict
 
 
+@dataclasses.dataclass
+class Outcome:
+    """What a task notes while it makes records; see `Result`."""
+
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    totals: Counter = dataclasses.field(default_factory=Counter)
+    left_out: Report = dataclasses.field(default_factory=Report)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class ClipTask:
-    """A shard of clips: those of some videos, in order."""
+class Task:
+    """A shard to be made.
+
+    name: of its file.
+    tokenizer, tokenizer_path: its identity, and a copy that all workers can read.
+    may_skip: whether videos that cannot be used are left out; else the first ends the build.
+    """
 
     name: str
+    tokenizer: str
+    tokenizer_path: Path
+    may_skip: bool
+
+    def __len__(self) -> int:
+        """How many videos or queries it is made from."""
+        raise NotImplementedError
+
+    def content(self) -> list:
+        """JSON values that differ if the records would."""
+        raise NotImplementedError
+
+    def records(self, outcome: Outcome) -> Iterator[bytes]:
+        """Serialised records, in order."""
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """A hash of what the shard is made from."""
+        content = [SCHEMA_VERSION, self.tokenizer, *self.content()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClipTask(Task):
+    """A shard of the clips of some videos."""
+
     videos: Sequence[str]
     source: Source
     widths: tuple[int, ...]
-    tokenizer_path: Path
-    on_bad_video: str
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def identity(self) -> str:
-        """A hash of what the shard is made from."""
-        return _digest(
-            [
-                self.videos,
-                self.source.identity(self.videos),
-                self.source.seconds_per_feature,
-                self.widths,
-                self.tokenizer_path.read_text(),
-            ]
-        )
+    def content(self) -> list:
+        source = self.source
+        step = source.seconds_per_feature
+        return [self.videos, source.identity(self.videos), step, self.widths]
 
-    def accepts(self, result: Result) -> bool:
-        """Whether the result may stand: one with videos skipped may not if none is to be."""
-        return self.on_bad_video == "skip" or SKIPPED not in result.left_out["counts"]
-
-    def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
-        """The serialised clips; what they add up to goes to `totals`."""
+    def records(self, outcome: Outcome) -> Iterator[bytes]:
         tokenizer = Tokenizer.load(self.tokenizer_path)
         for video_id in self.videos:
+            report = Report()
             try:
-                raw_clips = self.source.clips(video_id, report)
                 clips = [
                     make_clip(raw, self.widths, tokenizer, self.source.seconds_per_feature)
-                    for raw in raw_clips
+                    for raw in self.source.clips(video_id, report)
                 ]
             except InputError as error:
-                if self.on_bad_video == "error":
+                if not self.may_skip:
                     raise
-                report.add(SKIPPED, str(error))
+                outcome.skipped.append(video_id)
+                outcome.left_out.add("videos that cannot be used: skipped", str(error))
                 continue
+            outcome.left_out.merge([report])
             for clip in clips:
-                totals["frames"] += len(clip.frame_features)
-                totals["frames under a subtitle"] += int((clip.frame_subtitle >= 0).sum())
-                totals["subtitles"] += len(clip.subtitle_texts)
-                totals["subtitle tokens"] += len(clip.token_ids)
-                totals["clips without subtitles"] += not clip.subtitle_texts
+                _add_totals(outcome.totals, clip)
                 yield records.serialise(records.encode_clip(clip))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class QueryTask:
-    """A shard of queries, in order."""
+def _add_totals(totals: Counter, clip: Clip) -> None:
+    totals["frames"] += len(clip.frame_features)
+    totals["frames under a subtitle"] += int((clip.frame_subtitle >= 0).sum())
+    totals["subtitles"] += len(clip.subtitle_texts)
+    totals["subtitle tokens"] += len(clip.token_ids)
+    totals["clips without subtitles"] += not clip.subtitle_texts
 
-    name: str
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QueryTask(Task):
+    """A shard of queries."""
+
     queries: Sequence[RawQuery]
     query_type: str
-    tokenizer_path: Path
 
     def __len__(self) -> int:
         return len(self.queries)
 
-    def identity(self) -> str:
-        """A hash of what the shard is made from."""
-        queries = [dataclasses.astuple(query) for query in self.queries]
-        return _digest([queries, self.query_type, self.tokenizer_path.read_text()])
+    def content(self) -> list:
+        return [[dataclasses.astuple(query) for query in self.queries], self.query_type]
 
-    def accepts(self, result: Result) -> bool:
-        """Whether the result may stand: nothing is skipped here."""
-        del result
-        return True
-
-    def records(self, totals: Counter, report: Report) -> Iterator[bytes]:
-        """The serialised queries."""
-        del totals, report
+    def records(self, outcome: Outcome) -> Iterator[bytes]:
         tokenizer = Tokenizer.load(self.tokenizer_path)
         for raw in self.queries:
             query = make_query(raw, self.query_type, tokenizer)
             yield records.serialise(records.encode_query(query))
-
-
-Task = ClipTask | QueryTask
-
-
-def _digest(content: list) -> str:
-    return hashlib.sha256(json.dumps([SCHEMA_VERSION, *content]).encode()).hexdigest()
 
 
 def write_shards(
@@ -167,18 +183,22 @@ def write_shards(
     """
     beam = _import_beam()
     (folder / "failure").unlink(missing_ok=True)
-    todo = [task for task in tasks if _done(folder, task) is None]
+    todo = [task for task in tasks if not _is_done(folder, task)]
+    if 0 < len(todo) < len(tasks):
+        kept = len(tasks) - len(todo)
+        logging.warning("%d of %d shards of %s are done already.", kept, len(tasks), label)
     if todo:
         # Tasks are files, since a pipeline has to be small.
         for task in todo:
             _result_path(folder, task.name).unlink(missing_ok=True)
             (folder / f"{task.name}.task").write_bytes(pickle.dumps(task))
         workers = min(workers, max(len(todo) // SHARDS_WORTH_A_WORKER, 1))
+        apart = workers > 1 and not beam_options
         options = beam.options.pipeline_options.PipelineOptions(
             beam_options or _local_options(workers)
         )
         with (
-            _stderr_to(folder / "workers.log") if workers > 1 else contextlib.nullcontext(),
+            _stderr_to(folder / "workers.log") if apart else contextlib.nullcontext(),
             _Watch(folder, tasks, label),
             beam.Pipeline(options=options) as pipeline,
         ):
@@ -190,7 +210,7 @@ def write_shards(
             )
     if (folder / "failure").exists():
         raise InputError((folder / "failure").read_text())
-    return [_read_result(folder, task.name) for task in tasks]
+    return [_load_result(folder, task.name) for task in tasks]
 
 
 def _import_beam():
@@ -207,16 +227,31 @@ def _import_beam():
 
 @contextlib.contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    """What other processes report goes to a file; `sys.stderr` stays what it was."""
+    """What other processes report goes to a file; `sys.stderr` still shows what it is given.
+
+    It stays so if the program is being stopped, for then they report much more.
+    """
     sys.stderr.flush()
-    shown, ours = os.dup(2), sys.stderr
-    with path.open("a") as log, os.fdopen(shown, "w", buffering=1) as sys.stderr:
+    ours = sys.stderr
+    shown = os.fdopen(os.dup(2), "w", buffering=1)
+    with path.open("a") as log:
         os.dup2(log.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(shown, 2)
-            sys.stderr = ours
+    sys.stderr = shown
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _restore_stderr(shown, ours)
+        raise
+    else:
+        _restore_stderr(shown, ours)
+
+
+def _restore_stderr(shown: TextIO, ours: TextIO) -> None:
+    os.dup2(shown.fileno(), 2)
+    sys.stderr = ours
+    shown.close()
 
 
 def _local_options(workers: int) -> list[str]:
@@ -236,23 +271,33 @@ def do_task(folder: str, name: str) -> None:
     temporary = folder / f".{name}.{uuid.uuid4().hex}"
     try:
         task = pickle.loads((folder / f"{name}.task").read_bytes())
-        identity = task.identity()
-        totals, report, count = Counter(), Report(), 0
+        identity, outcome, count = task.identity(), Outcome(), 0
         with temporary.open("xb") as file:
-            for data in task.records(totals, report):
+            for data in task.records(outcome):
                 file.write(tfrecord.record(data))
                 count += 1
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
         temporary.replace(folder / name)
-        result = Result(identity, count, size, dict(totals), report.to_json())
+        result = Result(
+            identity,
+            count,
+            size,
+            outcome.skipped,
+            dict(outcome.totals),
+            outcome.left_out.to_json(),
+        )
         temporary.write_text(json.dumps(dataclasses.asdict(result)))
         temporary.replace(_result_path(folder, name))
         (folder / f"{name}.task").unlink()
     except (InputError, OSError) as error:
         temporary.unlink(missing_ok=True)
         _fail(folder, error)
+    except KeyboardInterrupt:
+        # Beam would make an error of it that nobody could tell from others.
+        temporary.unlink(missing_ok=True)
+        _fail(folder, InputError("it was stopped: run the same command again, it goes on"))
 
 
 def _fail(folder: Path, error: Exception) -> None:
@@ -270,21 +315,18 @@ def _fail(folder: Path, error: Exception) -> None:
     temporary.replace(folder / "failure")
 
 
-def _done(folder: Path, task: Task) -> Result | None:
-    """What became of a task; None if it has to be done."""
-    result = _read_result(folder, task.name)
-    if result is None or not task.accepts(result) or result.identity != task.identity():
-        return None
-    return result
-
-
-def _read_result(folder: Path, name: str) -> Result | None:
-    """What became of a task; None if there is nothing whole of it."""
+def _is_done(folder: Path, task: Task) -> bool:
+    """Whether there is a whole shard made from what the task would make it from now."""
     try:
-        result = Result(**json.loads(_result_path(folder, name).read_text()))
-        return result if (folder / name).stat().st_size == result.size else None
+        result = _load_result(folder, task.name)
+        whole = (folder / task.name).stat().st_size == result.size
     except (OSError, ValueError, TypeError):
-        return None
+        return False
+    return whole and (task.may_skip or not result.skipped) and result.identity == task.identity()
+
+
+def _load_result(folder: Path, name: str) -> Result:
+    return Result(**json.loads(_result_path(folder, name).read_text()))
 
 
 def _result_path(folder: Path, name: str) -> Path:

@@ -33,6 +33,9 @@ class Source(Protocol):
           InputError: the video cannot be used.
         """
 
+    def video_of(self, clip_id: str) -> str:
+        """The video that a clip of that name is of."""
+
     def narrowed(self, videos: Sequence[str]) -> "Source":
         """The same source, with what it takes to make the clips of these videos and no more."""
 
@@ -52,7 +55,7 @@ class ClipSource:
     queries: Mapping[str, Sequence[RawQuery]] = dataclasses.field(default_factory=dict)
     query_type: str = ""
     report: Report = dataclasses.field(default_factory=Report)
-    # Another in each process: what is in memory is not built from again.
+    # Of this object alone: what is in memory is not built from again.
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self):
@@ -63,6 +66,10 @@ class ClipSource:
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         """The one clip of that name."""
         return [self._clips[video_id]]
+
+    def video_of(self, clip_id: str) -> str:
+        """The clip is its own video."""
+        return clip_id
 
     def narrowed(self, videos: Sequence[str]) -> "ClipSource":
         """The source of these clips."""

@@ -1,19 +1,15 @@
 """Which videos are for training, validation and test: as files or annotations say, or by lot."""
 
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from data.annotation_forms import Annotation
 from data.errors import InputError
-from data.schema import SPLITS
-
-# What splits are called elsewhere.
-SPLIT_NAMES = {"val": "validation", "dev": "validation", "validate": "validation"} | {
-    split: split for split in SPLITS
-}
+from data.json_files import json_file
+from data.schema import SPLIT_NAMES, SPLITS
 
 
 def split_and_path(text: str) -> tuple[str, Path]:
@@ -37,7 +33,7 @@ def read_splits(arguments: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for argument in arguments:
         split, path = split_and_path(argument)
-        content = _read_json(path)
+        content = json_file(path)
         if split:
             content = {split: content}
         elif not isinstance(content, dict):
@@ -63,14 +59,24 @@ def read_splits(arguments: Sequence[str]) -> dict[str, list[str]]:
     return {split: found[split] for split in SPLITS if found.get(split)}
 
 
-def splits_of_annotations(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Video ids by split from pairs of a split and a video; InputError for one in two splits."""
-    found: dict[str, dict[str, None]] = {}
-    for split, video_id in named:
-        found.setdefault(split, {})[video_id] = None
-    splits = {split: list(found[split]) for split in SPLITS if split in found}
-    _check_once(splits, "the annotations")
-    return splits
+def splits_of_annotations(annotations: Iterable[Annotation]) -> dict[str, list[str]]:
+    """Video ids by the split of annotations that tell one; InputError for a video in two."""
+    found: dict[str, Annotation] = {}
+    for annotation in annotations:
+        video_id = annotation.query.clip_id
+        if not annotation.split or not video_id:
+            continue
+        first = found.setdefault(video_id, annotation)
+        if first.split != annotation.split:
+            raise InputError(
+                f"{video_id} is in {first.split} at {first.where} and in {annotation.split} at "
+                f"{annotation.where}: say with --splits which split each video is in"
+            )
+    splits = {
+        split: [video_id for video_id, first in found.items() if first.split == split]
+        for split in SPLITS
+    }
+    return {split: ids for split, ids in splits.items() if ids}
 
 
 def splits_by_lot(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
@@ -84,8 +90,8 @@ def splits_by_lot(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, 
     """
     if any(not 0 <= share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         raise InputError(
-            f"{shares} of the videos for validation and test: both have to be from 0 to below 1 "
-            "and leave some for training"
+            f"shares of {' and '.join(f'{share:g} for {name}' for name, share in shares.items())}: "
+            "each has to be from 0 to below 1, and together they have to leave some for training"
         )
     ordered = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
     splits, first = {}, 0
@@ -108,12 +114,3 @@ def _check_once(splits: Mapping[str, Sequence[str]], where: str) -> None:
                     "split, once"
                 )
             seen.add(video_id)
-
-
-def _read_json(path: Path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): correct --splits") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}): correct it") from error

@@ -3,23 +3,23 @@
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import webvtt
 
 from data import json_files
 from data.errors import InputError
-from data.json_files import Mistake
+from data.json_files import Mistake, check_name
 from data.report import Report
 from data.schema import RawSubtitle
 
-_MISTAKE = "subtitles with a mistake: left out"
+MISTAKE = "subtitles with a mistake: left out"
 _NO_TEXT = "subtitles without text: left out"
 _STRAY = "text outside of subtitles: left out"
 _COLUMNS = ("start", "end", "text")
 # Seconds, some thirty years: a larger number is no time in a video, and float32 may not hold it.
-_LATEST = 1e9
+LATEST = 1e9
 # `ID.en`, `ID.pt-BR`, `ID.zh_Hans`: a file's name without its extension, where it tells a language.
 _LANGUAGE = re.compile(r"(.+)\.[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
 # Some programs turn the `\r\n` of a file into `\r\r\n`.
@@ -62,7 +62,7 @@ class Subtitles:
             try:
                 subtitle = _parse(row)
             except Mistake as mistake:
-                report.add(_MISTAKE, f"{where}: {mistake}")
+                report.add(MISTAKE, f"{where}: {mistake}")
                 continue
             if subtitle.text.strip():
                 subtitles.append(subtitle)
@@ -83,7 +83,7 @@ class Subtitles:
         raise NotImplementedError
 
 
-def open_subtitles(path: Path | None) -> Subtitles:
+def open_subtitles(path: Path | None, known: Collection[str] = ()) -> Subtitles:
     """Finds out which videos have subtitles; InputError if these cannot be used.
 
     Args:
@@ -98,11 +98,12 @@ def open_subtitles(path: Path | None) -> Subtitles:
         None          nobody speaks
 
         Times are in seconds. All is in UTF-8.
+      known: ids of videos. A file name that ends as with a language, and is one of them, is an id.
     """
     if path is None:
         return Subtitles(None, {})
     if path.is_dir():
-        return _Folder(path, _list_files(path))
+        return _Folder(path, _list_files(path, known))
     if path.suffix == ".json":
         return _Captions(path, _load_captions(path))
     return _Lines(path, _index_lines(path))
@@ -114,7 +115,7 @@ def _parse(row: object) -> RawSubtitle:
     row = json_files.as_object(row, "it")
     text = json_files.as_string(row.get("text"), "text")
     start, end = (json_files.as_number(row.get(name), name) for name in ("start", "end"))
-    if not -_LATEST < start <= end < _LATEST:
+    if not -LATEST < start <= end < LATEST:
         raise Mistake(f"start and end are {start} and {end} seconds")
     return RawSubtitle(text, start, end)
 
@@ -210,14 +211,15 @@ class _Folder(Subtitles):
         return _csv_rows(file) if file.suffix.lower() == ".csv" else _cue_rows(file, report)
 
 
-def _list_files(folder: Path) -> dict[str, str]:
+def _list_files(folder: Path, known: Collection[str]) -> dict[str, str]:
     names = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, extension = os.path.splitext(entry.name)
             if extension.lower() not in (".srt", ".vtt", ".csv"):
                 continue
-            with_language = _LANGUAGE.fullmatch(stem)
+            check_name(entry.name, folder)
+            with_language = None if stem in known else _LANGUAGE.fullmatch(stem)
             video_id = with_language[1] if with_language else stem
             if video_id in names:
                 raise InputError(

@@ -122,11 +122,6 @@ class Tokenizer:
         """Ids of `text` as it is."""
         return self._backend.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of each text, on all cores."""
-        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
     def decode(self, ids: Sequence[int]) -> str:
         """The text that `ids` came from; special tokens appear by name."""
         return self._backend.decode(list(ids), skip_special_tokens=False)

@@ -22,6 +22,11 @@ def clip_name(video_id: str, number: int) -> str:
     return f"{video_id}.{number}"
 
 
+def video_of(clip_id: str) -> str:
+    """The id of the video that `clip_name` was given."""
+    return clip_id.rpartition(".")[0]
+
+
 def frames_per_clip(clip_seconds: float, seconds_per_feature: float) -> int:
     """How many features a clip has; InputError if that is no whole number."""
     frames = clip_seconds / seconds_per_feature
@@ -29,7 +34,7 @@ def frames_per_clip(clip_seconds: float, seconds_per_feature: float) -> int:
         nearest = max(round(frames), 1) * seconds_per_feature
         raise InputError(
             f"--clip_seconds={clip_seconds:g} is {frames:g} features of {seconds_per_feature:g} s: "
-            f"cut after whole features, as --clip_seconds={nearest:g} does"
+            f"cut after whole features, as --clip_seconds={nearest!r} does"
         )
     return round(frames)
 

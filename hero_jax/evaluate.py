@@ -29,7 +29,7 @@ def evaluate(program, params, experiment, split) -> dict[str, float]:
       Means over all that was counted in the split, whatever the batches and hosts were.
     """
     results: dict[str, float] = {}
-    for source in experiment.evaluated(split):
+    for source in experiment.with_split(split):
         found = _evaluate_source(program, params, experiment, source, split)
         results = results or dict(found)
         if len(experiment.sources) > 1:

@@ -54,14 +54,14 @@ class Experiment:
     def __init__(self, config):
         self.config = config = config.copy_and_resolve_references()
         settings.check(config)
-        self.sources = [open_source(config, name) for name in settings.source_names(config)]
+        self.sources = [open_dataset(config, name) for name in settings.source_names(config)]
         self.metadata = self.sources[0].metadata
         self.accepted = settings.accepted_mismatches(config)
         check_data(config, self.sources[0])
         for source in self.sources[1:]:
             expected, whose = identity(self.metadata), f"Dataset {self.sources[0].name!r} has"
             check_identity(source.metadata, expected, whose, self.accepted)
-        self.evaluated(config.data.eval_split)
+        self.with_split(config.data.eval_split)
         check_batch(config)
         self.mesh = sharding.make_mesh(config.mesh)
         sharding.check_groups(self.mesh, config.batch.groups)
@@ -101,7 +101,7 @@ class Experiment:
         groups = sharding.local_groups(self.mesh, self.config.batch.groups)
         return Batches(clips, self.config.batch, groups, queries)
 
-    def evaluated(self, split: str) -> list[Source]:
+    def with_split(self, split: str) -> list[Source]:
         """The sources that have a split; InputError if there is none."""
         found = [source for source in self.sources if split in source.metadata.clips]
         if not found:
@@ -120,7 +120,7 @@ class Experiment:
             if all(train in source.metadata.clips for source in self.sources):
                 batches = self.batches(train)
             else:
-                batches = self.source_batches(self.evaluated(other)[0], other)
+                batches = self.source_batches(self.with_split(other)[0], other)
             rows, query_rows = fitting_rows(batches)
             batch.rows_per_group = batch.rows_per_group or rows
             batch.query_rows_per_group = batch.query_rows_per_group or query_rows
@@ -142,6 +142,7 @@ class Experiment:
 
     def check_model(self, about: dict, whose: str) -> None:
         """InputError if a checkpoint is of a model of another shape, or made for other data."""
+        _check_complete(about, whose)
         theirs = about["config"]["model"]
         for field, here, there in differences(plain(self.config.model), theirs):
             if field[1:] not in FREE:
@@ -154,6 +155,7 @@ class Experiment:
     def check_same(self, about: dict, directory) -> None:
         """InputError if a run would go on with other settings or other data than it began with."""
         mine, whose = self.about(), f"The run in {directory}"
+        _check_complete(about, whose)
         # First the data, on which some of the config depends.
         check_identity(self.metadata, about["data"], f"{whose} was made for", self.accepted)
         if mine["sources"] != about["sources"]:
@@ -171,7 +173,7 @@ class Experiment:
                 )
 
 
-def open_source(config, name: str) -> Source:
+def open_dataset(config, name: str) -> Source:
     """A dataset that has been built; InputError if it has not."""
     directory = pathlib.Path(config.data.dir) / name
     if not directory.is_dir():
@@ -182,6 +184,15 @@ def open_source(config, name: str) -> Source:
             "--config=configs/pretrain.py:shapes."
         )
     return Source(name, directory, DatasetMetadata.load(directory))
+
+
+def _check_complete(about: dict, whose: str) -> None:
+    """InputError if a checkpoint lacks what later versions say of a run."""
+    if "sources" not in about or not IDENTITY.keys() <= about["data"].keys():
+        raise InputError(
+            f"{whose} was made by an earlier version, which did not write down all that has to be "
+            "compared; train it again."
+        )
 
 
 def _in_words(sources):

@@ -220,7 +220,8 @@ def test_how2qa(tmp_path):
         "line 3: it has 6 columns instead of 7",
         "line 4: moment goes from 147.0 to 139.0",
     ]
-    file.check("how2qa", [Annotation(query, file.at("line 1"), in_video=True)], mistakes)
+    annotation = Annotation(query, file.at("line 1"), in_video=True, window=(120, 180))
+    file.check("how2qa", [annotation], mistakes)
 
 
 def test_didemo(file):

@@ -15,7 +15,7 @@ from annotation_samples import (
     File,
 )
 
-from data.annotations import FORMS, MISTAKE, query_type
+from data.annotations import FORMS, MISTAKE
 from data.errors import InputError
 from data.report import Report
 
@@ -278,6 +278,6 @@ def test_says_that_there_is_no_file(file, form):
 
 def test_says_which_forms_there_are(file):
     with pytest.raises(InputError, match=r"no form 'tvqas' \(did you mean tvqa\?\)"):
-        query_type("tvqas")
+        file.lines(TVR).read("tvqas")
     with pytest.raises(InputError, match=r"no form 'didem' .*: it can be plain, tvr, tvc"):
         file.lines(TVR).read("didem")

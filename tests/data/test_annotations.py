@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.annotation_forms import Annotation
-from data.annotations import FORMS, MISTAKE, query_type
+from data.annotations import MISTAKE
 from data.report import Report
 from data.schema import RawQuery
 
@@ -95,20 +95,6 @@ def test_plain_captions(file):
     ]
     file.check("plain", expected, ["line 3: text is no field of a caption"])
     assert file.read("plain")[0] == "caption"
-
-
-def test_query_types_of_forms():
-    assert {form: query_type(form) for form in FORMS} == {
-        "plain": "",
-        "tvr": "query",
-        "tvc": "caption",
-        "tvqa": "question",
-        "violin": "statement",
-        "how2r": "query",
-        "how2qa": "question",
-        "didemo": "query",
-        "msrvtt": "query",
-    }
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)

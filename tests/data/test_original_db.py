@@ -85,7 +85,7 @@ def test_subtitles_are_those_that_the_original_prepared():
         subtitles = database.read(clip_id, report)
         found = [{"text": s.text, "start": s.start, "end": s.end} for s in subtitles]
         assert found == expected
-        ids = tokenizer.encode_batch([normalise_subtitle(row["text"]) for row in expected])
+        ids = [tokenizer.encode(normalise_subtitle(row["text"])) for row in expected]
         assert [list(s.token_ids) for s in subtitles] == ids
         stored = database.stored_alignment(clip_id, counts[clip_id])
         assert stored.dtype == np.int32

@@ -19,9 +19,8 @@ def test_queries_are_those_that_the_original_prepared(split):
     report = Report()
     query_type, found = read_queries(LAYOUT / "txt_db" / f"tvr_{split}.db", report)
     rows = clips_of(LAYOUT / "ann" / f"queries_{split}.jsonl")
-    ids = Tokenizer.load(SHARED / "roberta_bpe").encode_batch(
-        [lower_shouting(row["desc"]) for row in rows]
-    )
+    tokenizer = Tokenizer.load(SHARED / "roberta_bpe")
+    ids = [tokenizer.encode(lower_shouting(row["desc"])) for row in rows]
     expected = [
         StoredQuery(
             RawQuery(

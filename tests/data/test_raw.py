@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from clip_samples import TOKENIZER
 
 from data import build, shapes
@@ -126,7 +127,7 @@ def test_imports_everything(raw, capsys):
 
 def rows(table: str) -> dict[str, int]:
     """The labelled counts in what a build prints."""
-    lines = [line.rsplit(maxsplit=1) for line in table.splitlines()]
+    lines = [line.rsplit(maxsplit=1) for line in table.splitlines() if len(line.split()) > 1]
     return {label: int(n.replace(",", "")) for label, n in lines if n.replace(",", "").isdigit()}
 
 
@@ -193,22 +194,69 @@ def test_a_video_that_cannot_be_used_stops_or_is_skipped(raw, capsys):
 
 
 def test_goes_on_with_the_files_as_they_are_now(raw, caplog):
-    raw.write_features("c", 9)
-    with pytest.raises(SystemExit, match=r"resnet/c\.npz has 9"):
-        raw.build("--num_shards=5")
-    done = list((raw.out / "building").glob("clips-*.json"))
-    assert 0 < len(done) < 5
-    raw.write_features("c", 6)
-    for clip_id in "abde":
-        raw.write_features(clip_id, 7)
-    raw.write_lines(raw.subtitles, [raw.subtitles_of(clip_id) for clip_id in "bcd"])
-    raw.build("--num_shards=5")
-    assert f"{len(done) + 2} shards are done" in caplog.text
+    ids = "abcdefghijkl"
+    for clip_id in ids:
+        raw.write_features(clip_id, 6)
+        raw.write_features(clip_id, 6, part=1)
+    raw.splits.write_text(json.dumps({"train": list(ids)}))
+    last = sorted(ids, key=tfds.core.hashing.Hasher("train").hash_key)[-1]
+    raw.write_features(last, 9)
+    with pytest.raises(SystemExit, match=rf"resnet/{last}\.npz has 9"):
+        raw.build("--num_shards=12")
+    raw.write_features(last, 6)
+    changed = next(clip_id for clip_id in ids if clip_id != last)
+    raw.write_features(changed, 7)
+    raw.build("--num_shards=12")
+    assert "10 of 12 shards of videos are done already" in caplog.text
     gone_on = {path.name: path.read_bytes() for path in raw.out.rglob("*.tfrecord-*-of-*")}
     raw.out = raw.folder / "unbroken" / "films"
-    raw.build("--num_shards=5")
+    raw.build("--num_shards=12")
     assert gone_on == {path.name: path.read_bytes() for path in raw.out.rglob("*.tfrecord-*-of-*")}
-    assert raw.read("train")["a"].subtitle_texts == ()
+    assert "frames cut" in str(Split(raw.out, "train").metadata.left_out)
+
+
+def test_a_video_lacks_a_part_of_its_features(raw, capsys):
+    (raw.features[1] / "c.npz").unlink()
+    raw.build("--validation_share=0.25", splits=False)
+    printed = capsys.readouterr().out
+    assert rows(printed)["videos that lack a part of the features: not used"] == 1
+    assert f"c: not in {raw.features[1]}" in printed
+    for clip_id in "abde":
+        (raw.features[1] / f"{clip_id}.npz").rename(raw.features[1] / f"other_{clip_id}.npz")
+    with pytest.raises(SystemExit, match=r"no video has all parts of the features: .* is not in"):
+        raw.build("--overwrite", splits=False)
+
+
+def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
+    asked = [raw.query(1, "a"), raw.query(2, "a") | {"duration": 12.0}, raw.query(3, "d")]
+    raw.write_lines(raw.queries, asked)
+    raw.build(f"--queries=train={raw.queries}")
+    table = rows(capsys.readouterr().out)
+    assert table["durations unlike an earlier one of the same video: not used"] == 1
+    assert table["queries said to be of another split than their video: in the video's"] == 1
+    assert raw.read("train")["a"].duration == 9.5
+    more = raw.folder / "more.jsonl"
+    raw.write_lines(more, [raw.query(4, "a")])
+    arguments = [f"--queries=train={raw.queries}", f"--queries=val={more}", "--overwrite"]
+    with pytest.raises(SystemExit, match=r"a is in train at .*queries\.jsonl line 1 and in valid"):
+        raw.build(*arguments, splits=False)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--seconds_per_feature=0", "--seconds_per_feature=0: it has to be a number above 0"),
+        ("--seconds_per_feature=nan", "--seconds_per_feature=nan"),
+        ("--clip_seconds=inf", "--clip_seconds=inf: it has to be a number"),
+        ("--clip_seconds=-60", "--clip_seconds=-60"),
+        ("--validation_share=1", "shares of 1 for validation and 0 for test: each has to be"),
+        ("--workers=0", "0 workers"),
+        ("--out=/dev/null/films", "/dev/null/films/building cannot be written to"),
+    ],
+)
+def test_says_which_argument_makes_no_sense(raw, argument, said):
+    with pytest.raises(SystemExit, match=f"error: .*{said}"):
+        raw.build(argument, splits=False)
 
 
 def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog):
@@ -220,7 +268,7 @@ def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog)
     assert "1.5 s per feature: derived, all durations allow 1.485 to 1.515" in caplog.text
     assert Split(raw.out, "train").metadata.seconds_per_feature == 1.5
     with pytest.raises(
-        SystemExit, match=r"a\.npz has 100 frames, but a lasts 150\.0 s, .* 75\.0 of 2"
+        SystemExit, match=r"a has 100 frames \(.*\), but lasts 150\.0 s, .* 75\.0 of 2"
     ):
         raw.build("--overwrite", seconds="2")
     raw.write_lines(raw.queries, [asked[0], asked[1] | {"duration": 20.0}])
@@ -323,7 +371,7 @@ WRONG = {
     "no queries file": (file("queries.jsonl", None), r"queries\.jsonl cannot be read"),
     "no good query": (file("queries.jsonl", "{"), r"queries\.jsonl has nothing that can be used"),
     "no tokenizer": (file("tokenizer.json", None), r"no tokenizer at .*tokenizer\.json"),
-    "splits": (file("splits.json", "["), r"splits\.json is not JSON"),
+    "splits": (file("splits.json", "["), r"splits\.json cannot be used, it is not JSON"),
     "split list": (file("splits.json", ["a"]), r"splits\.json has to be .*--splits=train="),
     "split name": (file("splits.json", {"trian": ["a"]}), "has a split 'trian'"),
     "two names": (file("splits.json", {"val": ["a"], "validation": ["b"]}), "a split 'validation'"),
@@ -344,7 +392,9 @@ def test_says_in_a_sentence_what_is_wrong(raw, spoil, said):
 def test_says_that_a_query_comes_twice(raw):
     more = raw.folder / "more.jsonl"
     raw.write_lines(more, [raw.query(1, "d")])
-    with pytest.raises(SystemExit, match="error: query 1 comes twice"):
+    with pytest.raises(
+        SystemExit, match=r"error: query 1 comes twice, at .*more\.jsonl"
+    ):
         raw.build(f"--queries={raw.queries}", f"--queries={more}")
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from clip_samples import TOKENIZER, assert_equal, build, clips, queries, raw_clip, raw_query
@@ -25,7 +26,7 @@ from data.report import Report
 from data.schema import RawClip
 from data.source import ClipSource
 
-CLIPS = [raw_clip(index) for index in range(9)]
+CLIPS = [raw_clip(index) for index in range(12)]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -97,7 +98,7 @@ THREADS += ("--direct_running_mode=multi_threading",)
 
 
 def test_whoever_does_the_work_writes_the_same_bytes(tmp_path):
-    splits = {"train": CLIPS[:6], "validation": CLIPS[6:]}
+    splits = {"train": CLIPS[:6], "validation": CLIPS[6:9]}
     asked = {"train": [raw_query(index) for index in range(4)]}
     ways = {"one": {}, "two": {"workers": 2}, "threads": {"beam_options": THREADS}}
     for name, how in ways.items():
@@ -108,14 +109,12 @@ def test_whoever_does_the_work_writes_the_same_bytes(tmp_path):
 
 @dataclasses.dataclass
 class Films:
-    """A source that says which clips it made, and cannot make some."""
+    """A source that cannot make some of its clips."""
 
-    made: Path
     broken: tuple[str, ...] = ()
+    unheard_of: str = ""
     slow: float = 0.0
-    version: int = 1
     changed: tuple[str, ...] = ()
-    broken_for_good: str = ""
     seconds_per_feature: float = 1.5
 
     def __post_init__(self):
@@ -123,97 +122,146 @@ class Films:
         self.queries, self.query_type, self.report = {}, "", Report()
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
+        report.add("films seen", video_id)
         if video_id in self.broken:
             raise InputError(f"{video_id} is broken: mend it")
-        if video_id == self.broken_for_good:
+        if video_id == self.unheard_of:
             raise RuntimeError("unheard of")
         time.sleep(self.slow)
-        with self.made.open("a") as file:
-            file.write(f"{video_id}\n")
-        report.add("films seen", video_id)
         return [raw_clip(int(video_id.removeprefix("clip")))]
+
+    def video_of(self, clip_id):
+        return clip_id
 
     def narrowed(self, videos):
         return self
 
     def identity(self, videos):
-        return [self.version, *(video_id for video_id in videos if video_id in self.changed)]
+        return [video_id for video_id in videos if video_id in self.changed]
 
 
 def build_films(folder: Path, source: Films, **building):
-    return build_dataset(folder, source, TOKENIZER, Building(num_shards=9, **building))
+    """A clip a shard, so that numbers of shards are places in the order of records."""
+    return build_dataset(folder, source, TOKENIZER, Building(num_shards=len(CLIPS), **building))
 
 
-def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path):
-    folder, made = tmp_path / "films", tmp_path / "made"
-    middle = [clip.clip_id for clip in read_order(tmp_path)][4]
-    with pytest.raises(InputError, match=f"^{middle} is broken: mend it$"):
-        build_films(folder, Films(made, (middle,)))
-    done = made.read_text().split()
-    assert 4 <= len(done) < 9
-    made.write_text("")
-    metadata, report = build_films(folder, Films(made))
-    # The first clip is read once more, for its feature widths.
-    assert set(made.read_text().split()) - {"clip0"} == {f"clip{i}" for i in range(9)} - {
-        *done,
-        "clip0",
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A build that was not broken off."""
+    folder = tmp_path_factory.mktemp("whole") / "films"
+    build_films(folder, Films())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def order(whole) -> list[str]:
+    """Ids of the clips in the order of records."""
+    return [clip.clip_id for clip in read(whole, "train")]
+
+
+def stamps(folder: Path) -> dict[int, int]:
+    """When each shard was written, of a dataset that is finished or not."""
+    paths = [*folder.glob("building/clips-*-of-*"), *folder.glob("clips/*/films-train.*-of-*")]
+    times = {
+        path.name.split("-of-")[0][-5:]: path.stat().st_mtime_ns
+        for path in paths
+        if path.name.endswith("00012")
     }
-    assert metadata.left_out == {"films seen": 9}
+    return {int(number): time for number, time in times.items()}
+
+
+def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path, order, whole, caplog):
+    folder = tmp_path / "films"
+    with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
+        build_films(folder, Films((order[9],)))
+    done = stamps(folder)
+    assert len(done) == 9
+    metadata, report = build_films(folder, Films())
+    assert stamps(folder).items() >= done.items()
+    assert "9 of 12 shards of videos are done already" in caplog.text
+    assert metadata.left_out == {"films seen": 12}
     assert len(report.examples["films seen"]) == 3
     assert not (folder / "building").exists()
-    whole = tmp_path / "unbroken" / "films"
-    build_films(whole, Films(made))
     assert files(folder) == files(whole)
 
 
-def read_order(tmp_path) -> list:
-    """The clips in the order of records."""
-    build(tmp_path / "order" / "films", {"train": CLIPS})
-    return read(tmp_path / "order" / "films", "train")
-
-
 def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
-    source = Films(tmp_path / "made", ("clip0", "clip5"))
-    metadata, report = build_films(tmp_path / "films", source, on_bad_video="skip")
-    assert metadata.clips == {"train": 7}
+    metadata, report = build_films(
+        tmp_path / "films", Films(("clip0", "clip5")), on_bad_video="skip"
+    )
+    assert metadata.clips == {"train": 10}
     what = "videos that cannot be used: skipped"
-    assert metadata.left_out[what] == 2
+    # What is left out of a video that is skipped does not count.
+    assert metadata.left_out == {what: 2, "films seen": 10}
     assert sorted(report.examples[what]) == [f"clip{i} is broken: mend it" for i in (0, 5)]
-    everything = Films(tmp_path / "made", tuple(clip.clip_id for clip in CLIPS))
+    everything = Films(tuple(clip.clip_id for clip in CLIPS))
     with pytest.raises(InputError, match="no videos, or none that can be used"):
         build_films(tmp_path / "none", everything, on_bad_video="skip")
+    rest = {"train": CLIPS[:2], "test": [raw_clip(13, num_frames=0)]}
+    with pytest.raises(InputError, match="no video of split test can be used"):
+        build(tmp_path / "half", rest, on_bad_video="skip")
 
 
-def test_only_shards_whose_source_changed_are_made_again(tmp_path, caplog):
-    folder, made = tmp_path / "films", tmp_path / "made"
-    last = read_order(tmp_path)[-1].clip_id
+def test_queries_about_what_is_left_out_are_left_out(tmp_path):
+    clips = [raw_clip(0), raw_clip(1, num_frames=0), raw_clip(2)]
+    asked = {"train": [raw_query(index) for index in range(3)]}
+    metadata = build(tmp_path / "films", {"train": clips}, asked, on_bad_video="skip")
+    assert (metadata.clips, metadata.queries) == ({"train": 2}, {"train": 2})
+    assert metadata.left_out["queries about skipped videos: skipped"] == 1
+
+
+def test_most_videos_say_the_widths_and_the_number_of_shards(tmp_path):
+    def clip(index, frames, width):
+        return RawClip(f"clip{index}", (np.ones((frames, width), np.float16),), ())
+
+    # Two of these fill a shard, whichever comes first.
+    large = [clip(index, 2048, 4096) for index in range(5)]
+    small = clip(9, 4, 4096)
+    for name, in_order in {"first": [small, *large], "last": [*large, small]}.items():
+        build(tmp_path / name / "films", {"train": in_order})
+        assert len(list((tmp_path / name).rglob("*.tfrecord-?????-of-00003"))) == 3
+    wide = [clip(index, 4, 3 + (index == 0)) for index in range(5)]
+    metadata = build(tmp_path / "films", {"train": wide}, on_bad_video="skip")
+    assert (metadata.feature_widths, metadata.clips) == ((3,), {"train": 4})
+
+
+def test_only_shards_whose_source_changed_are_made_again(tmp_path, order):
+    folder = tmp_path / "films"
     with pytest.raises(InputError):
-        build_films(folder, Films(made, (last,)))
-    done = set(made.read_text().split())
-    made.write_text("")
-    again = sorted(done - {"clip0"})[0]
-    build_films(folder, Films(made, changed=(again,)))
-    assert set(made.read_text().split()) == {again, last, "clip0"}
-    assert "Going on with a build that was broken off: 8 shards are done" in caplog.text
-    with pytest.raises(InputError):
-        build_films(folder, Films(made, (last,)), overwrite=True)
-    made.write_text("")
-    build_films(folder, Films(made, version=2), overwrite=True)
-    assert len(set(made.read_text().split())) == 9
+        build_films(folder, Films((order[11],)))
+    before = stamps(folder)
+    build_films(folder, Films(changed=(order[2],)))
+    after = stamps(folder)
+    assert {number for number in before if before[number] == after[number]} == {*range(11)} - {2}
 
 
-def test_a_shard_with_videos_left_out_is_made_again_if_none_may_be(tmp_path):
-    folder, made = tmp_path / "films", tmp_path / "made"
-    order = [clip.clip_id for clip in read_order(tmp_path)]
-    skipping = Films(made, (order[0],), broken_for_good=order[-1])
+def test_a_shard_with_videos_left_out_is_made_again_if_none_may_be(tmp_path, order):
+    folder, broken = tmp_path / "films", (order[8],)
     with pytest.raises(RuntimeError, match="unheard of"):
-        build_films(folder, skipping, on_bad_video="skip")
-    with pytest.raises(InputError, match=f"{order[0]} is broken"):
-        build_films(folder, Films(made, (order[0],)))
-    made.write_text("")
-    metadata, _ = build_films(folder, Films(made, (order[0],)), on_bad_video="skip")
-    assert metadata.clips == {"train": 8}
-    assert order[1] not in made.read_text().split()
+        build_films(folder, Films(broken, order[11]), on_bad_video="skip")
+    before = stamps(folder)
+    assert len(before) == 11
+    with pytest.raises(InputError, match=f"{order[8]} is broken"):
+        build_films(folder, Films(broken))
+    metadata, _ = build_films(folder, Films(broken), on_bad_video="skip")
+    assert metadata.clips == {"train": 11}
+    after = stamps(folder)
+    assert {number for number in before if before[number] == after[number]} == {*range(11)} - {8}
+
+
+def test_what_nobody_wants_any_more_goes(tmp_path, order):
+    folder = tmp_path / "films"
+    with pytest.raises(InputError):
+        build_films(folder, Films((order[11],)))
+    (folder / "building" / ".clips-train-00003-of-00012.half").write_text("broken off")
+    with pytest.raises(InputError):
+        build_dataset(folder, Films((order[11],)), TOKENIZER, Building(num_shards=2))
+    shards_left = [path.name for path in (folder / "building").glob("*-of-*")]
+    assert sorted(shards_left) == [
+        "clips-train-00000-of-00002",
+        "clips-train-00000-of-00002.json",
+        "clips-train-00001-of-00002.task",
+    ]
 
 
 def test_a_dataset_stays_until_another_can_take_its_place(tmp_path):
@@ -221,12 +269,12 @@ def test_a_dataset_stays_until_another_can_take_its_place(tmp_path):
     build(folder, {"train": [raw_clip(30)]}, {"train": [raw_query(30)]})
     before = files(folder)
     with pytest.raises(InputError, match="is broken"):
-        build_films(folder, Films(tmp_path / "made", ("clip5",)), overwrite=True)
+        build_films(folder, Films(("clip5",)), overwrite=True)
     after = files(folder)
     assert {name: after[name] for name in before} == before
     assert [clip.clip_id for clip in read(folder, "train")] == ["clip30"]
-    build_films(folder, Films(tmp_path / "made"), overwrite=True)
-    assert len(read(folder, "train")) == 9
+    build_films(folder, Films(), overwrite=True)
+    assert len(read(folder, "train")) == 12
     assert not (folder / "queries" / "2.0.0").exists()
 
 
@@ -235,20 +283,18 @@ def test_a_dataset_is_built_by_one_program_at_a_time(tmp_path):
     with (tmp_path / "films" / "building" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="films is being built by another program: wait"):
-            build_films(tmp_path / "films", Films(tmp_path / "made"))
-    build_films(tmp_path / "films", Films(tmp_path / "made"))
+            build_films(tmp_path / "films", Films())
+    build_films(tmp_path / "films", Films())
+
+
+def clip_task(folder: Path, name: str, videos: list[str], source) -> shards.ClipTask:
+    path = folder / "tokenizer.json"
+    return shards.ClipTask(name, TOKENIZER.identity, path, False, videos, source, (3, 2))
 
 
 def test_a_shard_that_was_cut_is_made_again(tmp_path):
-    task = shards.ClipTask(
-        "part",
-        ["clip1"],
-        ClipSource({"": CLIPS}, 1.5),
-        (3, 2),
-        tmp_path / "tokenizer.json",
-        "error",
-    )
-    TOKENIZER.save(task.tokenizer_path)
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    task = clip_task(tmp_path, "part", ["clip1"], ClipSource({"": CLIPS}, 1.5))
     (first,) = shards.write_shards(tmp_path, [task], "videos", 1)
     whole = (tmp_path / "part").read_bytes()
     assert (first.records, first.size) == (1, len(whole))
@@ -263,34 +309,33 @@ import sys
 from pathlib import Path
 from test_shards import Films, build_films
 if __name__ == "__main__":
-    build_films(Path(sys.argv[1]), Films(Path(sys.argv[2]), slow=0.2), workers=int(sys.argv[3]))
+    build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
 """
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, workers):
-    here = Path(__file__).parent
-    script = tmp_path / "script.py"
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, workers, whole):
+    here, folder, script = Path(__file__).parent, tmp_path / "films", tmp_path / "script.py"
     script.write_text(KILLED)
     path = os.pathsep.join([str(here), str(here.parents[1])])
     process = subprocess.Popen(
-        [sys.executable, script, tmp_path / "films", tmp_path / "made", str(workers)],
+        [sys.executable, script, folder, str(workers)],
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
     )
-    building = tmp_path / "films" / "building"
-    while process.poll() is None and len(list(building.glob("*.json"))) < 3:
+    while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    done = {path.name: path.stat().st_mtime_ns for path in building.glob("clips-*-of-00009")}
-    assert 3 <= len(done) < 9
-    (tmp_path / "made").write_text("")
-    build_films(tmp_path / "films", Films(tmp_path / "made"))
-    assert len((tmp_path / "made").read_text().split()) <= 9 - len(list(done)) + 2
-    whole = tmp_path / "unbroken" / "films"
-    build_films(whole, Films(tmp_path / "made"))
-    assert files(tmp_path / "films") == files(whole)
+    done = {
+        number: time
+        for number, time in stamps(folder).items()
+        if (folder / "building" / f"clips-train-{number:05d}-of-00012.json").exists()
+    }
+    assert 3 <= len(done) < 12
+    build_films(folder, Films())
+    assert stamps(folder).items() >= done.items()
+    assert files(folder) == files(whole)
 
 
 class Endless(ClipSource):
@@ -303,10 +348,7 @@ class Endless(ClipSource):
 def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
     TOKENIZER.save(tmp_path / "tokenizer.json")
     source = Endless({"": CLIPS}, 1.5)
-    tasks = [
-        shards.ClipTask(name, [name], source, (3, 2), tmp_path / "tokenizer.json", "error")
-        for name in ("clip0", "clip1")
-    ]
+    tasks = [clip_task(tmp_path, name, [name], source) for name in ("clip0", "clip1")]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
     try:

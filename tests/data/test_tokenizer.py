@@ -31,7 +31,7 @@ def tokenizer():
 def test_roberta_gives_the_ids_that_the_original_stored():
     roberta = Tokenizer.load(Path(SHARED) / "roberta_bpe")
     texts, ids = zip(*json.loads(STORED_IDS.read_text()), strict=True)
-    assert roberta.encode_batch(texts) == list(ids)
+    assert [roberta.encode(text) for text in texts] == list(ids)
     special = roberta.special
     assert (special.cls, special.pad, special.sep, special.mask) == (0, 1, 2, 50264)
     assert roberta.vocab_size == 50265
@@ -48,11 +48,6 @@ def test_normalises_as_the_original():
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_decode_gives_back_any_text(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
-
-
-@given(texts=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), max_size=5))
-def test_a_batch_is_encoded_as_its_texts_are(tokenizer, texts):
-    assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
 
 
 def test_names_of_special_tokens_in_a_text_are_text(tokenizer):
@@ -90,7 +85,7 @@ def test_every_form_of_the_files_is_the_same_tokenizer(tokenizer, tmp_path):
     for path in (tmp_path / "tokenizer.json", tmp_path, pair):
         loaded = Tokenizer.load(path)
         assert loaded.identity == tokenizer.identity
-        assert loaded.encode_batch(TEXTS) == tokenizer.encode_batch(TEXTS)
+        assert all(loaded.encode(text) == tokenizer.encode(text) for text in TEXTS)
 
 
 def test_the_order_of_merges_is_part_of_the_identity(tokenizer, tmp_path):
