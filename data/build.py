@@ -21,7 +21,7 @@ from data.features import FeatureParts
 from data.plan import Building
 from data.report import Report
 from data.schema import DatasetMetadata
-from data.shards import ON_BAD_VIDEO
+from data.shards import ON_BAD_VIDEO, STOPPED
 from data.splits import read_splits, split_and_path
 from data.subtitles import open_subtitles
 from data.tokenizer import Tokenizer
@@ -276,7 +276,7 @@ def sentences(out: Path):
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped: run the same command again, it goes on where it was")
+        sys.exit(f"error: {STOPPED}")
     except Exception as error:  # Every library has its own for a full disk.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise

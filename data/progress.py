@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -12,20 +12,24 @@ SECONDS_BETWEEN_LINES = 10.0
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Yields `items` and reports on standard error; the last report tells how many there were."""
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=label, total=total, leave=True)
+def progress(
+    items: Iterable[Item], label: str, total: int | None = None, file: TextIO | None = None
+) -> Iterator[Item]:
+    """Yields `items` and reports to `file`, or standard error; last of all how many there were."""
+    file = file or sys.stderr
+    if file.isatty():
+        yield from tqdm(items, desc=label, total=total, leave=True, file=file)
         return
+
+    def report(how_far: str, seconds: float) -> None:
+        print(f"{label}: {how_far} ({seconds:.0f} s)", file=file, flush=True)
+
     begun = reported = time.monotonic()
     count = 0
     for count, item in enumerate(items, 1):
         yield item
         if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
             reported = time.monotonic()
-            _report(label, f"{count} of {total}" if total else f"{count}", reported - begun)
-    _report(label, f"{count}, done", time.monotonic() - begun)
-
-
-def _report(label: str, how_far: str, seconds: float) -> None:
-    print(f"{label}: {how_far} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+            report(f"{count} of {total}" if total else f"{count}", reported - begun)
+    whole = total is None or count == total
+    report(f"{count}, done" if whole else f"{count} of {total}", time.monotonic() - begun)

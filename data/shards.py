@@ -17,6 +17,7 @@ import os
 import pickle
 import sys
 import threading
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from data.source import Source
 from data.tokenizer import Tokenizer
 
 ON_BAD_VIDEO = ("error", "skip")
+STOPPED = "stopped: run the same command again, it goes on where it was"
 SECONDS_BETWEEN_LOOKS = 0.5
 # To start a process takes as long as to make about so many shards.
 SHARDS_WORTH_A_WORKER = 2
@@ -198,8 +200,8 @@ def write_shards(
             beam_options or _local_options(workers)
         )
         with (
-            _stderr_to(folder / "workers.log") if apart else contextlib.nullcontext(),
-            _Watch(folder, tasks, label),
+            _stderr_to(folder / "workers.log") if apart else contextlib.nullcontext() as shown,
+            _Watch(folder, tasks, label, shown),
             beam.Pipeline(options=options) as pipeline,
         ):
             _ = (
@@ -226,32 +228,34 @@ def _import_beam():
 
 
 @contextlib.contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
-    """What other processes report goes to a file; `sys.stderr` still shows what it is given.
+def _stderr_to(path: Path) -> Iterator[TextIO]:
+    """What other processes and threads report goes to a file; gives the stream that is still seen.
 
     It stays so if the program is being stopped, for then they report much more.
     """
-    sys.stderr.flush()
-    ours = sys.stderr
-    shown = os.fdopen(os.dup(2), "w", buffering=1)
-    with path.open("a") as log:
-        os.dup2(log.fileno(), 2)
-    sys.stderr = shown
+    ours, hook = sys.stderr, threading.excepthook
+    ours.flush()
+    log, shown = path.open("a", buffering=1), os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(log.fileno(), 2)
+    threading.excepthook = lambda args: traceback.print_exception(args.exc_value, file=log)
     try:
-        yield
+        yield shown
     except KeyboardInterrupt:
+        sys.stderr = shown
         raise
     except BaseException:
-        _restore_stderr(shown, ours)
+        _restore(ours, hook, shown, log)
         raise
     else:
-        _restore_stderr(shown, ours)
+        _restore(ours, hook, shown, log)
 
 
-def _restore_stderr(shown: TextIO, ours: TextIO) -> None:
+def _restore(ours: TextIO, hook, shown: TextIO, log: TextIO) -> None:
+    ours.flush()
     os.dup2(shown.fileno(), 2)
-    sys.stderr = ours
+    threading.excepthook = hook
     shown.close()
+    log.close()
 
 
 def _local_options(workers: int) -> list[str]:
@@ -297,7 +301,7 @@ def do_task(folder: str, name: str) -> None:
     except KeyboardInterrupt:
         # Beam would make an error of it that nobody could tell from others.
         temporary.unlink(missing_ok=True)
-        _fail(folder, InputError("it was stopped: run the same command again, it goes on"))
+        _fail(folder, InputError(STOPPED))
 
 
 def _fail(folder: Path, error: Exception) -> None:
@@ -336,8 +340,8 @@ def _result_path(folder: Path, name: str) -> Path:
 class _Watch:
     """Shows how far the tasks are, from the results that appear."""
 
-    def __init__(self, folder: Path, tasks: Sequence[Task], label: str):
-        self._folder, self._tasks, self._label = folder, tasks, label
+    def __init__(self, folder: Path, tasks: Sequence[Task], label: str, shown: TextIO | None):
+        self._folder, self._tasks, self._label, self._shown = folder, tasks, label, shown
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
 
@@ -349,7 +353,8 @@ class _Watch:
         self._thread.join()
 
     def _show(self) -> None:
-        for _ in progress(self._finished(), self._label, sum(map(len, self._tasks))):
+        total = sum(map(len, self._tasks))
+        for _ in progress(self._finished(), self._label, total, self._shown):
             pass
 
     def _finished(self) -> Iterator[None]:

@@ -392,9 +392,7 @@ def test_says_in_a_sentence_what_is_wrong(raw, spoil, said):
 def test_says_that_a_query_comes_twice(raw):
     more = raw.folder / "more.jsonl"
     raw.write_lines(more, [raw.query(1, "d")])
-    with pytest.raises(
-        SystemExit, match=r"error: query 1 comes twice, at .*more\.jsonl"
-    ):
+    with pytest.raises(SystemExit, match=r"error: query 1 comes twice, at .*more\.jsonl"):
         raw.build(f"--queries={raw.queries}", f"--queries={more}")
 
 

@@ -307,14 +307,17 @@ def test_a_shard_that_was_cut_is_made_again(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
+from data.build import sentences
 from test_shards import Films, build_films
 if __name__ == "__main__":
-    build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
+    with sentences(Path(sys.argv[1])):
+        build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
 """
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, workers, whole):
+def test_a_build_that_is_ended_goes_on_to_the_same_bytes(tmp_path, workers, how, whole):
     here, folder, script = Path(__file__).parent, tmp_path / "films", tmp_path / "script.py"
     script.write_text(KILLED)
     path = os.pathsep.join([str(here), str(here.parents[1])])
@@ -322,11 +325,18 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, workers, whole):
         [sys.executable, script, folder, str(workers)],
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    os.killpg(process.pid, how)
+    _, printed = process.communicate()
+    if how == signal.SIGINT:
+        *progress, last = printed.splitlines()
+        assert last == f"error: {shards.STOPPED}"
+        assert all(line.startswith("videos: ") for line in progress)
+    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
     done = {
         number: time
         for number, time in stamps(folder).items()
