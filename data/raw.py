@@ -10,64 +10,20 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from data import windows
 from data.annotations import Annotation
 from data.errors import InputError
+from data.placement import Placer, of_published_clip
+from data.protocols import FeatureReader, SubtitleReader
 from data.report import Report
-from data.schema import RawClip, RawQuery, RawSubtitle
+from data.schema import RawClip, RawQuery
 from data.splits import splits_by_lot, splits_of_annotations
 
-# A query that names no clip belongs to a test set whose labels are kept back.
-UNLABELLED_SPLIT = "test"
 # Decimals that a derived number of seconds per feature may have.
 MOST_DECIMALS = 3
 # By how much durations of one video may differ, in seconds.
 SAME_SECONDS = 1.0
-
-
-class FeatureReader(Protocol):
-    """Frame features of videos, in parts that stand side by side."""
-
-    def ids(self) -> set[str]:
-        """Of the videos that have all parts."""
-
-    def incomplete(self) -> dict[str, Path]:
-        """Of the videos that have some parts only, with one that lacks them."""
-
-    def num_frames(self, video_id: str) -> int:
-        """Frames of a video, found without reading them."""
-
-    def read(self, video_id: str, report: Report) -> tuple[np.ndarray, ...]:
-        """The parts, `[frames, width]` each; InputError if they cannot be used."""
-
-    def where(self, video_id: str) -> str:
-        """The files that they are in."""
-
-    def files(self, video_id: str) -> list[Path]:
-        """Those files; they are not opened."""
-
-    def narrowed(self, ids: Iterable[str]) -> "FeatureReader":
-        """The same, of these videos."""
-
-
-class SubtitleReader(Protocol):
-    """Timed sentences of videos."""
-
-    def ids(self) -> set[str]:
-        """Of the videos that have subtitles."""
-
-    def read(self, video_id: str, report: Report) -> tuple[RawSubtitle, ...]:
-        """A video's subtitles, none if there are none."""
-
-    def files(self, video_id: str) -> list[Path]:
-        """The files that a video's subtitles are in; they are not opened."""
-
-    def narrowed(self, ids: Iterable[str]) -> "SubtitleReader":
-        """The same, of these videos."""
 
 
 @dataclasses.dataclass
@@ -165,7 +121,7 @@ def open_source(
         raise InputError(
             f"no video has all parts of the features: {some[0]}, for one, is not in {some[1]}"
         )
-    annotations = [_of_published_clip(a, there, clip_seconds) for a in annotations]
+    annotations = [of_published_clip(a, there, clip_seconds) for a in annotations]
     wanted = splits or splits_of_annotations(annotations) or splits_by_lot(there, shares)
     videos = _with_features(wanted, features, subtitles, report)
     durations = _durations(annotations, report)
@@ -173,7 +129,7 @@ def open_source(
         seconds_per_feature = derive_seconds_per_feature(features, durations)
     if clip_seconds:
         windows.frames_per_clip(clip_seconds, seconds_per_feature)
-    placer = _Placer(features, videos, seconds_per_feature, clip_seconds, report)
+    placer = Placer(features, videos, seconds_per_feature, clip_seconds, report)
     queries: dict[str, list[RawQuery]] = {}
     for annotation in annotations:
         placed = placer.place(annotation)
@@ -310,100 +266,3 @@ def _with_features(
         (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - known),
     )
     return videos
-
-
-def _of_published_clip(annotation: Annotation, there: set[str], clip_seconds: float) -> Annotation:
-    """The annotation in time of clip `VIDEO.N`, if the features are of published clips."""
-    query, window, seconds = annotation.query, annotation.window, windows.PUBLISHED_CLIP_SECONDS
-    if window is None or query.clip_id in there or window[0] % seconds:
-        return annotation
-    if query.moments and query.moments[0][0] < window[0]:
-        return annotation
-    name = windows.clip_name(query.clip_id, int(window[0] // seconds))
-    if name not in there:
-        return annotation
-    if clip_seconds:
-        raise InputError(
-            f"features are of clips already ({name}, for one): say --clip_seconds=0, or they would "
-            "be cut a second time"
-        )
-    moments = tuple((start - window[0], end - window[0]) for start, end in query.moments)
-    query = dataclasses.replace(query, clip_id=name, moments=moments)
-    return dataclasses.replace(annotation, query=query, in_video=False, window=None)
-
-
-class _Placer:
-    """Finds the split and the clip that an annotation is about."""
-
-    def __init__(self, features, videos, seconds_per_feature, clip_seconds, report):
-        self._features, self._report, self._videos = features, report, videos
-        self._split_of = {i: split for split, ids in videos.items() for i in ids}
-        self._clip_seconds, self._step = clip_seconds, seconds_per_feature
-
-    def place(self, annotation: Annotation) -> tuple[str, RawQuery] | None:
-        """The split and the query in time of its clip; None if it is left out, which is counted."""
-        query = annotation.query
-        if not query.clip_id:
-            split = annotation.split or UNLABELLED_SPLIT
-            if split not in self._videos:
-                return self._leave_out(annotation, f"queries of split {split}, which has no videos")
-            return split, query
-        split = self._split_of.get(query.clip_id)
-        if split is None:
-            return self._leave_out(annotation, "queries of videos not in the dataset")
-        if annotation.split not in ("", split):
-            self._report.add(
-                "queries said to be of another split than their video: in the video's",
-                f"{annotation.where}: {query.clip_id} is in {split}",
-            )
-        if self._clip_seconds or annotation.in_video:
-            query = self._in_time_of_clip(annotation)
-        return query and (split, query)
-
-    def _in_time_of_clip(self, annotation: Annotation) -> RawQuery | None:
-        """The query about its video, or one of the clips that the video is cut to."""
-        query = annotation.query
-        try:
-            num_frames = self._features.num_frames(query.clip_id)
-        except InputError:  # Whoever reads the video will say so.
-            return self._leave_out(annotation, "queries of videos whose features cannot be read")
-        if query.moments and query.moments[0][0] >= num_frames * self._step:
-            return self._leave_out(annotation, "queries of a time after the end of the video")
-        if not self._clip_seconds:
-            return query
-        frames = windows.frames_per_clip(self._clip_seconds, self._step)
-        num_clips = math.ceil(num_frames / frames)
-        if not query.moments:
-            if num_clips > 1:
-                return self._leave_out(annotation, "queries without a time of videos that are cut")
-            return dataclasses.replace(query, clip_id=windows.clip_name(query.clip_id, 0))
-        number, parts = self._cut(annotation, num_clips)
-        name = windows.clip_name(query.clip_id, number)
-        return dataclasses.replace(query, clip_id=name, moments=tuple(parts))
-
-    def _cut(self, annotation: Annotation, num_clips: int) -> tuple[int, list[tuple[float, float]]]:
-        """The number of a clip, and what of the moments is in it, in its time."""
-        query, seconds, window = annotation.query, self._clip_seconds, annotation.window
-        if window is not None and window[1] - window[0] == seconds:
-            number, off = divmod(window[0], seconds)
-            if not off and number < num_clips and query.moments[0][0] >= window[0]:
-                # As published, even where a moment goes on a little after its clip.
-                return int(number), [(s - window[0], e - window[0]) for s, e in query.moments]
-        placed = [windows.clip_of_moment(moment, seconds, num_clips) for moment in query.moments]
-        number = placed[0][0]
-        parts = [part for clip, part in placed if clip == number]
-        self._count_cuts(annotation, parts)
-        return number, parts
-
-    def _count_cuts(self, annotation, parts):
-        moments = annotation.query.moments
-        lost = sum(end - start for start, end in moments) - sum(e - s for s, e in parts)
-        if lost > self._step * 1e-6:
-            self._report.add(
-                "moments across a cut: only the part in the clip that holds most is kept",
-                f"{annotation.where}: {moments[0][0]} to {moments[0][1]} s",
-            )
-
-    def _leave_out(self, annotation: Annotation, what: str) -> None:
-        name = annotation.query.clip_id
-        self._report.add(f"{what}: skipped", annotation.where + (f": {name}" if name else ""))
