@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging
 import os
 import sys
@@ -117,15 +118,17 @@ def summary(metadata: DatasetMetadata, report: Report) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.build", description=__doc__)
     sources = parser.add_subparsers(required=True, metavar="raw|original|shapes")
-    from_files = sources.add_parser("raw", description=build_raw.__doc__, help="files")
+    # A flag that is cut short may be meant to be another.
+    add_parser = functools.partial(sources.add_parser, allow_abbrev=False)
+    from_files = add_parser("raw", description=build_raw.__doc__, help="files")
     from_files.set_defaults(build=build_raw)
     _add_raw(from_files)
-    original = sources.add_parser(
+    original = add_parser(
         "original", description=build_original.__doc__, help="the original's LMDBs"
     )
     original.set_defaults(build=build_original)
     _add_original(original)
-    shapes = sources.add_parser("shapes", description=build_shapes.__doc__, help="the sample")
+    shapes = add_parser("shapes", description=build_shapes.__doc__, help="the sample")
     shapes.set_defaults(build=build_shapes)
     shapes.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
     shapes.add_argument("--seed", type=int, default=0, help="default: %(default)s")
