@@ -254,7 +254,8 @@ def _find_dataset(found: h5py.Dataset | h5py.Group, name: str) -> h5py.Dataset:
 
 def _find_array(members: list[str], name: str) -> str:
     """The member `features` of an `.npz` archive, or its only one."""
-    arrays = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
+    # All members count: another, whose name is damaged, may be the one that is wanted.
+    arrays = [member.removesuffix(".npy") for member in members]
     return f"{_choose(arrays, 'array', name)}.npy"
 
 
