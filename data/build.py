@@ -65,6 +65,12 @@ def _read_annotations(
         split, path = split_and_path(argument)
         type_of_file, of_file = annotations.read_annotations(path, form, report)
         query_type = annotations.same_type(query_type, type_of_file, path)
+        for annotation in of_file:
+            if split and annotation.split not in ("", split):
+                raise InputError(
+                    f"{annotation.where} is in {annotation.split}, not in {split}: the file says "
+                    f"its splits itself, give it as --queries={path}"
+                )
         if split:
             of_file = [dataclasses.replace(annotation, split=split) for annotation in of_file]
         found += of_file
@@ -149,7 +155,10 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
         "order of the feature vector",
     )
     parser.add_argument(
-        "--subtitles", type=_place, help="folder of ID.srt, .vtt or .csv, or JSON lines of all"
+        "--subtitles",
+        action=_Once,
+        type=_place,
+        help="folder of ID.srt, .vtt or .csv, or JSON lines of all",
     )
     parser.add_argument(
         "--queries",
@@ -172,9 +181,15 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
 
 def _add_original(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--video_db", type=_place, required=True, help="folder with data.mdb, compressed or not"
+        "--video_db",
+        action=_Once,
+        type=_place,
+        required=True,
+        help="folder with data.mdb, compressed or not",
     )
-    parser.add_argument("--subtitles_db", type=_place, help="folder with data.mdb and meta.json")
+    parser.add_argument(
+        "--subtitles_db", action=_Once, type=_place, help="folder with data.mdb and meta.json"
+    )
     parser.add_argument(
         "--queries_db",
         action="append",
@@ -188,6 +203,15 @@ def _add_original(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="of the parts of the stored features, as 2048,2304; default: one part",
     )
+
+
+class _Once(argparse.Action):
+    """Keeps a value; an error if there is one already, which argparse would forget."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice")
+        setattr(namespace, self.dest, values)
 
 
 def _place(text: str) -> Path:
@@ -207,7 +231,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", type=Path, required=True, help="tokenizer.json or its folder"
+        "--tokenizer", action=_Once, type=Path, required=True, help="tokenizer.json or its folder"
     )
     parser.add_argument(
         "--seconds_per_feature",
@@ -232,7 +256,7 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
 
 def _add_building(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the dataset, named like it"
+        "--out", action=_Once, type=Path, required=True, help="folder of the dataset, named like it"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in --out")
     parser.add_argument(
@@ -278,6 +302,8 @@ def sentences(out: Path):
         yield
     except InputError as error:
         sys.exit(f"error: {error}")
+    except PermissionError as error:
+        sys.exit(f"error: {error.filename} may not be read or written: see who owns it")
     except KeyboardInterrupt:
         sys.exit(f"error: {STOPPED}")
     except Exception as error:  # Every library has its own for a full disk.

@@ -208,9 +208,8 @@ def _make_clips(
     clips = _make_shards(folder, "clips", tasks, building)
     for split, count in _counts(clips).items():
         if not count:
-            raise InputError(
-                f"no video of split {split} can be used: correct them, or leave the split out"
-            )
+            first = next(iter(clips[split][0][1].left_out["examples"].values()))[0]
+            raise InputError(f"no video of split {split} can be used; the first: {first}")
     return widths, clips
 
 
@@ -287,6 +286,11 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
         raise InputError(
             f"{dataset_dir.name!r} cannot be a dataset's name: end --out in letters, digits and "
             "underscores, a letter first"
+        )
+    known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/*_info.json"))
+    if dataset_dir.is_dir() and any(dataset_dir.iterdir()) and not known:
+        raise InputError(
+            f"{dataset_dir} holds other things than a dataset: name a new or an empty folder"
         )
     if records_dir(dataset_dir, "clips").exists() and not overwrite:
         raise InputError(

@@ -78,8 +78,14 @@ class Placer:
             num_frames = self._features.num_frames(query.clip_id)
         except InputError:  # Whoever reads the video will say so.
             return self._leave_out(annotation, "queries of videos whose features cannot be read")
-        if query.moments and query.moments[0][0] >= num_frames * self._step:
+        end = num_frames * self._step
+        if query.moments and query.moments[0][0] >= end:
             return self._leave_out(annotation, "queries of a time after the end of the video")
+        if any(last > end + self._step for _, last in query.moments):
+            self._report.add("moments that go on after the video: cut at its end", annotation.where)
+            moments = tuple((first, min(last, end)) for first, last in query.moments)
+            query = dataclasses.replace(query, moments=moments)
+            annotation = dataclasses.replace(annotation, query=query)
         if not self._clip_seconds:
             return query
         frames = windows.frames_per_clip(self._clip_seconds, self._step)
@@ -99,7 +105,10 @@ class Placer:
             number, off = divmod(window[0], seconds)
             if not off and number < num_clips and query.moments[0][0] >= window[0]:
                 # As published, even where a moment goes on a little after its clip.
-                return int(number), [(s - window[0], e - window[0]) for s, e in query.moments]
+                parts = [(s - window[0], e - window[0]) for s, e in query.moments]
+                parts = [(s, e if e <= seconds + self._step else seconds) for s, e in parts]
+                self._count_cuts(annotation, parts)
+                return int(number), parts
         placed = [windows.clip_of_moment(moment, seconds, num_clips) for moment in query.moments]
         number = placed[0][0]
         parts = [part for clip, part in placed if clip == number]

@@ -57,7 +57,14 @@ class RawSource:
                 f"{duration} s, which makes {duration / step:.1f} of {step} s: correct "
                 "--seconds_per_feature or extract it again"
             )
-        video = RawClip(video_id, features, self.subtitles.read(video_id, report), duration)
+        subtitles = self.subtitles.read(video_id, report)
+        late = sum(subtitle.start >= num_frames * step for subtitle in subtitles)
+        report.add(
+            "subtitles after the last frame (is the frame rate right?): kept, without frames",
+            f"{video_id}: {late} of {len(subtitles)} begin after {num_frames * step:g} s",
+            late,
+        )
+        video = RawClip(video_id, features, subtitles, duration)
         if not self.clip_seconds:
             return [video]
         return windows.cut_video(video, self.clip_seconds, step, report)
@@ -122,7 +129,10 @@ def open_source(
             f"no video has all parts of the features: {some[0]}, for one, is not in {some[1]}"
         )
     annotations = [of_published_clip(a, there, clip_seconds) for a in annotations]
-    wanted = splits or splits_of_annotations(annotations) or splits_by_lot(there, shares)
+    wanted = splits or splits_of_annotations(annotations)
+    if not wanted:
+        wanted = splits_by_lot(there, shares)
+        logging.warning("No splits are given: videos are dealt out to %s.", ", ".join(wanted))
     videos = _with_features(wanted, features, subtitles, report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
@@ -135,6 +145,12 @@ def open_source(
         placed = placer.place(annotation)
         if placed is not None:
             queries.setdefault(placed[0], []).append(placed[1])
+    if annotations and not queries:
+        first = annotations[0]
+        raise InputError(
+            f"none of {len(annotations)} annotations is about the videos there are; the first, "
+            f"{first.where}, is about {first.query.clip_id or 'none in particular'!r}: correct them"
+        )
     return source_class(
         videos=videos,
         queries=queries,
@@ -260,7 +276,9 @@ def _with_features(
             report.add("videos without features: skipped", f"{video_id} of {split}")
     known = {video_id for ids in wanted.values() for video_id in ids}
     report.add_all("videos with features but in no split: not used", there - known)
-    report.add_all("videos with subtitles but in no split: not used", subtitles.ids() - known)
+    told = subtitles.ids()
+    report.add_all("videos with subtitles but without features: not used", told - there)
+    report.add_all("videos with subtitles but in no split: not used", (told & there) - known)
     report.add_all(
         "videos that lack a part of the features: not used",
         (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - known),

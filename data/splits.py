@@ -17,6 +17,8 @@ def split_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if equals and name in SPLIT_NAMES:
         return SPLIT_NAMES[name], Path(path)
+    if equals and name.isalpha() and not Path(text).exists():
+        raise InputError(f"{name!r} of {text} is no split: train, validation (or val) and test are")
     return "", Path(text)
 
 

@@ -163,7 +163,7 @@ def test_counts_what_it_leaves_out(raw, capsys, caplog):
     raw.build()
     expected = {
         "queries with a mistake: left out": 1,
-        "videos with subtitles but in no split: not used": 2,
+        "videos with subtitles but without features: not used": 3,
         "videos with features but in no split: not used": 1,
         "videos without features: skipped": 2,
         "queries of videos not in the dataset: skipped": 2,
@@ -251,12 +251,36 @@ def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
         ("--clip_seconds=-60", "--clip_seconds=-60"),
         ("--validation_share=1", "shares of 1 for validation and 0 for test: each has to be"),
         ("--workers=0", "0 workers"),
-        ("--out=/dev/null/films", "/dev/null/films/building cannot be written to"),
+        ("--queries=vall=x.jsonl", "'vall' of vall=x.jsonl is no split: train, validation"),
     ],
 )
 def test_says_which_argument_makes_no_sense(raw, argument, said):
     with pytest.raises(SystemExit, match=f"error: .*{said}"):
         raw.build(argument, splits=False)
+
+
+def test_does_not_build_where_it_cannot_or_must_not(raw):
+    raw.out = Path("/dev/null/films")
+    with pytest.raises(SystemExit, match="films/building cannot be written to"):
+        raw.build()
+    raw.out = raw.folder / "holidays"
+    raw.out.mkdir()
+    (raw.out / "tokenizer.json").write_text("mine")
+    with pytest.raises(SystemExit, match="holidays holds other things than a dataset"):
+        raw.build()
+    assert (raw.out / "tokenizer.json").read_text() == "mine"
+
+
+def test_none_of_the_annotations_fits(raw):
+    raw.write_lines(raw.queries, [raw.query(1, "nowhere")])
+    with pytest.raises(SystemExit, match=r"none of 1 annotations .*line 1, is about 'nowhere'"):
+        raw.build()
+
+
+def test_flags_are_given_once(raw, capsys):
+    with pytest.raises(SystemExit):
+        raw.build(f"--subtitles={raw.subtitles}")
+    assert "--subtitles is given twice" in capsys.readouterr().err
 
 
 def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog):
@@ -414,8 +438,8 @@ def test_says_that_the_dataset_exists_before_reading_anything(raw):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_says_that_the_disk_is_full(raw):
-    raw.out.mkdir()
-    (raw.out / "tokenizer.json").symlink_to("/dev/full")
+    (raw.out / "building").mkdir(parents=True)
+    (raw.out / "building" / "tokenizer").symlink_to("/dev/full")
     with pytest.raises(SystemExit, match=r"error: the disk of .*films is full: make room"):
         raw.build()
 
@@ -470,4 +494,5 @@ def test_imports_real_sentences(tmp_path):
     assert metadata.queries == {"train": 1441, "validation": 362}
     assert metadata.feature_widths == (128, 64)
     assert metadata.seconds_per_feature == 1.5
-    assert metadata.left_out == {}
+    late = "subtitles after the last frame (is the frame rate right?): kept, without frames"
+    assert metadata.left_out == {late: 1}

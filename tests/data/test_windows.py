@@ -153,13 +153,14 @@ def test_queries_of_long_videos_find_their_clips(tmp_path):
     assert where == {
         "a": ("long.1", [[10.0, 20.0]]),
         "b": ("long.1", [[0.0, 30.0]]),
-        "c": ("long.2", [[20.0, 80.0]]),
+        "c": ("long.2", [[20.0, 30.0]]),
         "f": ("short.0", []),
         "g": ("", []),
     }
     assert metadata.clips == {"train": 4}
     assert metadata.left_out == {
         "moments across a cut: only the part in the clip that holds most is kept": 1,
+        "moments that go on after the video: cut at its end": 1,
         "queries of a time after the end of the video: skipped": 1,
         "queries without a time of videos that are cut: skipped": 1,
         "queries of videos not in the dataset: skipped": 1,
