@@ -259,11 +259,14 @@ def _why_no_dataset(folder: Path) -> str:
     if not folder.is_dir():
         return f"dataset {folder} does not exist: build it with {how}"
     versions = sorted(path.name for path in (folder / "clips").glob("[0-9]*.[0-9]*.[0-9]*"))
-    if versions:
+    if set(versions) - {SCHEMA_VERSION}:
         return (
             f"dataset {folder} has records of version {', '.join(versions)} where {SCHEMA_VERSION} "
             f"is needed: build it again with {how}"
         )
     if building_dir(folder).exists() or (folder / "clips").exists():
-        return f"dataset {folder} is half-built, its building was broken off: run {how} again"
+        return (
+            f"dataset {folder} is half-built, its building was broken off: run the command that "
+            "began it again, it goes on where it was"
+        )
     return f"{folder} holds no dataset: name another folder, or build one there with {how}"

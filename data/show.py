@@ -220,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         picture(shown, out)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except PermissionError as error:
+        sys.exit(f"error: {error.filename} may not be read or written: see who owns it")
     print(f"\ndrawn to {out}")
 
 

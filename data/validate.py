@@ -371,6 +371,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation = validate(args.dataset)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except PermissionError as error:
+        sys.exit(f"error: {error.filename} may not be read or written: see who owns it")
     print(describe(validation, args.max_frames, args.max_tokens))
     if validation.errors.counts:
         sys.exit(1)
