@@ -24,10 +24,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.lengths import random_clip, tv_lengths
 from configs import pretrain
-from data import packing
+from data import packing, segments
 from hero_jax import flops, sharding
 from hero_jax.step import Program
 from hero_jax.task import Tokens
+from hero_jax.tasks import make_tasks
 
 # As RoBERTa numbers them.
 TOKENS = Tokens(cls=0, pad=1, sep=2, mask=50264, first_word=4, end_word=50264)
@@ -59,7 +60,7 @@ def make_clips(config):
             )
             for number in range(config.batch.clips_per_group)
         ]
-        groups.append([packing.prepare(clip, 0, config.batch, METADATA) for clip in clips])
+        groups.append([segments.prepare(clip, 0, config.batch, METADATA) for clip in clips])
     return groups
 
 
@@ -141,7 +142,9 @@ def report(name, program, counts, batch, task, seconds, peak):
 
 def compare(config, tasks, steps):
     """Both layouts, task by task."""
-    program = Program(config, TOKENS, sharding.make_mesh(config.mesh, jax.devices()[:1]))
+    program = Program(
+        config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
+    )
     state, peak = program.init(), flops.peak_flops(config.model.dtype)
     groups = make_clips(config)
     batches = {
@@ -165,7 +168,9 @@ def largest(config, task, steps):
     """Packed rows alone, with twice the groups each time, until they do not fit into memory."""
     peak = flops.peak_flops(config.model.dtype)
     while True:
-        program = Program(config, TOKENS, sharding.make_mesh(config.mesh, jax.devices()[:1]))
+        program = Program(
+            config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
+        )
         batch, counts = make_batch(make_clips(config), config, packed=True)
         try:
             _, seconds = measure(program, program.init(), batch, task, steps)

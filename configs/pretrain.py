@@ -49,9 +49,14 @@ def get_config(preset: str = "") -> ConfigDict:
             "queries_per_clip": 5,
             "max_frames": 100,
             "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted
+            # Of a query, statement, caption or question with its longest answer: those that are
+            # longer are not trained on, and cut when they are evaluated. Both are counted.
+            "max_query_tokens": 60,
+            "choices": 1,  # at most so many answers of a question, or statements read together
             "context_subtitles": 0,
             # 'subtitle': a segment is a subtitle with its frames; 'clip': all of a clip is one, for
-            # the flat encoder, its words cut to max_clip_tokens.
+            # the flat encoder, its words cut to max_clip_tokens; 'frames': all frames are one,
+            # without words.
             "segmentation": "subtitle",
             "max_clip_tokens": 400,
             # Clips of a group that may wait for the next batch because they did not fit.
@@ -111,8 +116,13 @@ def get_config(preset: str = "") -> ConfigDict:
             "betas": (0.9, 0.98),
             "weight_decay": 0.01,
             "max_gradient_norm": 1.0,  # 0: gradients are not clipped
+            "head_rate_multiplier": 1.0,  # of the rate of parameters outside of the encoder
         }
     )
+
+    # Several downstream tasks in one run: the config of each, by its name in `tasks`; see
+    # configs/multitask.py.
+    config.parts = ConfigDict()
 
     # Weights to start from: a run of ours, or hero.pt, .npz, .safetensors, or RoBERTa's.
     config.init_from = ""
@@ -129,6 +139,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config.profile_steps = 0  # steps to profile, from the tenth of the run on
 
     if preset == "shapes":
+        small(config)
         _shapes(config)
     elif preset:
         raise ValueError(f"Unknown preset {preset!r} of configs/pretrain.py; there is 'shapes'.")
@@ -136,9 +147,22 @@ def get_config(preset: str = "") -> ConfigDict:
 
 
 def _shapes(config):
-    """A small model that learns on the sample corpus in minutes on two cores."""
+    """Pre-training that learns on the sample corpus in minutes on two cores."""
     config.data.name = "shapes"
-    config.batch.update(groups=1, clips_per_group=16, accumulation=1, row_length=64, max_frames=50)
+    config.batch.update(groups=1, clips_per_group=16, accumulation=1, row_length=64)
+    # Words need frames only once the other words are learnt, so this task gets the most updates.
+    config.tasks.update(mlm=5.0, mfm_nce=1.0, fom=0.5, vsm=2.0)
+    config.mlm.mask_probability = 0.25
+    config.vsm.update(span_drop_probability=0.0, hard_negatives_from=-1)
+    config.optimizer.update(learning_rate=1.5e-3, steps=1_800, warmup_steps=200)
+    config.log_every = 100
+    config.eval_every = 1_800
+    config.save_every = 900
+
+
+def small(config):
+    """A small model for the sample corpus."""
+    config.batch.max_frames = 50
     config.model.update(
         hidden_size=128,
         intermediate_size=512,
@@ -159,11 +183,3 @@ def _shapes(config):
         initializer_range=0.03,
         dtype="float32",
     )
-    # Words need frames only once the other words are learnt, so this task gets the most updates.
-    config.tasks.update(mlm=5.0, mfm_nce=1.0, fom=0.5, vsm=2.0)
-    config.mlm.mask_probability = 0.25
-    config.vsm.update(span_drop_probability=0.0, hard_negatives_from=-1)
-    config.optimizer.update(learning_rate=1.5e-3, steps=1_800, warmup_steps=200)
-    config.log_every = 100
-    config.eval_every = 1_800
-    config.save_every = 900

@@ -21,7 +21,7 @@ from data.errors import InputError
 from data.features import FeatureParts
 from data.plan import Building
 from data.report import Report
-from data.schema import DatasetMetadata
+from data.schema import QUERY_TYPES, DatasetMetadata
 from data.shards import ON_BAD_VIDEO, STOPPED
 from data.splits import read_splits, split_and_path
 from data.subtitles import open_subtitles
@@ -99,7 +99,7 @@ def build_shapes(args: argparse.Namespace, building: Building) -> Built:
     """Generates the sample corpus; its tokenizer is trained on the subtitles of split train."""
     from data import shapes
 
-    source = shapes.ShapesSource(args.seed, args.num_clips)
+    source = shapes.ShapesSource(args.seed, args.num_clips, args.queries)
     return builders.build_dataset(args.out, source, source.tokenizer(), building, "shapes")
 
 
@@ -138,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     shapes.set_defaults(build=build_shapes)
     shapes.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
     shapes.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    shapes.add_argument(
+        "--queries",
+        choices=QUERY_TYPES,
+        default="",
+        help="annotations to make for every film; default: none",
+    )
     for imported in (from_files, original):
         _add_splits(imported)
     for source in (from_files, original, shapes):

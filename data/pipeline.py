@@ -9,17 +9,18 @@ import dataclasses
 import math
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from data import packing
+from data import packing, segments
 from data.errors import InputError
 from data.mixture import Mixture
 from data.order import EpochOrder
 from data.reader import QuerySplit, Split
 from data.schema import Query
+from data.units import AnnotatedSplit, Unit
 
 # For every group records are read by so many threads, so many at once, and so many times ahead.
 READERS = 2
@@ -38,21 +39,6 @@ class GroupState:
 
     cursor: int
     waiting: list[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class HostBatch:
-    """A host's part of a batch.
-
-    arrays: see `data.packing`, leading axis the host's groups.
-    state: where its groups stand after it; what a resumed run needs, `[groups, 2 + max_waiting]`.
-    counts: sums over its groups of `packing.COUNTS` and of each source's clips, `clips/SOURCE`, and
-      `waiting` and `corrupt` records.
-    """
-
-    arrays: dict[str, np.ndarray]
-    state: np.ndarray
-    counts: dict[str, int]
 
 
 def encode_state(states: list[GroupState], max_waiting: int) -> np.ndarray:
@@ -106,60 +92,76 @@ class Batches:
         self.tokens = self.metadata.special_ids
         self.queries = None if queries is None else _queries_by_clip(queries)
 
-    def train(self, seed: int, state: np.ndarray, first_step: int) -> Iterator[HostBatch]:
+    def train(self, seed: int, state: np.ndarray, first_step: int) -> Iterator[packing.HostBatch]:
         """The endless stream from `state` on, whose next batch is number `first_step`."""
-        order = self.mixture.order(seed)
+        order = self._order(seed)
         streams = [
             _Stream(self, order, group_state, stop=None) for group_state in decode_state(state)
         ]
         step = first_step
         while True:
-            choose = packing.drawn_subtitles(seed, step, self.config.queries_per_clip)
-            yield self._batch(streams, choose)
+            yield self._batch(streams, self._packer(seed, step))
             step += 1
 
-    def once(self, seed: int) -> Iterator[HostBatch]:
+    def once(self, seed: int) -> Iterator[packing.HostBatch]:
         """Every clip of the split once, in order; the last batches are not full.
 
         Queries are drawn as in training's step 0, or annotated ones if there are any.
         """
-        order = EpochOrder(len(self.mixture), None)
+        order = EpochOrder(len(self), None)
         streams = [
-            _Stream(self, order, GroupState(group, []), stop=len(self.mixture))
-            for group in self.groups
+            _Stream(self, order, GroupState(group, []), stop=len(self)) for group in self.groups
         ]
-        choose = (
-            packing.drawn_subtitles(seed, 0, self.config.queries_per_clip)
-            if self.queries is None
-            else packing.annotated_queries
-        )
         while not all(stream.done for stream in streams):
-            yield self._batch(streams, choose)
+            yield self._batch(streams, self._packer(seed, 0))
 
-    def empty(self) -> HostBatch:
+    def empty(self) -> packing.HostBatch:
         """A batch with nothing in it, for a host that has run out before others."""
         arrays = self._arrays()
-        return HostBatch(arrays, np.zeros((0, 2)), dict.fromkeys(packing.COUNTS, 0))
+        return packing.HostBatch(arrays, np.zeros((0, 2)), dict.fromkeys(packing.COUNTS, 0))
+
+    def __len__(self) -> int:
+        return len(self.mixture)
+
+    def sample(self, count: int) -> np.ndarray:
+        """Numbers that `prepare` takes, at most so many, spread evenly."""
+        return self.mixture.sample(count)
+
+    def _order(self, seed):
+        return self.mixture.order(seed)
 
     def _arrays(self):
         return packing.empty_batch(
             len(self.groups), self.config, self.metadata.feature_width, self.tokens.pad
         )
 
-    def prepare(self, number: int) -> packing.Prepared | None:
+    def _packer(self, seed, step):
+        """Makes the packer of a group's arrays in a step."""
+        choose = (
+            packing.drawn_subtitles(seed, step, self.config.queries_per_clip)
+            if self.queries is None
+            else packing.annotated_queries
+        )
+        return lambda group: packing.GroupPacker(group, self.config, self.tokens, choose)
+
+    def prepare(self, number: int) -> segments.Prepared | None:
         """Record `number` laid out for packing; None if it is damaged and skipped."""
         clip = self.mixture.read(number)
         if clip is None:
             return None
         queries = () if self.queries is None else self.queries.get(clip.clip_id, ())
-        return packing.prepare(clip, number, self.config, self.metadata, queries)
+        return segments.prepare(clip, number, self.config, self.metadata, queries)
 
-    def _batch(self, streams, choose):
+    def query_lengths(self, prepared: segments.Prepared) -> list[int]:
+        """Slots of each query that a clip may bring."""
+        return [len(prepared.subtitles[j]) + 1 for j in prepared.spans]
+
+    def _batch(self, streams, new_packer):
         arrays = self._arrays()
         counts = dict.fromkeys(packing.COUNTS, 0)
         for g, stream in enumerate(streams):
             group = {name: array[g] for name, array in arrays.items()}
-            packer = packing.GroupPacker(group, self.config, self.tokens, choose)
+            packer = new_packer(group)
             stream.fill(packer)
             for name, value in packer.counts.items():
                 counts[name] += value
@@ -169,7 +171,69 @@ class Batches:
         state = encode_state([stream.state for stream in streams], self.config.max_waiting)
         counts["waiting"] = int(state[:, 1].sum())
         counts["corrupt"] = self.mixture.corrupt
-        return HostBatch(arrays, state, counts)
+        return packing.HostBatch(arrays, state, counts)
+
+
+class UnitBatches(Batches):
+    """Packed batches of a downstream task: clips with what is asked of them.
+
+    Args:
+      split: of clips and queries.
+      units: what is read together.
+      layout: `Choices`, `Captions` or `Retrieval` of the split's dataset.
+      config: the experiment's `batch` block.
+      groups: which of the `config.groups` groups this host packs.
+    """
+
+    def __init__(self, split: AnnotatedSplit, units: Sequence[Unit], layout, config, groups: range):
+        super().__init__(split.clips, config, groups)
+        self.split, self.units, self.layout = split, units, layout
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def sample(self, count: int) -> np.ndarray:
+        """Numbers of at most so many units, spread evenly."""
+        return np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+
+    def _order(self, seed):
+        return EpochOrder(len(self), seed)
+
+    def _arrays(self):
+        return self.layout.arrays(len(self.groups))
+
+    def _packer(self, seed, step):
+        del seed, step
+        return self.layout.packer
+
+    def query_lengths(self, prepared: segments.Prepared) -> list[int]:
+        """Slots of each query of a unit, if they are in rows of their own."""
+        return self.layout.query_lengths(prepared)
+
+    def prepare(self, number: int) -> segments.Prepared | None:
+        """Unit `number` laid out for packing; None if its clip is damaged and skipped."""
+        unit = self.units[number]
+        clip = self.mixture.read(unit.clip)
+        if clip is None:
+            return None
+        queries = [(n, self.split.queries[n]) for n in unit.queries]
+        return self.layout.prepare(clip, unit.clip, queries)
+
+
+class CorpusBatches(Batches):
+    """Packed batches of clips alone, of which nothing is asked."""
+
+    def _packer(self, seed, step):
+        del seed, step
+        choose = packing.no_queries
+        return lambda group: packing.GroupPacker(group, self.config, self.tokens, choose)
+
+    def prepare(self, number: int) -> segments.Prepared | None:
+        """Record `number` laid out for packing; None if it is damaged and skipped."""
+        clip = self.mixture.read(number)
+        if clip is None:
+            return None
+        return segments.prepare(clip, number, self.config, self.metadata, framed=True)
 
 
 def fitting_rows(batches: Batches) -> tuple[int, int]:
@@ -177,19 +241,27 @@ def fitting_rows(batches: Batches) -> tuple[int, int]:
 
     Rows are as many as the average clips need, so that rows and not places for clips run out; query
     rows have a little room, since what does not fit them keeps rows empty.
+
+    Raises:
+      InputError: there is nothing to pack.
     """
     config = batches.config
     slots, queries = [], []
-    for clip in filter(None, map(batches.prepare, batches.mixture.sample(SAMPLE).tolist())):
+    for clip in filter(None, map(batches.prepare, batches.sample(SAMPLE).tolist())):
         slots.append(clip.lengths.sum())
-        words = [len(clip.subtitles[j]) + 1 for j in clip.spans]
+        words = batches.query_lengths(clip)
         drawn = min(len(words), config.queries_per_clip)
         queries.append(np.mean(words) * drawn if drawn else 0.0)
+    if not slots:
+        raise InputError(
+            f"Dataset {batches.metadata.name!r} has nothing to pack in the split that rows are "
+            "counted for: choose another split, or annotations of its own clips."
+        )
     # The longest queries that one clip may bring.
-    most = config.queries_per_clip * (config.max_tokens + 1)
+    most = config.queries_per_clip * (max(config.max_tokens, config.max_query_tokens) + 1)
 
     def rows(average, most):
-        return max(round(average), math.ceil(2 * most / config.row_length))
+        return max(round(average), math.ceil(2 * most / config.row_length), 1)
 
     places = config.clips_per_group / config.row_length
     return (
@@ -263,7 +335,7 @@ class _Reader:
 
     def __init__(self, prepare):
         self.prepare = prepare
-        self.prepared: dict[int, packing.Prepared | InputError | None] = {}
+        self.prepared: dict[int, segments.Prepared | InputError | None] = {}
 
     def read(self, positions):
         for position in positions.tolist():
@@ -299,6 +371,10 @@ def _read_ahead(prepare, first, stop, stride):
         num_parallel_calls=READERS,
         deterministic=True,
     )
-    for positions in dataset.prefetch(READ_AHEAD).as_numpy_iterator():
+    dataset = dataset.prefetch(READ_AHEAD)
+    # Nothing is left to be tuned, and its thread, asleep for up to a minute, would hold up the end.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    for positions in dataset.with_options(options).as_numpy_iterator():
         for position in positions.tolist():
             yield position, reader.take(position)

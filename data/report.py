@@ -45,6 +45,14 @@ class Report:
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(example)
 
+    def lines(self) -> list[str]:
+        """A line for each reason, with the first examples."""
+        return [
+            f"{count} {reason}" + f" ({', '.join(examples)})" * bool(examples)
+            for reason, count in self.counts.items()
+            for examples in [self.examples.get(reason, [])]
+        ]
+
     def to_json(self) -> dict:
         """As plain JSON values: `Report(**content)` is the inverse."""
         return {"counts": dict(self.counts), "examples": dict(self.examples)}

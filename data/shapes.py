@@ -16,37 +16,57 @@ import numpy as np
 
 from data.errors import InputError
 from data.report import Report
-from data.schema import RawClip, RawSubtitle
+from data.schema import RawClip, RawQuery, RawSubtitle
+from data.shapes_annotations import Film
+from data.shapes_captions import captions
 from data.shapes_features import appearance, motion
 from data.shapes_narration import narrate
+from data.shapes_queries import queries
+from data.shapes_questions import questions
 from data.shapes_render import render
 from data.shapes_sheet import contact_sheet, plot
+from data.shapes_statements import statements
 from data.shapes_story import Story, tell, to_json
 from data.tokenizer import Tokenizer, normalise_subtitle
 
 SECONDS_PER_FEATURE = 1.5
 VOCABULARY_SIZE = 600
 
+_ANNOTATORS = {
+    "query": queries,
+    "question": questions,
+    "statement": statements,
+    "caption": captions,
+}
 _STEPS = 4  # pictures per feature that its motion is measured on
 _SATURATION = 6.0  # standard deviations; rare movements would else outweigh everything
 
 
 @dataclasses.dataclass
 class ShapesSource:
-    """A `data.source.Source` of films 0 to num_clips - 1 of a seed; InputError for none."""
+    """A `data.source.Source` of films 0 to num_clips - 1 of a seed; InputError for none.
+
+    query_type: of the annotations of every film, '' for none.
+    """
 
     seed: int
     num_clips: int
+    query_type: str = ""
 
     def __post_init__(self):
         if self.num_clips < 1:
             raise InputError(f"--num_clips is {self.num_clips}: it has to be at least 1")
         self.seconds_per_feature = SECONDS_PER_FEATURE
-        self.queries, self.query_type, self.report = {}, "", Report()
+        self.report = Report()
         self.videos: dict[str, list[str]] = {}
         for index in range(self.num_clips):
             split = split_of(index, self.num_clips)
             self.videos.setdefault(split, []).append(film_id(self.seed, index))
+        self.queries: dict[str, list[RawQuery]] = {}
+        if self.query_type:
+            for index in range(self.num_clips):
+                of_split = self.queries.setdefault(split_of(index, self.num_clips), [])
+                of_split += annotate(self.seed, index, self.query_type)
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         """The film of that name."""
@@ -58,9 +78,9 @@ class ShapesSource:
         return clip_id
 
     def narrowed(self, videos: Sequence[str]) -> "ShapesSource":
-        """The same: films are made from their names."""
+        """The films alone, which are made from their names."""
         del videos
-        return self
+        return dataclasses.replace(self, query_type="")
 
     def identity(self, videos: Sequence[str]) -> list:
         """Nothing: a film depends on its name alone."""
@@ -85,6 +105,12 @@ def tell_film(seed: int, index: int) -> tuple[Story, list[RawSubtitle], list[dic
     rng = random.Random(f"shapes {seed} {index}")
     story = tell(rng)
     return story, *narrate(story, rng)
+
+
+def annotate(seed: int, index: int, query_type: str) -> list[RawQuery]:
+    """The annotations of one type of a film; they depend on nothing else."""
+    rng = random.Random(f"shapes {seed} {index} {query_type}")
+    return _ANNOTATORS[query_type](Film(film_id(seed, index), *tell_film(seed, index)), rng)
 
 
 def film(seed: int, index: int) -> RawClip:

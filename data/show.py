@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data.errors import InputError
-from data.packing import moment_span
 from data.progress import progress
 from data.reader import QuerySplit, Split
 from data.schema import Clip, DatasetMetadata, Query
+from data.segments import moment_span
 from data.show_picture import Bar, draw, runs
 
 _LETTERS = 70  # of a text in the picture

@@ -106,7 +106,7 @@ class Checkpoints:
         """Begins to save; what failed of the save before is raised here.
 
         Args:
-          stream: int32 array `[G, ...]`, see `Feed.state`.
+          stream: int32 arrays `[G, ...]` by part, see `Feeds.streams`.
           about: JSON values.
           metrics: of an evaluation of this step.
 
@@ -120,7 +120,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(to_dict(state)),
-                    stream=ocp.args.StandardSave({"stream": stream}),
+                    stream=ocp.args.StandardSave(stream),
                     about=ocp.args.JsonSave(about),
                 ),
                 metrics=metrics,
@@ -153,16 +153,16 @@ class Checkpoints:
 
         Args:
           abstract: shapes and shardings of the state.
-          stream: shape and sharding of the stream's state.
+          stream: shapes and shardings of the streams' states.
         """
         restored = self.manager.restore(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(to_dict(abstract)),
-                stream=ocp.args.StandardRestore({"stream": stream}),
+                stream=ocp.args.StandardRestore(stream),
             ),
         )
-        return from_dict(restored["state"], abstract), restored["stream"]["stream"]
+        return from_dict(restored["state"], abstract), restored["stream"]
 
     def restore_params(self, step: int) -> dict[str, np.ndarray]:
         """Parameters alone, by path, on the host."""

@@ -3,57 +3,70 @@
 import itertools
 import json
 import pathlib
+import re
+import sys
 
 import jax
 import numpy as np
 
 from data.errors import InputError
-from hero_jax.checkpoint import Checkpoints
+from hero_jax.checkpoint import Checkpoints, writing_to
 from hero_jax.experiment import Experiment
 from hero_jax.feed import evaluation_batches
 from hero_jax.init_from import initial_params
 
 
-def evaluate(program, params, experiment, split) -> dict[str, float]:
+def evaluate(experiment, params, split: str = "", files: dict | None = None) -> dict[str, float]:
     """Metrics of a split, `task/metric`; `queries/metric` where it has annotated queries.
 
     A mixture's sources that have the split are evaluated one by one, as `source/task/metric`, and
     `task/metric` is the first's.
 
     Args:
-      program: `hero_jax.step.Program`.
-      params: the model's parameters on the devices.
       experiment: `hero_jax.experiment.Experiment`.
+      params: the model's parameters on the devices.
+      split: '': every part's `data.eval_split`.
+      files: filled with the prediction files of downstream tasks, text by name.
 
     Returns:
       Means over all that was counted in the split, whatever the batches and hosts were.
     """
     results: dict[str, float] = {}
-    for source in experiment.with_split(split):
-        found = _evaluate_source(program, params, experiment, source, split)
+    for part in experiment.parts.values():
+        chosen = split or part.config.data.eval_split
+        results |= _evaluate_part(experiment, params, part, chosen, files)
+    return results
+
+
+def _evaluate_part(experiment, params, part, split, files):
+    program = experiment.program
+    if part.downstream is not None:
+        return _evaluate_downstream(program, params, part, split, files)
+    results: dict[str, float] = {}
+    sources = part.with_split(split)
+    for source in sources:
+        found = _evaluate_source(program, params, part, source, split)
         results = results or dict(found)
-        if len(experiment.sources) > 1:
+        if len(part.sources) > 1:
             results |= {f"{source.name}/{key}": value for key, value in found.items()}
     return results
 
 
-def _evaluate_source(program, params, experiment, source, split):
-    config = experiment.config
-    batches = experiment.source_batches(source, split)
-    results = evaluate_batches(program, params, batches, config)
-    queries = experiment.query_batches(source, split)
-    if "vsm" in program.tasks and queries is not None:
-        found = evaluate_batches(program, params, queries, config, ["vsm"])
+def _evaluate_source(program, params, part, source, split):
+    names = list(part.tasks)
+    results = _evaluate_batches(program, params, part.source_batches(source, split), part, names)
+    queries = part.query_batches(source, split)
+    if "vsm" in part.tasks and queries is not None:
+        found = _evaluate_batches(program, params, queries, part, ["vsm"])
         results |= {key.replace("vsm", "queries", 1): value for key, value in found.items()}
     return results
 
 
-def evaluate_batches(program, params, batches, config, names=None) -> dict[str, float]:
-    """Metrics of one pass over `data.pipeline.Batches`, of some tasks or all."""
-    names = names or list(program.tasks)
+def _evaluate_batches(program, params, batches, part, names):
+    """Metrics of one pass over batches, of some tasks."""
     sums: dict[str, np.ndarray] = {}
     predictions: dict[str, list] = {name: [] for name in names}
-    for arrays, _ in evaluation_batches(batches, program.mesh, config):
+    for arrays, _ in evaluation_batches(batches, program.mesh, part.config):
         for name in names:
             metrics, prediction = jax.device_get(program.evaluate_step(params, arrays, name))
             for key, value in metrics.items():
@@ -64,27 +77,70 @@ def evaluate_batches(program, params, batches, config, names=None) -> dict[str, 
     results = means(sums)
     for name, parts in predictions.items():
         if parts:
-            whole = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-            summary = program.tasks[name].summarize(whole)
+            summary = program.tasks[name].summarize(_concatenate(parts), None)
             results |= {f"{name}/{key}": value for key, value in summary.items()}
     return results
+
+
+def _evaluate_downstream(program, params, part, split, files):
+    """Metrics of what is labelled, and predictions for all of a split."""
+    task, (source, *_) = part.downstream, part.with_split(split)
+    annotated, predictions = part.annotated(source, split), {}
+    for layout in task.passes:
+        batches, left_out = part.evaluation_batches(source, split, layout)
+        if jax.process_index() == 0:
+            for line in left_out.lines():
+                print(f"not predicted: {line}", file=sys.stderr, flush=True)
+        parts = [
+            jax.device_get(program.evaluate_step(params, arrays, task.name, layout)[1])
+            for arrays, _ in evaluation_batches(batches, program.mesh, part.config)
+        ]
+        if not parts:
+            raise InputError(f"Split {split!r} of {source.directory} has nothing to predict.")
+        predictions |= _concatenate(parts)
+    predictions = task.complete(program.model(params), predictions, annotated, program.mesh)
+    results = task.summarize(predictions, annotated)
+    if files is not None:
+        own = task.submission(predictions, annotated)
+        files |= {f"{part.name}-{name}" if part.name else name: own[name] for name in own}
+    return {f"{task.name}/{key}": float(value) for key, value in results.items()}
+
+
+def _concatenate(parts):
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
 def evaluate_checkpoint(config, workdir) -> dict[str, float]:
     """Scores a checkpoint of a run, or without one the weights of `init_from`, on a split.
 
-    Prints the metrics and writes them to `workdir/evaluation-SPLIT-STEP.json`.
+    Prints the metrics and writes them to `workdir/evaluation-SPLIT-STEP.json`, and the predictions
+    of downstream tasks to `workdir/predictions-SPLIT-STEP/`.
     """
     experiment = Experiment(config)
-    config, split = experiment.config, experiment.config.data.eval_split
+    config, split = experiment.config, _split_name(experiment)
     params, step = _checkpoint_params(experiment, workdir)
-    results = evaluate(experiment.program, params, experiment, split)
+    files: dict[str, str] = {}
+    results = evaluate(experiment, params, files=files)
     if jax.process_index() == 0:
-        path = pathlib.Path(workdir) / f"evaluation-{split}-{step}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, sort_keys=True))
-        print(f"{split} at step {step} of {workdir}:\n{table(results)}\nwritten to {path}")
+        folder = pathlib.Path(workdir)
+        path = folder / f"evaluation-{split}-{step}.json"
+        with writing_to(workdir):
+            for name, text in files.items():
+                place = folder / f"predictions-{split}-{step}" / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text)
+                print(f"predictions written to {place}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(results, indent=1, sort_keys=True))
+        what = table(results) if results else "  it has no labels: there is nothing to score"
+        print(f"{split} at step {step} of {workdir}:\n{what}\nwritten to {path}")
     return results
+
+
+def _split_name(experiment):
+    """The split that is evaluated; of several parts theirs, each once."""
+    names = [part.config.data.eval_split for part in experiment.parts.values()]
+    return "+".join(dict.fromkeys(names))
 
 
 def _checkpoint_params(experiment, workdir):
@@ -110,17 +166,36 @@ def means(sums: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def table(results: dict[str, float]) -> str:
-    """Metrics as text, a line each; what is a share is in percent."""
+    """Metrics as text, a line each, recalls at 1, 5, ... in one; what is a share is in percent."""
     lines = []
     for task, keys in itertools.groupby(sorted(results), lambda key: key.rpartition("/")[0]):
         lines.append(f"  {task}")
+        recalls: dict[str, dict[int, float]] = {}
         for key in keys:
             metric = key.rpartition("/")[2]
-            lines.append(f"    {metric.replace('_', ' '):<26}{_format(metric, results[key]):>9}")
+            recall = None if metric.startswith("chance") else RECALL.fullmatch(metric)
+            if recall:
+                name = " ".join(filter(None, recall.group("before", "after"))).replace("_", " ")
+                recalls.setdefault(name, {})[int(recall["k"])] = results[key]
+            else:
+                lines.append(_line(metric.replace("_", " "), _format(metric, results[key])))
+        for name, at in recalls.items():
+            values = "  ".join(f"@{k} {100 * at[k]:6.2f}%" for k in sorted(at))
+            lines.append(_line(f"{name} recall".lstrip(), values))
     return "\n".join(lines)
 
 
+def _line(name, value):
+    return f"    {name:<26}{value:>9}"
+
+
+# What is a number of things and not a mean of something.
+COUNTED = ("queries", "clips", "median_rank", "questions", "statements", "moments")
+# Recall at k, of something and of queries of some kind.
+RECALL = re.compile(r"(?P<before>\w*?)_?r@(?P<k>\d+)_?(?P<after>.*)")
+
+
 def _format(metric, value):
-    if "accuracy" in metric or "r@" in metric or metric == "chance":
+    if "accuracy" in metric or metric.startswith("chance"):
         return f"{100 * value:.2f}%"
-    return f"{value:.0f}" if metric in ("queries", "clips", "median_rank") else f"{value:.4f}"
+    return f"{value:.0f}" if metric.endswith(COUNTED) else f"{value:.4f}"

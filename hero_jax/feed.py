@@ -13,6 +13,8 @@ from hero_jax import sharding
 
 # Updates' batches that wait on the devices.
 AHEAD = 2
+# The name that the stream of the only part has in a checkpoint.
+ONLY = "stream"
 
 
 class Feed:
@@ -62,6 +64,58 @@ class Feed:
         """Ends the thread."""
         self._stopped.set()
         self._thread.join()
+
+
+class Feeds:
+    """The feeds of an experiment's parts, and where each of their streams stands."""
+
+    def __init__(self, experiment, batches, streams, step: int):
+        """Starts to read.
+
+        Args:
+          batches: `data.pipeline.Batches` by part.
+          streams: state of the local groups by part.
+          step: updates made so far.
+        """
+        self._parts, self._mesh = experiment.parts, experiment.mesh
+        self._local = streams
+        self._feeds = {
+            name: Feed(
+                training_batches(batches[name], self._mesh, part.config, streams[name], step)
+            )
+            for name, part in self._parts.items()
+        }
+
+    def take(self, part: str):
+        """A batch on the devices of a part, its counts, and how many slots it has."""
+        batch, self._local[part], counts = next(self._feeds[part])
+        config = self._parts[part].config.batch
+        groups = len(sharding.local_groups(self._mesh, config.groups))
+        return (
+            batch,
+            counts,
+            (groups * config.accumulation * config.rows_per_group * config.row_length),
+        )
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the consumer has waited for batches so far."""
+        return sum(feed.waited for feed in self._feeds.values())
+
+    @property
+    def streams(self) -> dict[str, jax.Array]:
+        """Where each part stands after the last batch taken; see `stream_to_devices`."""
+        return {
+            name or ONLY: stream_to_devices(
+                state, self._mesh, self._parts[name].config.batch.groups
+            )
+            for name, state in self._local.items()
+        }
+
+    def close(self):
+        """Ends the threads."""
+        for feed in self._feeds.values():
+            feed.close()
 
 
 def training_batches(batches, mesh, config, stream: np.ndarray, step: int) -> Iterator:

@@ -9,38 +9,56 @@ import jax.numpy as jnp
 TRAINING_FACTOR = 3
 
 
-def training_flops(config, counts: dict[str, int], task: str) -> float:
+def training_flops(part, counts: dict[str, int], task: str) -> float:
     """Floating point operations of an update that a perfect implementation needs.
 
     Matrix products over real tokens, frames and queries alone: padding, recomputation, softmax and
     the attention between slots (under 5% at 128 slots) do not count.
 
     Args:
+      part: `hero_jax.part.Part` with the task.
       counts: of the batch, see `data.packing.COUNTS`.
       task: 'all' or the task trained.
     """
+    chosen = part.tasks.values() if task == "all" else [part.tasks[task]]
+    products = sum(_products(part.config, counts, one) for one in chosen)
+    return TRAINING_FACTOR * 2.0 * products
+
+
+def _products(config, counts, task):
+    """Multiplications of one pass forward."""
     model = config.model
     size, features = model.hidden_size, model.feature_size
     layer = 4 * size * size + 2 * size * model.intermediate_size
     frames, words = counts["frames"], counts["tokens"] - counts["segments"]
+    texts = counts["filled_query_slots"]
 
     cross = counts["filled_slots"] * model.cross_modal_layers * layer + frames * features * size
-    temporal = frames * (features * size + model.temporal_layers * layer)
-    queries = counts["filled_query_slots"] * (model.cross_modal_layers * layer + 5 * size * size)
-    head = size * size + size * features
-    masked = frames * config.mfm_nce.mask_probability
+    clips = cross + frames * (features * size + model.temporal_layers * layer)
+    if task.layout == "choices":
+        # Every frame in each version, and the texts after them.
+        versions = counts["filled_slots"] - counts["tokens"]
+        return clips + (versions - frames + texts) * model.temporal_layers * layer
+    if task.layout == "captions":
+        # A decoder's layer has another attention.
+        decoder = texts * task.config.decoder_layers * (layer + 4 * size * size)
+        return clips + decoder + texts * size * (size + model.vocab_size)
+    queries = texts * (model.cross_modal_layers * layer + 5 * size * size)
+    if task.layout == "retrieval":
+        return clips + queries
     # Each masked frame is compared with all frames of its group.
     candidates = frames / (config.batch.groups * config.batch.accumulation)
-    products = {
-        "mlm": cross
-        + words * config.mlm.mask_probability * (size * size + size * model.vocab_size),
-        "mfm_nce": cross + temporal + frames * head + masked * candidates * features,
-        "mffr": cross + temporal + frames * head,
-        "fom": cross + temporal + frames * 2 * size * (size + model.max_frames),
-        "vsm": cross + temporal + queries,
-    }
-    chosen = [name for name in products if config.tasks[name]] if task == "all" else [task]
-    return TRAINING_FACTOR * 2.0 * sum(products[name] for name in chosen)
+    head = frames * (size * size + size * features)
+    if task.block == "mlm":
+        masked = words * task.config.mask_probability
+        return cross + masked * (size * size + size * model.vocab_size)
+    if task.block == "mfm_nce":
+        return clips + head + frames * task.config.mask_probability * candidates * features
+    if task.block == "mffr":
+        return clips + head
+    if task.block == "fom":
+        return clips + frames * 2 * size * (size + model.max_frames)
+    return clips + queries
 
 
 def peak_flops(dtype: str) -> float:

@@ -1,4 +1,4 @@
-"""The heads of pre-training: words, features, frame order, query vectors, spans."""
+"""The heads: words, features, frame order, query vectors, spans; of questions and statements."""
 
 import jax
 import jax.numpy as jnp
@@ -86,15 +86,7 @@ class QueryHead(nnx.Module):
         )
         self.norm = layer_norm(size, EPSILON, rngs=rngs)
         self.self_attention = SelfAttention(config, initializers=drawn, rngs=rngs)
-        self.pool = linear(
-            size,
-            1,
-            ("embed", None),
-            config=config,
-            rngs=rngs,
-            use_bias=False,
-            initializers=drawn,
-        )
+        self.pool = pool_weights(config, rngs=rngs)
         self.dropout_rate = config.dropout
         self.dtype = jnp.dtype(config.dtype)
 
@@ -164,6 +156,72 @@ class SpanHead(nnx.Module):
         return tuple(
             jnp.where(valid, windows @ kernel[...], OUTSIDE) for kernel in (self.start, self.end)
         )
+
+
+class ChoiceHead(nnx.Module):
+    """A logit for every version of a clip: its frames, pooled by a learned weight, through an MLP.
+
+    Drawn as PyTorch does by default, as the other heads of downstream tasks.
+    """
+
+    def __init__(self, config, *, rngs: nnx.Rngs):
+        size, drawn = config.hidden_size, pytorch_initializers
+        self.pool = pool_weights(config, rngs=rngs)
+        self.mlp = MLP(2 * size, 1, config, initializers=drawn, rngs=rngs)
+
+    def __call__(self, frames, valid):
+        """frames `[..., F, H]`, valid `[..., F]` -> float32 logits `[...]`."""
+        weights = masked_softmax(self.pool(frames)[..., 0], valid)
+        pooled = jnp.einsum("...f,...fh->...h", weights, frames.astype(jnp.float32))
+        return self.mlp(pooled)[..., 0].astype(jnp.float32)
+
+
+class QuestionHead(nnx.Module):
+    """A logit for every answer, and at every frame whether the moment begins or ends there."""
+
+    def __init__(self, config, *, rngs: nnx.Rngs):
+        size, drawn = config.hidden_size, pytorch_initializers
+        self.answer = ChoiceHead(config, rngs=rngs)
+        self.span_pool = pool_weights(config, rngs=rngs)
+        self.span_mlp = MLP(2 * size, 2, config, initializers=drawn, rngs=rngs)
+
+    def __call__(self, frames, valid, choices):
+        """Logits of answers and of spans.
+
+        Args:
+          frames: `[..., V, F, H]`, a clip's frames with each answer.
+          valid: `[..., F]`; choices: `[..., V]`, True where there is an answer.
+
+        Returns:
+          logits `[..., V]`, start_logits and end_logits `[..., F]`, float32; -1e4 where there is no
+          answer, and outside of the clip.
+        """
+        each = jnp.broadcast_to(valid[..., None, :], frames.shape[:-1])
+        logits = jnp.where(choices, self.answer(frames, each), OUTSIDE)
+        # Here answers are weighed against each other, frame by frame.
+        weights = self.span_pool(frames)[..., 0].swapaxes(-1, -2)
+        weights = masked_softmax(weights, choices[..., None, :])
+        pooled = jnp.einsum("...fv,...vfh->...fh", weights, frames.astype(jnp.float32))
+        start, end = jnp.moveaxis(self.span_mlp(pooled).astype(jnp.float32), -1, 0)
+        return logits, jnp.where(valid, start, OUTSIDE), jnp.where(valid, end, OUTSIDE)
+
+
+def pool_weights(config, *, rngs: nnx.Rngs) -> nnx.Linear:
+    """A learned direction, `[..., H]` -> `[..., 1]`."""
+    return linear(
+        config.hidden_size,
+        1,
+        ("embed", None),
+        config=config,
+        rngs=rngs,
+        use_bias=False,
+        initializers=pytorch_initializers,
+    )
+
+
+def masked_softmax(logits, valid):
+    """Softmax of the last axis where valid, float32; even where nothing is."""
+    return jax.nn.softmax(jnp.where(valid, logits.astype(jnp.float32), OUTSIDE))
 
 
 def clip_scores(queries, frames, valid):

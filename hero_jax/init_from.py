@@ -84,14 +84,35 @@ def _from_run(experiment, path):
         )
     experiment.check_model(checkpoints.about(step), f"The run in {path}")
     params, drawn = checkpoints.restore_params(step), experiment.program.host_params()
+    found = _same_parameters(params, drawn)
+    for name, own in found.items():
+        if params[own].shape != drawn[name].shape:
+            raise InputError(
+                f"The run in {path} has {own} of shape {params[own].shape}, where this model needs "
+                f"{drawn[name].shape}; set the config of its task to that of the run."
+            )
     report = Report(
         f"step {step} of {path}",
-        len(params.keys() & drawn.keys()),
-        sorted(drawn.keys() - params.keys()),
-        sorted(params.keys() - drawn.keys()),
+        len(found),
+        sorted(drawn.keys() - found.keys()),
+        sorted(params.keys() - set(found.values())),
         [],
     )
-    return drawn | {name: params[name] for name in params if name in drawn}, report
+    return drawn | {name: params[own] for name, own in found.items()}, report
+
+
+def _same_parameters(theirs, ours) -> dict[str, str]:
+    """Which of their paths each of ours is: the same, or a head's that has another task's name."""
+    by_name: dict[str, list[str]] = {}
+    for path in theirs:
+        by_name.setdefault(original.original_name(path), []).append(path)
+    found = {path: path for path in ours if path in theirs}
+    for path in ours.keys() - found.keys():
+        candidates = by_name.get(original.original_name(path), [])
+        # Of two heads of a kind nobody can tell which is meant.
+        if len(candidates) == 1:
+            found[path] = candidates[0]
+    return found
 
 
 def from_state_dict(

@@ -223,11 +223,24 @@ class Projection(nnx.Module):
 class MLP(nnx.Module):
     """`linear(LN(gelu(linear(x))))` in float32 from the LayerNorm on."""
 
-    def __init__(self, inner_size, out_size, config, *, out_axis=None, rngs: nnx.Rngs):
-        size = config.hidden_size
-        self.inner = linear(size, inner_size, ("embed", "mlp"), config=config, rngs=rngs)
+    def __init__(
+        self,
+        inner_size,
+        out_size,
+        config,
+        *,
+        out_axis=None,
+        initializers=bert_initializers,
+        rngs: nnx.Rngs,
+    ):
+        def map_of(in_size, out_size, *axes):
+            return linear(
+                in_size, out_size, axes, config=config, initializers=initializers, rngs=rngs
+            )
+
+        self.inner = map_of(config.hidden_size, inner_size, "embed", "mlp")
         self.norm = layer_norm(inner_size, EPSILON, axis="mlp", rngs=rngs)
-        self.out = linear(inner_size, out_size, ("mlp", out_axis), config=config, rngs=rngs)
+        self.out = map_of(inner_size, out_size, "mlp", out_axis)
 
     def __call__(self, x):
         return self.out(self.norm(gelu(self.inner(x))))

@@ -68,8 +68,7 @@ class Log:
 class Meter:
     """Adds up a stretch of training between two reports."""
 
-    def __init__(self, slots_per_step: int, waited: float):
-        self.slots_per_step = slots_per_step
+    def __init__(self, waited: float):
         self.cut = {"tokens": 0, "frames": 0}
         self.clips: dict[str, int] = {}
         self.corrupt = 0
@@ -78,14 +77,15 @@ class Meter:
     def _reset(self, waited):
         self.begun = time.perf_counter()
         self.waited = waited
-        self.steps = 0
+        self.steps = self.slots = 0
         self.metrics: list[dict] = []
         self.counts: dict[str, int] = {}
         self.flops = 0.0
 
-    def add(self, metrics: dict, counts: dict[str, int], flops: float):
-        """One step: its metrics, still on the devices, and what its batch held."""
+    def add(self, metrics: dict, counts: dict[str, int], slots: int, flops: float):
+        """One step: its metrics, still on the devices, what its batch held and could hold."""
         self.steps += 1
+        self.slots += slots
         self.metrics.append(metrics)
         self.flops += flops
         for name, value in counts.items():
@@ -140,7 +140,7 @@ class Meter:
             "speed/steps_per_second": self.steps / seconds,
             "speed/share_waiting_for_data": (waited - self.waited) / seconds,
             "speed/model_flop_utilisation": self.flops / seconds / peak_flops,
-            "data/fill": self.counts["filled_slots"] / (self.slots_per_step * self.steps),
+            "data/fill": self.counts["filled_slots"] / self.slots,
             "data/clips_per_step": counts["clips"] / self.steps,
             "data/segments_per_step": counts["segments"] / self.steps,
             "data/frames_per_step": counts["frames"] / self.steps,

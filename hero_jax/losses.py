@@ -97,12 +97,16 @@ def take_slots(x, index):
     return jax.vmap(lambda entries, chosen: entries[chosen])(x, index)
 
 
-def ranking_losses(scores, own_clip, query_mask, clip_mask, *, kind, margin, hard, pool, weight):
+def ranking_losses(
+    scores, own_clip, clip_numbers, query_mask, clip_mask, *, kind, margin, hard, pool, weight
+):
     """The two ranking losses of video-subtitle matching.
 
     Args:
       scores: `[N, C]` of N queries and C clips.
       own_clip: `[N]`, the clip of each query.
+      clip_numbers: `[C]`; clips of the same number are one clip that is there twice, and none is
+        another's negative.
       query_mask: `[N]`; clip_mask: `[C]`.
       kind: 'hinge': `max(0, margin + negative - positive)`, or 'lse': `log(1 + exp(negative -
         positive))`.
@@ -114,10 +118,11 @@ def ranking_losses(scores, own_clip, query_mask, clip_mask, *, kind, margin, har
       queries of other clips against its own, then the mean over queries.
     """
     positive = jnp.take_along_axis(scores, own_clip[:, None], axis=1)
-    other_clip = (jnp.arange(scores.shape[1]) != own_clip[:, None]) & clip_mask
+    own_number = jnp.take(clip_numbers, own_clip)
+    other_clip = (clip_numbers != own_number[:, None]) & clip_mask
     # [n, m]: how query m scores against the clip of query n.
     against_own = scores.T[own_clip]
-    other_query = (own_clip != own_clip[:, None]) & query_mask
+    other_query = (own_number != own_number[:, None]) & query_mask
 
     def rank(negative, allowed):
         difference = negative - positive

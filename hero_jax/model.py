@@ -1,7 +1,8 @@
 """HERO's encoder: a cross-modal transformer over packed subtitles, a temporal one over clips.
 
 Shapes: G groups of a batch, each with C clips of at most F frames of D features, and R packed rows
-of T slots; H is the width. `DESIGN` of the batch: `data/packing.py`.
+of T slots; H is the width. Tasks may read a clip in V versions; else V is 1. The batch is described
+in `data/packing.py`.
 """
 
 import jax
@@ -108,8 +109,8 @@ class CrossModalEncoder(nnx.Module):
 
         Args:
           rows: `token_ids`, `position_ids`, `segment_ids` `[G, R, T]`; with frames also
-            `frame_index` `[G, R, T]` and `frame_slot` `[G, C, F]`.
-          frames: `[G, C·F, H]` from `frame_embedding.project`, or None for text alone.
+            `frame_index` `[G, R, T]` and `frame_slot` `[G, C·V, F]`.
+          frames: `[G, C·V·F, H]` from `frame_embedding.project`, or None for text alone.
 
         Returns:
           `[G, R, T, H]`.
@@ -147,16 +148,32 @@ class TemporalEncoder(nnx.Module):
         self.dropout_rate = config.dropout
         self.dtype = jnp.dtype(config.dtype)
 
-    def __call__(self, fused, valid, key=None):
-        """fused `[G, C, F, H]`, valid `[G, C, F]` -> `[G, C, F, H]`."""
-        x = self.norm(fused + self.position[...][: fused.shape[-2]])
+    def __call__(self, fused, valid, text=None, text_valid=None, key=None):
+        """Puts frames in the context of their clip.
+
+        Args:
+          fused: `[G, C, F, H]`; valid: `[G, C, F]`.
+          text: `[G, C, L, H]`, embedded words that are read along; text_valid: `[G, C, L]`.
+
+        Returns:
+          `[G, C, F, H]`, the frames.
+        """
+        frames = fused.shape[-2]
+        x = self.norm(fused + self.position[...][:frames])
+        if text is not None:
+            x = jnp.concatenate([x, text], axis=-2)
+            valid = jnp.concatenate([valid, text_valid], axis=-1)
         x = dropout(x.astype(self.dtype), self.dropout_rate, fold(key, 0))
         # valid as segment ids: frames attend to frames, padding to padding.
-        return self.transformer(x, same_segment(valid), fold(key, 1))
+        x = self.transformer(x, same_segment(valid), fold(key, 1))
+        return x[..., :frames, :]
 
 
 class HERO(nnx.Module):
-    """The encoder and the heads of pre-training.
+    """The encoder, the heads of pre-training, and those of downstream tasks.
+
+    Attributes:
+      heads: of downstream tasks, by the task's name.
 
     `config.encoder` is one of
       hierarchical: cross-modal and temporal transformer (HERO);
@@ -166,7 +183,8 @@ class HERO(nnx.Module):
         as one segment.
     """
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
+    def __init__(self, config, make_heads=None, *, rngs: nnx.Rngs):
+        """make_heads: by the task's name, functions of `(config, rngs)`."""
         self.cross_modal = CrossModalEncoder(config, rngs=rngs)
         self.mask_embedding = embedding(
             2, config.feature_size, (None, "feature"), config=config, rngs=rngs
@@ -177,6 +195,9 @@ class HERO(nnx.Module):
         self.order_head = heads.OrderHead(config, rngs=rngs)
         self.query_head = heads.QueryHead(config, rngs=rngs)
         self.span_head = heads.SpanHead(config, rngs=rngs)
+        self.heads = nnx.Dict(
+            {name: make(config, rngs) for name, make in (make_heads or {}).items()}
+        )
         self.encoder = config.encoder
         self.vocab_size = config.vocab_size
 
@@ -189,11 +210,12 @@ class HERO(nnx.Module):
         if self.encoder == "text_only":
             return self.cross_modal(words_only(batch), key=fold(key, 0))
         frames = self.cross_modal.frame_embedding.project(batch["frame_features"], masked)
+        frames = in_versions(frames, batch)
         frames = frames.reshape(frames.shape[0], -1, frames.shape[-1])
         return self.cross_modal(batch, frames, key=fold(key, 0))
 
     def fuse(self, batch, rows, *, masked=None, key=None):
-        """Projected features + what the cross-modal transformer made of them: `[G, C, F, H]`."""
+        """Projected features + what the cross-modal transformer made of them: `[G, C·V, F, H]`."""
         frame_slot = batch["frame_slot"]
         groups = frame_slot.shape[0]
         if self.encoder == "text_only":
@@ -206,19 +228,38 @@ class HERO(nnx.Module):
         if self.encoder == "flat":
             return cross
         features = cover(batch["frame_features"], masked, self.mask_embedding[...])
-        return self.frame_projection(features, fold(key, 1)) + cross
+        return in_versions(self.frame_projection(features, fold(key, 1)), batch) + cross
 
     def contextualize(self, batch, fused, *, key=None):
         """The temporal transformer over fused frames `[G, C, F, H]`."""
         if self.encoder == "flat":
             return fused
-        return self.temporal(fused, frame_mask(batch), fold(key, 2))
+        return self.temporal(fused, frame_mask(batch), key=fold(key, 2))
 
     def encode_clips(self, batch, *, masked=None, key=None):
         """All of it: frames in the context of their clip, `[G, C, F, H]`."""
         rows = self.encode_rows(batch, masked=masked, key=key)
         fused = self.fuse(batch, rows, masked=masked, key=key)
         return self.contextualize(batch, fused, key=key)
+
+    def encode_with_texts(self, batch, *, key=None):
+        """Frames in the context of their clip and of a text that each version has.
+
+        Args:
+          batch: with `text_token_ids` `[G, C·V, L]` and `text_lengths` `[G, C·V]` as well.
+
+        Returns:
+          `[G, C, V, F, H]`.
+        """
+        fused = self.fuse(batch, self.encode_rows(batch, key=key), key=key)
+        token_ids = batch["text_token_ids"]
+        places = jnp.arange(token_ids.shape[-1])
+        text = self.cross_modal.text_embedding(token_ids, places)
+        text_valid = places < batch["text_lengths"][..., None]
+        valid = in_versions(frame_mask(batch), batch)
+        frames = self.temporal(fused, valid, text, text_valid, key=fold(key, 2))
+        groups, clips = batch["num_frames"].shape
+        return frames.reshape(groups, clips, -1, *frames.shape[2:])
 
     def encode_queries(self, queries, *, key=None):
         """One vector per query, `[G, N, H]`, from packed query rows; see `QueryHead`."""
@@ -234,6 +275,12 @@ class HERO(nnx.Module):
 def frame_mask(batch) -> jax.Array:
     """`[G, C, F]`, True at the clips' frames."""
     return jnp.arange(batch["frame_slot"].shape[-1]) < batch["num_frames"][..., None]
+
+
+def in_versions(x, batch):
+    """`[G, C, ...]` -> `[G, C·V, ...]`, every clip V times."""
+    versions = batch["frame_slot"].shape[1] // x.shape[1]
+    return x if versions == 1 else jnp.repeat(x, versions, axis=1)
 
 
 def words_only(batch) -> dict[str, jax.Array]:

@@ -51,7 +51,7 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def adamw(rate, betas, weight_decay, decay_mask) -> optax.GradientTransformation:
+def adamw(rate, betas, weight_decay, decay_mask, scales=None) -> optax.GradientTransformation:
     """AdamW in the form of the original.
 
     With bias-corrected step size: `w -= a·m / (√v + ε)`, `a = rate·√(1 - β₂ᵗ) / (1 - β₁ᵗ)`, so ε is
@@ -60,8 +60,10 @@ def adamw(rate, betas, weight_decay, decay_mask) -> optax.GradientTransformation
     Args:
       rate: function of updates made.
       decay_mask: pytree of bool like the parameters.
+      scales: pytree of numbers that multiply each parameter's rate; None: 1 for all.
     """
     beta1, beta2 = betas
+    scales = jax.tree.map(lambda _: 1.0, decay_mask) if scales is None else scales
 
     def init(params):
         return AdamWState(
@@ -77,12 +79,13 @@ def adamw(rate, betas, weight_decay, decay_mask) -> optax.GradientTransformation
         second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.second, updates)
         size = learning_rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
 
-        def change(weight, m, v, decay):
-            step = -size * m / (jnp.sqrt(v) + EPSILON)
-            return step - learning_rate * weight_decay * (weight + step) if decay else step
+        def change(weight, m, v, decay, scale):
+            step = -scale * size * m / (jnp.sqrt(v) + EPSILON)
+            decayed = learning_rate * scale * weight_decay * (weight + step)
+            return step - decayed if decay else step
 
         return (
-            jax.tree.map(change, params, mean, second, decay_mask),
+            jax.tree.map(change, params, mean, second, decay_mask, scales),
             AdamWState(count, mean, second),
         )
 
@@ -91,7 +94,18 @@ def adamw(rate, betas, weight_decay, decay_mask) -> optax.GradientTransformation
 
 def decay_mask(params: nnx.State):
     """True for the parameters that the original decays, as a pytree like params."""
-    flat = {path: original.decayed(path) for path in original.flatten(params)}
-    mask = jax.tree.map(lambda _: False, params)
-    nnx.replace_by_pure_dict(mask, original.unflatten(flat))
-    return mask
+    return _per_parameter(params, original.decayed)
+
+
+def rate_scales(params: nnx.State, head_rate_multiplier: float):
+    """What multiplies each parameter's rate: 1 in the encoder, as a pytree like params."""
+    return _per_parameter(
+        params, lambda path: 1.0 if original.in_encoder(path) else head_rate_multiplier
+    )
+
+
+def _per_parameter(params, function):
+    values = jax.tree.map(lambda _: 0, params)
+    flat = {path: function(path) for path in original.flatten(params)}
+    nnx.replace_by_pure_dict(values, original.unflatten(flat))
+    return values

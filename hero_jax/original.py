@@ -5,6 +5,8 @@ vocabulary padded to a multiple of 8. Our parameters are named by their path in 
 slashes.
 """
 
+import re
+
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -23,6 +25,22 @@ _BLOCK = {
     "inner": "intermediate.dense",
     "out": "output.dense",
     "norm": "output.LayerNorm",
+}
+
+_DECODER_LAYER = {
+    "self_attention/query": "self_attention.query",
+    "self_attention/key": "self_attention.key",
+    "self_attention/value": "self_attention.value",
+    "self_attention/out": "add_norm_1.dense",
+    "self_norm": "add_norm_1.LayerNorm",
+    "frame_attention/query": "dec_enc_attention.query",
+    "frame_attention/key": "dec_enc_attention.key",
+    "frame_attention/value": "dec_enc_attention.value",
+    "frame_attention/out": "add_norm_2.dense",
+    "frame_norm": "add_norm_2.LayerNorm",
+    "inner": "intermidiate.dense",  # so spelt
+    "out": "add_norm_3.dense",
+    "norm": "add_norm_3.LayerNorm",
 }
 
 _MODULES = {
@@ -53,6 +71,20 @@ _MODULES = {
     "query_head/self_attention/attention/out": "q_feat_attn.query_self_attention.output.dense",
     "query_head/self_attention/norm": "q_feat_attn.query_self_attention.output.LayerNorm",
     "query_head/pool": "q_feat_attn.modular_vector_mapping",
+    # Heads of downstream tasks, by what comes after `heads/NAME/`.
+    "answer/pool": "qa_pool",
+    "answer/mlp/inner": "qa_pred_head.linear_1",
+    "answer/mlp/norm": "qa_pred_head.LayerNorm",
+    "answer/mlp/out": "qa_pred_head.linear_2",
+    "span_pool": "st_ed_pool",
+    "span_mlp/inner": "st_ed_pred_head.linear_1",
+    "span_mlp/norm": "st_ed_pred_head.LayerNorm",
+    "span_mlp/out": "st_ed_pred_head.linear_2",
+    "pool": "violin_pool",
+    "mlp/inner": "violin_pred_head.linear_1",
+    "mlp/norm": "violin_pred_head.LayerNorm",
+    "mlp/out": "violin_pred_head.linear_2",
+    "norm": "emb_LayerNorm",
 }
 
 _ARRAYS = {
@@ -75,24 +107,30 @@ _ARRAYS = {
     "query_head/position": "q_feat_attn.query_pos_embed.position_embeddings.weight",
     "span_head/start": "video_st_predictor.weight",
     "span_head/end": "video_ed_predictor.weight",
+    "position": "position_embeddings.weight",
 }
 
 _STACKS = {
-    "cross_modal/transformer/blocks": "v_encoder.f_encoder.encoder.layer",
-    "temporal/transformer/blocks": "v_encoder.c_encoder.encoder.layer",
+    "cross_modal/transformer/blocks": ("v_encoder.f_encoder.encoder.layer", _BLOCK),
+    "temporal/transformer/blocks": ("v_encoder.c_encoder.encoder.layer", _BLOCK),
+    "layers": ("decoder.layer", _DECODER_LAYER),
 }
 
 
 def original_name(path: str) -> str:
-    """The original's name of one of our parameters; KeyError if it has none."""
+    """The original's name of one of our parameters; KeyError if it has none.
+
+    Of a downstream task's head it does not depend on what the task is called.
+    """
+    path = re.sub("^heads/[^/]+/", "", path)
     if path in _ARRAYS:
         return _ARRAYS[path]
     module, leaf = path.rsplit("/", 1)
     suffix = {"kernel": "weight", "scale": "weight", "bias": "bias"}[leaf]
-    for stack, name in _STACKS.items():
+    for stack, (name, parts) in _STACKS.items():
         if module.startswith(stack + "/"):
             number, part = module[len(stack) + 1 :].split("/", 1)
-            return f"{name}.{number}.{_BLOCK[part]}.{suffix}"
+            return f"{name}.{number}.{parts[part]}.{suffix}"
     return f"{_MODULES[module]}.{suffix}"
 
 
@@ -133,6 +171,11 @@ def to_original_layout(path: str, array: np.ndarray) -> np.ndarray:
     if path in ("span_head/start", "span_head/end"):
         return array.reshape(1, 1, -1)
     return array
+
+
+def in_encoder(path: str) -> bool:
+    """Whether a parameter is of what the original calls the encoder: all but some heads."""
+    return original_name(path).startswith("v_encoder.")
 
 
 def decayed(path: str) -> bool:

@@ -9,13 +9,17 @@ CHOICES = {
     "objective": ("one_task", "weighted_sum"),
     "model.encoder": ("hierarchical", "text_only", "flat"),
     "model.dtype": ("float32", "bfloat16"),
-    "batch.segmentation": ("subtitle", "clip"),
+    "batch.segmentation": ("subtitle", "clip", "frames"),
     "mfm_nce.candidates": ("group", "batch"),
     "vsm.ranking": ("hinge", "lse"),
+    "moment_retrieval.ranking": ("hinge", "lse"),
+    "video_retrieval.ranking": ("hinge", "lse"),
+    "captioning.decoding": ("greedy", "beam", "sample"),
 }
 AT_LEAST_1 = """
     batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames
-    batch.max_tokens batch.max_waiting model.hidden_size model.intermediate_size model.num_heads
+    batch.max_tokens batch.max_query_tokens batch.choices batch.max_waiting model.hidden_size
+    model.intermediate_size model.num_heads
     optimizer.steps log_every eval_every save_every keep_checkpoints
 """
 AT_LEAST_0 = """
@@ -47,11 +51,13 @@ LIMITS = (
 def check(config) -> None:
     """InputError if a value makes no sense."""
     for field, choices in CHOICES.items():
+        if not _has(config, field):
+            continue
         value = operator.attrgetter(field)(config)
         if value not in choices:
             raise InputError(f"config.{field}={value!r} is not known: {', '.join(choices)} are.")
     for wanted, good, fields in LIMITS:
-        for field in fields.split():
+        for field in filter(lambda field: _has(config, field), fields.split()):
             value = operator.attrgetter(field)(config)
             if not good(value):
                 raise InputError(f"config.{field}={value} has to be {wanted}.")
@@ -68,6 +74,11 @@ def check(config) -> None:
                 f"config.data.accept_mismatch={config.data.accept_mismatch!r} names {name!r}: "
                 f"choose of {', '.join(ACCEPTABLE)}, with commas between."
             )
+
+
+def _has(config, field):
+    """Whether the config has the block of a field; downstream ones have their own task's alone."""
+    return field.partition(".")[0] in config
 
 
 def source_names(config) -> list[str]:

@@ -9,38 +9,12 @@ import numpy as np
 import optax
 from flax import nnx
 
-from data.errors import InputError
 from hero_jax import optimizer, original, sharding
 from hero_jax.model import HERO
-from hero_jax.task import Context, Task, Tokens
-from hero_jax.tasks import TASKS
+from hero_jax.task import Context, Task
 
 # Evaluation draws as a training step of this number would.
 EVALUATION_STEP = 0
-
-
-def make_tasks(config, tokens: Tokens) -> dict[str, Task]:
-    """The tasks of a config with a positive ratio.
-
-    Raises:
-      InputError: an unknown task, or none at all.
-    """
-    for name, ratio in config.tasks.items():
-        if name not in TASKS:
-            raise InputError(
-                f"config.tasks.{name}: there is no such task; there are {', '.join(TASKS)}."
-            )
-        if not ratio >= 0:
-            raise InputError(f"config.tasks.{name}={ratio} is negative; set it to 0 or more.")
-    tasks = {name: TASKS[name](config[name], tokens) for name in config.tasks if config.tasks[name]}
-    if not tasks:
-        raise InputError("All of config.tasks are 0; give one of them a ratio.")
-    if config.model.encoder == "flat" and "fom" in tasks:
-        raise InputError(
-            "config.tasks.fom needs the temporal transformer, which config.model.encoder='flat' "
-            "does without; set config.tasks.fom=0."
-        )
-    return tasks
 
 
 def draw_task(config, step: int) -> str:
@@ -82,12 +56,11 @@ class Program:
       shardings: of a TrainState.
     """
 
-    def __init__(self, config, tokens: Tokens, mesh: jax.sharding.Mesh):
+    def __init__(self, config, tasks: dict[str, Task], mesh: jax.sharding.Mesh):
         self.config = config
         self.mesh = mesh
-        self.tasks = make_tasks(config, tokens)
-        module = nnx.eval_shape(lambda: HERO(config.model, rngs=nnx.Rngs(0)))
-        self.graphdef, abstract = nnx.split(module, nnx.Param)
+        self.tasks = tasks
+        self.graphdef, abstract = nnx.split(nnx.eval_shape(self._module), nnx.Param)
         self.transform = optax.chain(
             optimizer.clip_by_global_norm(config.optimizer.max_gradient_norm),
             optimizer.adamw(
@@ -95,6 +68,7 @@ class Program:
                 config.optimizer.betas,
                 config.optimizer.weight_decay,
                 optimizer.decay_mask(abstract),
+                optimizer.rate_scales(abstract, config.optimizer.head_rate_multiplier),
             ),
         )
         params = sharding.parameter_shardings(abstract, mesh)
@@ -126,9 +100,17 @@ class Program:
         nnx.replace_by_pure_dict(params, original.unflatten(placed))
         return params
 
+    def _module(self):
+        # Heads come last, so that a seed draws the same encoder with any of them.
+        heads = {name: task.make_head for name, task in self.tasks.items() if task.has_head}
+        return HERO(self.config.model, heads, rngs=nnx.Rngs(self.config.seed))
+
     def _draw(self):
-        module = HERO(self.config.model, rngs=nnx.Rngs(self.config.seed))
-        return nnx.split(module, nnx.Param)[1]
+        return nnx.split(self._module(), nnx.Param)[1]
+
+    def model(self, params: nnx.State) -> HERO:
+        """The model with given parameters."""
+        return nnx.merge(self.graphdef, params)
 
     def start_from(self, params: nnx.State) -> TrainState:
         """A new state with given parameters."""
@@ -191,8 +173,9 @@ class Program:
                 batch = jax.tree.map(lambda x: x[number], batches)
                 return gradient(state.params, batch, context)
 
-            (total, metrics), gradients = sum_over(accumulate, config.batch.accumulation)
-            mean = 1 / config.batch.accumulation
+            accumulation = jax.tree.leaves(batches)[0].shape[0]
+            (total, metrics), gradients = sum_over(accumulate, accumulation)
+            mean = 1 / accumulation
             gradients = jax.tree.map(lambda g: g * mean, gradients)
             updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
@@ -212,18 +195,28 @@ class Program:
             return {task: self.config.tasks[task] for task in self.tasks}
         return {name: 1.0}
 
-    def evaluate_step(self, params: nnx.State, batch, name: str):
-        """A task's metrics, and its predictions if it makes any, on a batch without dropout."""
-        if name not in self._evaluate_steps:
+    def evaluate_step(self, params: nnx.State, batch, name: str, layout: str = "clips"):
+        """A task's metrics, and its predictions if it makes any, on a batch without dropout.
+
+        Args:
+          layout: of the batch. A downstream task has no metrics of one batch, and looks at no label
+            to predict.
+        """
+        if (name, layout) not in self._evaluate_steps:
             task = self.tasks[name]
+            predict = getattr(task, task.passes[layout])
 
             def step(params, batch):
                 module = nnx.merge(self.graphdef, params)
+                if task.layout != "clips":
+                    return {}, predict(module, batch)
                 key = jax.random.key(self.config.seed)
                 context = Context(
                     key=jax.random.fold_in(key, 0), dropout_key=None, step=EVALUATION_STEP
                 )
-                return task.evaluate(module, batch, context), task.predict(module, batch)
+                return task.evaluate(module, batch, context), predict(module, batch)
 
-            self._evaluate_steps[name] = jax.jit(step, out_shardings=sharding.replicated(self.mesh))
-        return self._evaluate_steps[name](params, batch)
+            self._evaluate_steps[name, layout] = jax.jit(
+                step, out_shardings=sharding.replicated(self.mesh)
+            )
+        return self._evaluate_steps[name, layout](params, batch)

@@ -1,6 +1,8 @@
 """What a task is to the training and the evaluation loop."""
 
 import dataclasses
+import types
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -41,12 +43,41 @@ class Task:
 
     Metrics are float32 arrays `[2]` of a sum and a count, so that they add up over batches, hosts
     and devices, and their value is always a mean over what was counted.
+
+    Attributes:
+      layout: what is packed for training: 'clips', with drawn subtitles for queries (pre-training),
+        or what a downstream task reads: 'retrieval', 'choices', 'captions'.
+      query_type: of the datasets that a downstream task is for, of `data.schema.QUERY_TYPES`.
+      passes: of evaluation: by the layout of the batches the method that predicts on them.
+      has_head: whether it has parameters of its own, from `make_head`.
+      temporal: whether it cannot do without the temporal transformer.
+      name, block, config, tokens: as given.
     """
 
-    def __init__(self, config, tokens: Tokens):
-        """config: the task's own block of the experiment's config."""
+    layout = "clips"
+    query_type = ""
+    passes: Mapping[str, str] = types.MappingProxyType({"clips": "predict"})
+    has_head = False
+    temporal = False
+
+    def __init__(self, config, tokens: Tokens, name: str = "", block: str = ""):
+        """Makes a task.
+
+        Args:
+          config: the task's own block of the experiment's config.
+          name: of the task, and of its head in the model; block: of that block.
+        """
+        self.name, self.block = name, block
         self.config = config
         self.tokens = tokens
+
+    def make_head(self, config, rngs):
+        """The task's own parameters, for `model.heads`.
+
+        Args:
+          config: the model's.
+        """
+        raise NotImplementedError
 
     def loss(self, model, batch, context: Context) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean loss of a batch, and its metrics."""
@@ -61,9 +92,29 @@ class Task:
         del model, batch
         return None
 
-    def summarize(self, predictions) -> dict[str, float]:
-        """Metrics of a whole split from the predictions of all its batches, concatenated."""
-        del predictions
+    def complete(self, model, predictions, split, mesh) -> dict:
+        """Predictions of a whole split, concatenated over batches, made ready for what follows.
+
+        Args:
+          model: with its parameters on the devices of `mesh`.
+          split: as in `summarize`.
+        """
+        del model, split, mesh
+        return predictions
+
+    def summarize(self, predictions, split) -> dict[str, float]:
+        """Metrics of a split from its predictions.
+
+        Args:
+          predictions: arrays `[batches · G, ...]`.
+          split: `data.units.AnnotatedSplit`; None in pre-training.
+        """
+        del predictions, split
+        return {}
+
+    def submission(self, predictions, split) -> dict[str, str]:
+        """Prediction files of a split in the benchmark's format: text by file name."""
+        del predictions, split
         return {}
 
 

@@ -13,7 +13,7 @@ from hero_jax import curves, flops, sharding
 from hero_jax.checkpoint import Checkpoints, writing_to
 from hero_jax.evaluate import evaluate, table
 from hero_jax.experiment import Experiment
-from hero_jax.feed import Feed, stream_from_devices, stream_to_devices, training_batches
+from hero_jax.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
 from hero_jax.init_from import initial_params
 from hero_jax.logs import Log, Meter
 from hero_jax.step import draw_task
@@ -34,79 +34,82 @@ def train(config, workdir: str) -> dict[str, float]:
     experiment = Experiment(config)
     config = experiment.config
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
-    batches = experiment.batches(config.data.train_split)
-    state, stream = start_or_resume(experiment, checkpoints, batches)
+    parts = experiment.parts
+    batches = {name: part.batches(part.config.data.train_split) for name, part in parts.items()}
+    state, streams = start_or_resume(experiment, checkpoints)
     with writing_to(workdir):
         (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
-        feed = Feed(training_batches(batches, experiment.mesh, config, stream, int(state.step)))
+        feeds = Feeds(experiment, batches, streams, int(state.step))
         log = Log(workdir, int(state.step), config.optimizer.steps)
+        for part in parts.values():
+            for line in part.left_out.lines():
+                log.say(f"left out of training: {line}")
         try:
-            return _loop(experiment, checkpoints, state, feed, log, workdir)
+            return _loop(experiment, checkpoints, state, feeds, log, workdir)
         except InputError:
             # What is on its way to the disk is good.
             checkpoints.finish()
             raise
         finally:
-            feed.close()
+            feeds.close()
             log.close()
 
 
-def start_or_resume(experiment, checkpoints, batches):
-    """The training state, and the local groups' stream state."""
-    config, program = experiment.config, experiment.program
-    groups = sharding.local_groups(experiment.mesh, config.batch.groups)
-    fresh = initial_state(groups, config.batch.max_waiting)
+def start_or_resume(experiment, checkpoints):
+    """The training state, and by part the local groups' stream state."""
+    program, mesh = experiment.program, experiment.mesh
+    fresh, like = {}, {}
+    for name, part in experiment.parts.items():
+        batch = part.config.batch
+        groups = sharding.local_groups(mesh, batch.groups)
+        fresh[name] = initial_state(groups, batch.max_waiting)
+        array = stream_to_devices(fresh[name], mesh, batch.groups)
+        like[name or ONLY] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
     latest = checkpoints.latest()
     if latest is None:
         params = initial_params(experiment)
         return program.init() if params is None else program.start_from(params), fresh
     experiment.check_same(checkpoints.about(latest), checkpoints.directory)
-    like = stream_to_devices(fresh, experiment.mesh, config.batch.groups)
-    abstract = jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=like.sharding)
-    state, stream = checkpoints.restore(latest, program.abstract_state(), abstract)
-    return state, stream_from_devices(stream)
+    state, streams = checkpoints.restore(latest, program.abstract_state(), like)
+    return state, {name: stream_from_devices(streams[name or ONLY]) for name in fresh}
 
 
-def _loop(experiment, checkpoints, state, feed, log, workdir):
+def _loop(experiment, checkpoints, state, feeds, log, workdir):
     config, program = experiment.config, experiment.program
     steps = config.optimizer.steps
     step = first_step = int(state.step)
     interrupted = Interruption()
-    slots = (
-        len(sharding.local_groups(experiment.mesh, config.batch.groups))
-        * config.batch.accumulation
-        * config.batch.rows_per_group
-        * config.batch.row_length
-    )
-    meter = Meter(slots, feed.waited)
+    meter = Meter(feeds.waited)
     peak = flops.peak_flops(config.model.dtype)
     results, saved, previous = {}, first_step, None
     while step < steps:
-        batch, stream, counts = next(feed)
         name = draw_task(config, step) if config.objective == "one_task" else "all"
+        part = experiment.part_of(name)
+        batch, counts, slots = feeds.take(part)
         state, metrics = program.train_step(state, batch, name)
         step += 1
         log.advance()
-        meter.add(metrics, counts, flops.training_flops(config, counts, name))
+        meter.add(
+            metrics, counts, slots, flops.training_flops(experiment.parts[part], counts, name)
+        )
         # The step before has ended by now, so that looking at its loss holds nothing up.
         check_finite(previous)
         previous = (step, name, metrics)
         _profile(config, step - first_step, workdir)
         last, stop = step == steps, interrupted.at(step)
         if step % config.log_every == 0 or last:
-            values = meter.report(feed.waited, peak)
+            values = meter.report(feeds.waited, peak)
             log.scalars(step, values, headline(values))
         if step % config.eval_every == 0 or last:
             check_finite(previous)
             with meter.paused():
-                results = evaluate(program, state.params, experiment, config.data.eval_split)
+                results = evaluate(experiment, state.params)
             log.scalars(step, {f"eval/{key}": value for key, value in results.items()})
             log.say(f"evaluation at step {step}:\n{table(results)}")
         if step % config.save_every == 0 or step % config.eval_every == 0 or last or stop:
             check_finite(previous)
-            global_stream = stream_to_devices(stream, experiment.mesh, config.batch.groups)
             evaluated = results if step % config.eval_every == 0 or last else None
-            checkpoints.save(step, state, global_stream, experiment.about(), evaluated)
+            checkpoints.save(step, state, feeds.streams, experiment.about(), evaluated)
             saved = step
         if stop and not last:
             break

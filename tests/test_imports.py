@@ -12,7 +12,11 @@ OURS = ("main", "configs", "data", "hero_jax", "benchmarks", "tests")
 # PyTorch wrote the files that tests of its formats read; this is how, and no test runs it.
 EXCEPT = ("tests.testdata.torch.make",)
 MODEL = ("hero_jax.model", "hero_jax.heads", "hero_jax.losses")
-TASKS = tuple(f"hero_jax.tasks.{name}" for name in ("fom", "mfm", "mlm", "vsm"))
+TASK_NAMES = (
+    *("captioning", "fom", "inference", "mfm", "mlm", "moment_retrieval", "question_answering"),
+    *("video_retrieval", "vsm"),
+)
+TASKS = tuple(f"hero_jax.tasks.{name}" for name in TASK_NAMES)
 STEP = ("hero_jax.step", "hero_jax.train", "hero_jax.evaluate", "main")
 
 
@@ -43,7 +47,7 @@ RULES = {
     "tasks": Rule(("hero_jax.tasks",), never=STEP),
     "siblings": Rule(TASKS, never=("hero_jax.tasks",)),
     "main": Rule(("configs", "data", "hero_jax"), never=("main",)),
-    "configs": Rule(("configs",), only=("ml_collections",)),
+    "configs": Rule(("configs",), only=("configs", "ml_collections")),
     "no_torch": Rule(OURS, never=("torch",)),
 }
 

@@ -11,6 +11,8 @@ from hero_jax.task import Task, metric
 class FrameOrderModelling(Task):
     """config: `shuffle_probability`."""
 
+    temporal = True
+
     def loss(self, model, batch, context):
         order, targets = draws.shuffle_frames(
             batch, context.key, probability=self.config.shuffle_probability

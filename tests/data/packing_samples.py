@@ -1,5 +1,7 @@
 """Tiny clips to pack, and the way back: what a packed group says of each of its clips."""
 
+import dataclasses
+import math
 from types import SimpleNamespace
 
 import ml_collections
@@ -10,7 +12,12 @@ from data.schema import Clip, Query, SpecialIds
 
 TOKENS = SpecialIds(cls=0, pad=1, sep=2, mask=4)
 FEATURE_SIZE = 3
-METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5, feature_width=FEATURE_SIZE)
+METADATA = SimpleNamespace(
+    special_ids=TOKENS,
+    seconds_per_feature=1.5,
+    feature_width=FEATURE_SIZE,
+    query_type="query",
+)
 
 
 def batch_config(**changes) -> ml_collections.ConfigDict:
@@ -25,6 +32,8 @@ def batch_config(**changes) -> ml_collections.ConfigDict:
             "queries_per_clip": 2,
             "max_frames": 8,
             "max_tokens": 6,
+            "max_query_tokens": 5,
+            "choices": 1,
             "context_subtitles": 0,
             "segmentation": "subtitle",
             "max_clip_tokens": 9,
@@ -64,6 +73,24 @@ def clips(draw, max_frames=10, max_words=8, max_subtitles=4) -> Clip:
     return make_clip(rng, words, draw(owner))
 
 
+def make_query(name, token_ids, **changes) -> Query:
+    """A query about the clip of `make_clip`, of which nothing more is known than `changes`."""
+    query = Query(
+        query_id=name,
+        clip_id="clip",
+        text="words",
+        token_ids=np.array(token_ids, np.int32),
+        moments=np.zeros((0, 2)),
+        kind="",
+        answers=(),
+        answer_token_ids=np.zeros(0, np.int32),
+        answer_token_counts=np.zeros(0, np.int32),
+        label=-1,
+        group="",
+    )
+    return dataclasses.replace(query, **changes)
+
+
 def annotate(rng, words) -> list[Query]:
     """Random queries of so many words each, with random moments."""
     queries = []
@@ -71,21 +98,32 @@ def annotate(rng, words) -> list[Query]:
         start = rng.uniform(0, 10)
         moments = [] if number == 2 else [(start, start + rng.uniform(0, 6))]
         queries.append(
-            Query(
-                query_id=f"query{number}",
-                clip_id="clip",
-                text="",
-                token_ids=rng.integers(5, 100, count, np.int32),
+            make_query(
+                f"query{number}",
+                rng.integers(5, 100, count),
                 moments=np.array(moments).reshape(-1, 2),
-                kind="",
-                answers=(),
-                answer_token_ids=np.zeros(0, np.int32),
-                answer_token_counts=np.zeros(0, np.int32),
-                label=-1,
-                group="",
             )
         )
     return queries
+
+
+def frame_targets(moment, num_frames, seconds_per_feature=1.5):
+    """The golden README's formula; a query of no known moment is about the whole clip."""
+    if moment is None:
+        return 0, num_frames - 1
+    start = min(math.floor(moment[0] / seconds_per_feature), num_frames - 1)
+    end = math.ceil(moment[1] / seconds_per_feature) - 1
+    return start, min(max(end, start + 1), num_frames - 1)
+
+
+def group_of(batch, group=0) -> dict[str, np.ndarray]:
+    """The arrays of one group of a batch."""
+    return {name: array[group] for name, array in batch.items()}
+
+
+def copy(arrays):
+    """Of arrays that packing may change."""
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def subtitles_of(clip, config) -> list[np.ndarray]:
@@ -98,11 +136,18 @@ def subtitles_of(clip, config) -> list[np.ndarray]:
     return [part[: config.max_tokens] for part in parts]
 
 
-def expected_segments(clip, config) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """By definition: the frames of each segment, and its words as (subtitle, token)."""
+def expected_segments(
+    clip, config, *, framed=False
+) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """By definition: the frames of each segment, and its words as (subtitle, token).
+
+    framed: without subtitles that have no frames.
+    """
     subtitles = subtitles_of(clip, config)
     owner = clip.frame_subtitle[: config.max_frames]
     words = [[(j, int(token)) for token in part] for j, part in enumerate(subtitles)]
+    if config.segmentation == "frames":
+        return [(list(range(len(owner))), [])]
     if config.segmentation == "clip":
         everything = [word for part in words for word in part]
         room = min(config.max_clip_tokens, config.row_length - 1 - len(owner))
@@ -114,15 +159,19 @@ def expected_segments(clip, config) -> list[tuple[list[int], list[tuple[int, int
     for j in range(len(words)):
         context = words[max(j - config.context_subtitles, 0) : j + 1]
         frames = [frame for frame, subtitle in enumerate(owner) if subtitle == j]
-        segments.append((frames, [word for part in context for word in part]))
+        if frames or not framed:
+            segments.append((frames, [word for part in context for word in part]))
     return segments
 
 
 def found_segments(arrays, clip_place, config):
     """What the rows hold of a clip: (frames, words as (is held out, token)) of each segment.
 
-    Checks on the way that each segment is whole, in one row, in order, and no other's.
+    Frames count on from version to version. Checks on the way that each segment is whole, in one
+    row, in order, and no other's.
     """
+    first_token = TOKENS.cls if config.segmentation == "frames" else TOKENS.sep
+    frame_slot = arrays["frame_slot"].reshape(len(arrays["num_frames"]), -1)
     used = arrays["segment_ids"] > 0
     mine = used & (arrays["clip_index"] == clip_place)
     segments = []
@@ -143,12 +192,12 @@ def found_segments(arrays, clip_place, config):
         positions = arrays["position_ids"][row, slots]
         np.testing.assert_array_equal(positions, [*range(n), *range(len(slots) - n)])
         assert (tokens[:n] == TOKENS.pad).all()
-        assert tokens[n] == TOKENS.sep
+        assert tokens[n] == first_token
         held_out = arrays["held_out"][row, slots]
         assert not held_out[: n + 1].any()
-        frames = index[:n] - clip_place * config.max_frames
+        frames = index[:n] - clip_place * frame_slot.shape[1]
         flat = row * config.row_length + slots[:n]
-        np.testing.assert_array_equal(arrays["frame_slot"][clip_place, frames], flat)
+        np.testing.assert_array_equal(frame_slot[clip_place, frames], flat)
         words = list(zip(held_out[n + 1 :].tolist(), tokens[n + 1 :].tolist(), strict=True))
         segments.append((frames.tolist(), words))
     return segments

@@ -1,7 +1,6 @@
 """Packing: every frame, word and query of a clip is in the arrays once, where they say it is."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -13,32 +12,30 @@ from packing_samples import (
     annotate,
     batch_config,
     clips,
+    copy,
     expected_segments,
     found_queries,
     found_segments,
+    frame_targets,
+    group_of,
     make_clip,
     subtitles_of,
 )
 
-from data import packing
+from data import packing, segments
 from data.errors import InputError
 
 
 def new_packer(config, choose):
     """A packer of one group, and the group's arrays."""
-    batch = packing.empty_batch(1, config, METADATA.feature_width, TOKENS.pad)
-    group = {name: array[0] for name, array in batch.items()}
+    group = group_of(packing.empty_batch(1, config, METADATA.feature_width, TOKENS.pad))
     return packing.GroupPacker(group, config, TOKENS, choose), group
-
-
-def copy(arrays):
-    return {name: array.copy() for name, array in arrays.items()}
 
 
 @given(
     st.lists(clips(), min_size=1, max_size=6),
     st.integers(0, 3),
-    st.sampled_from([("subtitle", 0), ("subtitle", 2), ("clip", 0)]),
+    st.sampled_from([("subtitle", 0), ("subtitle", 2), ("clip", 0), ("frames", 0)]),
     st.integers(2, 5),
 )
 def test_nothing_is_lost_or_doubled(source, queries_per_clip, layout, rows):
@@ -55,7 +52,7 @@ def test_nothing_is_lost_or_doubled(source, queries_per_clip, layout, rows):
     packer, arrays = new_packer(config, choose)
     packed = []
     for number, clip in enumerate(source):
-        prepared = packing.prepare(clip, 40 + number, config, METADATA)
+        prepared = segments.prepare(clip, 40 + number, config, METADATA)
         before = copy(arrays)
         if not packer.full and packer.add(prepared):
             packed.append((clip, prepared))
@@ -105,16 +102,16 @@ def check_padding(arrays, num_clips):
 
 
 def check_counts(counts, arrays, clips, config):
-    segments = [expected_segments(clip, config) for clip in clips]
+    expected = [expected_segments(clip, config) for clip in clips]
     frames = [min(len(clip.frame_features), config.max_frames) for clip in clips]
     words_kept = sum(len(part) for clip in clips for part in subtitles_of(clip, config))
     cut = sum(int(clip.token_counts.sum()) for clip in clips) - words_kept
     if config.segmentation == "clip":
-        cut += words_kept - sum(len(words) for clip in segments for _, words in clip)
+        cut += words_kept - sum(len(words) for clip in expected for _, words in clip)
     assert counts == {
         "clips": len(clips),
-        "segments": sum(map(len, segments)),
-        "tokens": sum(len(words) + 1 for clip in segments for _, words in clip),
+        "segments": sum(map(len, expected)),
+        "tokens": sum(len(words) + 1 for clip in expected for _, words in clip),
         "frames": sum(frames),
         "queries": int(arrays["query_mask"].sum()),
         "filled_slots": int((arrays["segment_ids"] > 0).sum()),
@@ -127,7 +124,7 @@ def check_counts(counts, arrays, clips, config):
 @given(clips(), st.integers(0, 3), st.integers(0, 2**40), st.integers(0, 2**20))
 def test_queries_are_drawn_from_subtitles_with_frames_and_words(clip, count, seed, step):
     config = batch_config()
-    prepared = packing.prepare(clip, 7, config, METADATA)
+    prepared = segments.prepare(clip, 7, config, METADATA)
     chosen, queries = packing.drawn_subtitles(seed, step, count)(prepared)
     subtitles = subtitles_of(clip, config)
     owner = clip.frame_subtitle[: config.max_frames]
@@ -145,7 +142,7 @@ def test_drawn_queries_depend_on_seed_step_and_clip_and_on_nothing_else():
     clip = make_clip(rng, [3] * 40, range(40))
     config = batch_config(max_frames=40)
 
-    prepared = packing.prepare(clip, 0, config, METADATA)
+    prepared = segments.prepare(clip, 0, config, METADATA)
 
     def draw(seed, step, number):
         choose = packing.drawn_subtitles(seed, step, 5)
@@ -162,33 +159,56 @@ def test_drawn_queries_depend_on_seed_step_and_clip_and_on_nothing_else():
 def test_annotated_queries_are_packed_and_hold_nothing_out(clip, lengths):
     config = batch_config(queries_per_clip=2, clips_per_group=2)
     queries = annotate(np.random.default_rng(0), lengths)
-    prepared = packing.prepare(clip, 0, config, METADATA, queries)
+    prepared = segments.prepare(clip, 0, config, METADATA, queries)
     packer, arrays = new_packer(config, packing.annotated_queries)
     assert packer.add(prepared)
     assert not arrays["held_out"].any()
     num_frames = min(len(clip.frame_features), config.max_frames)
     assert found_queries(arrays, 0) == [
-        (query.token_ids[: config.max_tokens].tolist(), frame_targets(query.moment, num_frames))
+        (
+            query.token_ids[: config.max_query_tokens].tolist(),
+            frame_targets(query.moment, num_frames),
+        )
         for query in queries
     ]
-    cut = sum(max(count - config.max_tokens, 0) for count in (*lengths, *clip.token_counts))
+    cut = sum(max(count - config.max_tokens, 0) for count in clip.token_counts)
+    cut += sum(max(count - config.max_query_tokens, 0) for count in lengths)
     assert packer.counts["cut_tokens"] == cut
 
 
-def frame_targets(moment, num_frames):
-    """The golden README's formula; a query of no known moment is about the whole clip."""
-    if moment is None:
-        return 0, num_frames - 1
-    start = min(math.floor(moment[0] / METADATA.seconds_per_feature), num_frames - 1)
-    end = math.ceil(moment[1] / METADATA.seconds_per_feature) - 1
-    return start, min(max(end, start + 1), num_frames - 1)
+@pytest.mark.parametrize("changes", [{"query_rows_per_group": 1}, {"queries_per_clip": 1}])
+def test_a_clip_whose_queries_do_not_fit_takes_no_room(changes):
+    config = batch_config(
+        **{"clips_per_group": 2, "rows_per_group": 1, "row_length": 12, "queries_per_clip": 3}
+        | changes
+    )
+    rng = np.random.default_rng(0)
+    # A whole row.
+    clip = make_clip(rng, [6], [0] * 5)
+    asked = segments.prepare(clip, 0, config, METADATA, annotate(rng, [5, 5, 5]))
+    packer, arrays = new_packer(config, packing.annotated_queries)
+    before = copy(arrays)
+    assert not packer.add(asked)
+    for name, array in before.items():
+        np.testing.assert_array_equal(arrays[name], array)
+    assert packer.add(segments.prepare(clip, 1, config, METADATA))
+    assert not packer.add(segments.prepare(clip, 2, config, METADATA))
 
 
 def test_a_clip_without_subtitles_is_segments_of_five_frames():
     clip = make_clip(np.random.default_rng(0), [], [-1] * 8)
     packer, arrays = new_packer(batch_config(), packing.annotated_queries)
-    assert packer.add(packing.prepare(clip, 0, batch_config(), METADATA))
+    assert packer.add(segments.prepare(clip, 0, batch_config(), METADATA))
     assert found_segments(arrays, 0, batch_config()) == [([0, 1, 2, 3, 4], []), ([5, 6, 7], [])]
+
+
+def test_a_subtitle_that_no_frame_sees_may_be_left_out_and_is_context_all_the_same():
+    config = batch_config(context_subtitles=1, row_length=24)
+    clip = make_clip(np.random.default_rng(0), [3, 2, 4], [0, 0, 2, -1])
+    packer, arrays = new_packer(config, packing.no_queries)
+    assert packer.add(segments.prepare(clip, 0, config, METADATA, framed=True))
+    words = [(False, int(token)) for token in clip.token_ids]
+    assert found_segments(arrays, 0, config) == [([0, 1], words[:3]), ([2], words[3:])]
 
 
 @pytest.mark.parametrize("words", [[], [0], [4]])
@@ -198,9 +218,8 @@ def test_a_clip_of_a_single_frame(words, segmentation):
     clip = make_clip(np.random.default_rng(0), words, [len(words) - 1])
     choose = packing.drawn_subtitles(0, 0, 2)
     packer, arrays = new_packer(config, choose)
-    assert packer.add(packing.prepare(clip, 0, config, METADATA))
-    segments = found_segments(arrays, 0, config)
-    assert [frames for frames, _ in segments] == [[0]]
+    assert packer.add(segments.prepare(clip, 0, config, METADATA))
+    assert [frames for frames, _ in found_segments(arrays, 0, config)] == [[0]]
     assert [span for _, span in found_queries(arrays, 0)] == [(0, 0)] * (words == [4])
 
 
@@ -227,11 +246,11 @@ def test_what_a_row_or_a_clip_cannot_hold_is_said():
     rng = np.random.default_rng(0)
     config = batch_config(row_length=8)
     with pytest.raises(InputError, match=r"'long'.* 9 frames and tokens.*row_length"):
-        packing.prepare(make_clip(rng, [6], [0, 0], "long"), 0, config, METADATA)
-    packing.prepare(make_clip(rng, [6], [0], "fits"), 0, config, METADATA)
+        segments.prepare(make_clip(rng, [6], [0, 0], "long"), 0, config, METADATA)
+    segments.prepare(make_clip(rng, [6], [0], "fits"), 0, config, METADATA)
     empty = make_clip(rng, [2], [], "empty")
     with pytest.raises(InputError, match="'empty' has no frames"):
-        packing.prepare(empty, 0, config, METADATA)
+        segments.prepare(empty, 0, config, METADATA)
 
 
 @pytest.mark.parametrize("num_frames", [8, 9, 12])
@@ -240,7 +259,7 @@ def test_a_whole_clip_needs_a_row_longer_than_its_frames(num_frames, words):
     config = batch_config(segmentation="clip", row_length=8, max_frames=12)
     clip = make_clip(np.random.default_rng(0), words, [-1] * num_frames)
     with pytest.raises(InputError, match="row_length"):
-        packing.prepare(clip, 0, config, METADATA)
+        segments.prepare(clip, 0, config, METADATA)
 
 
 def test_a_clip_is_laid_out_the_same_whatever_lies_in_its_record_beyond_the_cut():
@@ -254,7 +273,7 @@ def test_a_clip_is_laid_out_the_same_whatever_lies_in_its_record_beyond_the_cut(
         token_ids=np.delete(clip.token_ids, [6, 7]),
         token_counts=np.array([6, 3], np.int32),
     )
-    long, short = (packing.prepare(c, 0, config, METADATA) for c in (clip, cut))
+    long, short = (segments.prepare(c, 0, config, METADATA) for c in (clip, cut))
     for name in ("lengths", "slot_token", "slot_position", "slot_frame", "slot_segment"):
         np.testing.assert_array_equal(getattr(long, name), getattr(short, name))
     assert (long.cut_tokens, long.cut_frames) == (2, 2)

@@ -14,6 +14,7 @@ from clip_samples import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_samples import batch_config, expected_segments, found_queries, found_segments
+from stream_samples import assert_same, take, train
 
 from benchmarks.lengths import tv_lengths
 from configs import pretrain
@@ -74,21 +75,6 @@ def batches(dataset, local=None, queries=None, **changes):
     config = batch_config(**changes)
     local = range(config.groups) if local is None else local
     return Batches(Split(dataset, "train"), config, local, queries)
-
-
-def take(source, count):
-    return [next(source) for _ in range(count)]
-
-
-def train(source, seed, count):
-    state = initial_state(source.groups, source.config.max_waiting)
-    return take(source.train(seed, state, 0), count)
-
-
-def assert_same(left, right):
-    assert left.keys() == right.keys()
-    for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
 def clip_numbers(arrays, group):
@@ -202,7 +188,7 @@ def test_one_pass_has_every_clip_and_every_query_once(dataset, layout, annotated
         by_id = {Split(dataset, "train").read(number).clip_id: number for number in numbers}
         all_queries = [queries.read(number) for number in range(len(queries))]
         assert sorted((number, words) for number, words, _ in found) == sorted(
-            (by_id[q.clip_id], q.token_ids[: source.config.max_tokens].tolist())
+            (by_id[q.clip_id], q.token_ids[: source.config.max_query_tokens].tolist())
             for q in all_queries
         )
 

@@ -107,6 +107,7 @@ class Runs:
             "batch.row_length": 32,
             "batch.max_frames": 14,
             "batch.max_tokens": 20,
+            "batch.max_query_tokens": 20,
             "batch.queries_per_clip": 2,
             "model.hidden_size": 16,
             "model.intermediate_size": 32,

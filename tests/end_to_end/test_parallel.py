@@ -20,8 +20,7 @@ SETTINGS = {
 }
 MESHES = {
     "data=8": {},
-    "data=4, fsdp=2": {"mesh__fsdp": 2},
-    "data=4, tensor=2": {"mesh__tensor": 2},
+    "data=2, fsdp=2, tensor=2": {"mesh__fsdp": 2, "mesh__tensor": 2},
 }
 
 
@@ -112,7 +111,7 @@ def test_losses_and_metrics_are_those_of_one_device(workdirs, expected, name):
 
 def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdirs, expected):
     """In evaluation mode, on one device, whatever it was trained on."""
-    workdir = workdirs["data=4, fsdp=2"].result()
+    workdir = workdirs["data=2, fsdp=2, tensor=2"].result()
     runs.run(workdir, ["--mode=evaluate"], **SETTINGS)
     scores = json.loads((workdir / f"evaluation-validation-{STEPS}.json").read_text())
     trained = {name: expected[f"eval/{name}", STEPS] for name in scores}

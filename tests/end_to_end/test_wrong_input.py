@@ -51,7 +51,9 @@ NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
 )
 def test_a_setting_that_does_not_fit_is_named(runs, settings, words):
     with pytest.raises(InputError) as caught:
-        Experiment(runs.config(**settings)).batches(settings.get("data__train_split", "train"))
+        Experiment(runs.config(**settings)).parts[""].batches(
+            settings.get("data__train_split", "train")
+        )
     for word in words:
         assert word in str(caught.value)
 
@@ -133,7 +135,7 @@ def test_a_corrupt_record_stops_training_unless_it_may_be_skipped(runs, tmp_path
     with pytest.raises(InputError, match=rf"record \d+ of {shard}"):
         list(Experiment(runs.config(data__dir=str(tmp_path))).batches("train").once(0))
     experiment = Experiment(runs.config(data__dir=str(tmp_path), data__on_corrupt="skip"))
-    batches = list(experiment.batches("train").once(0))
+    batches = list(experiment.parts[""].batches("train").once(0))
     assert sum(batch.counts["clips"] for batch in batches) == 24
     assert batches[-1].counts["corrupt"] == 1
 

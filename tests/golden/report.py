@@ -8,6 +8,7 @@ or absent.
 """
 
 import argparse
+import copy
 import json
 import pathlib
 import sys
@@ -24,18 +25,26 @@ from flax import nnx
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from configs import pretrain
-from data import packing
+from data import packing, segments
 from data.alignment import align
 from data.schema import RawSubtitle
-from hero_jax import model, optimizer, original
+from hero_jax import matching, model, optimizer, original
 from hero_jax.losses import cross_entropy
 from hero_jax.task import Context
 from hero_jax.tasks import fom, mfm, mlm, vsm
+from tests.golden import downstream, ranking
 
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
 TRAINING_TOLERANCE = 1e-3
 ROW_LENGTH = 128
+# Biases of keys, and of what is the last before a softmax over answers or frames.
+_LAST = [
+    f"{head}_pred_head.{part}.bias"
+    for head in ("qa", "st_ed")
+    for part in ("LayerNorm", "linear_2")
+]
+UNSEEN = (".key.bias", *_LAST)
 
 
 class Report:
@@ -107,6 +116,22 @@ class Golden:
             for j in range(int(self.clips[f"clip{i}/num_subtitles"]))
         ]
 
+    def clip(self, i):
+        """Clip i as a record holds it, but for its features, which are float32."""
+        features = self.clips[f"clip{i}/frame_features"]
+        owner = np.full(len(features), -1)
+        words = []
+        for j, (tokens, frames_of) in enumerate(self.subtitles(i)):
+            owner[frames_of] = j
+            words.append(tokens)
+        return SimpleNamespace(
+            clip_id=f"clip{i}",
+            frame_features=features,
+            token_ids=np.concatenate(words),
+            token_counts=[len(w) for w in words],
+            frame_subtitle=owner,
+        )
+
     def pack(self, queries):
         """All clips as one group; queries: for each clip (held-out subtitles, queries), or None."""
         frames = max(len(self.clips[f"clip{i}/frame_features"]) for i in range(self.num_clips))
@@ -119,6 +144,7 @@ class Golden:
                 "queries_per_clip": self.meta["queries_per_clip"],
                 "max_frames": frames,
                 "max_tokens": 60,
+                "max_query_tokens": 60,
                 "context_subtitles": 0,
                 "segmentation": "subtitle",
             }
@@ -134,25 +160,23 @@ class Golden:
             {name: array[0] for name, array in batch.items()}, config, self.tokens, choose
         )
         for i in range(self.num_clips):
-            features = self.clips[f"clip{i}/frame_features"]
-            owner = np.full(len(features), -1)
-            words = []
-            for j, (tokens, frames_of) in enumerate(self.subtitles(i)):
-                owner[frames_of] = j
-                words.append(tokens)
-            clip = SimpleNamespace(
-                clip_id=f"clip{i}",
-                frame_features=features,
-                token_ids=np.concatenate(words),
-                token_counts=[len(w) for w in words],
-                frame_subtitle=owner,
-            )
-            if not packer.add(packing.prepare(clip, i, config, self.metadata)):
+            clip = self.clip(i)
+            if not packer.add(segments.prepare(clip, i, config, self.metadata)):
                 raise SystemExit("The clips do not fit the rows of this report.")
         return {name: jnp.asarray(array) for name, array in batch.items()}, packer
 
     def module(self, params):
         return nnx.merge(self.graphdef, params)
+
+    def with_head(self, task, expected):
+        """The same clips, with the weights of a downstream task's file and its own parameters."""
+        weights = {k[len("weights/") :]: v for k, v in expected.items() if k.startswith("weights/")}
+        module = model.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
+        golden = copy.copy(self)
+        golden.graphdef, state = nnx.split(module, nnx.Param)
+        # What the task has no use for is not in its file.
+        golden.params = with_weights(state, {**self.load("weights"), **weights})
+        return golden
 
     def compute(self, function):
         """function(module), compiled as a whole: much quicker than operation by operation."""
@@ -192,10 +216,11 @@ class Golden:
         if not wanted:
             self.report.absent(f"{prefix}*")
         for name, value in wanted.items():
-            # A softmax does not see the key's bias: its gradient is zero but for rounding errors,
-            # which are measured against the gradient of the key's kernel.
+            # A softmax does not see what is added to all of its inputs: the gradient is zero but
+            # for rounding errors, which are measured against the gradient of the kernel beside.
+            unseen = name.endswith(UNSEEN)
             kernel = wanted.get(name.removesuffix("bias") + "weight")
-            scale = np.max(np.abs(kernel)) if name.endswith(".key.bias") else 0.0
+            scale = np.max(np.abs(kernel)) if unseen else 0.0
             path, mine = ours[name]
             mine = original.to_original_layout(path, mine)[: len(value)]
             self.report.add(f"{prefix}{name}", value, mine, GRADIENT_TOLERANCE, scale)
@@ -374,7 +399,7 @@ def report_vsm(golden):
         ]
         queries.append((held_out, chosen))
     batch, _ = golden.pack(queries)
-    outputs = golden.compute(lambda module: vsm.match(module, batch, None))
+    outputs = golden.compute(lambda module: matching.match(module, batch, None))
     golden.report.add(
         "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
     )
@@ -427,7 +452,9 @@ def report_training(golden, losses):
     if not (golden.directory / "training.npz").exists():
         return
     expected = golden.load("training")
-    if any(losses[str(task)] is None for task in expected["tasks"]):
+    # What the file calls its tasks, and what the files of their losses are called.
+    losses = {name: losses.get(TRAINED.get(name, name)) for name in map(str, expected["tasks"])}
+    if None in losses.values():
         golden.report.absent("training: the tasks' own files")
         return
     config = ml_collections.ConfigDict(
@@ -467,44 +494,69 @@ def report_training(golden, losses):
             golden.report.add(f"training {name}", value, mine, TRAINING_TOLERANCE)
 
 
-def report_directory(directory):
-    """Reports everything that is built of one golden directory; True if all is well."""
+def report_directory(directory, files):
+    """Reports some files of one golden directory; True if all is well."""
     report = Report()
     golden = Golden(directory, report)
-    report_encode(golden)
-    losses = {
-        "mlm": report_mlm(golden),
-        "mfm-nce": report_mfm(golden),
-        "fom": report_fom(golden),
-        "vsm": report_vsm(golden),
-    }
-    report_training(golden, losses)
+    losses = {name: FILES[name](golden) for name in files if name in FILES}
+    if "training" in files:
+        report_training(golden, losses)
     return not report.failed
 
 
+FILES = {
+    "encode": report_encode,
+    "mlm": report_mlm,
+    "mfm": report_mfm,
+    "fom": report_fom,
+    "vsm": report_vsm,
+    "video_qa": downstream.report_question_answering,
+    "violin": downstream.report_inference,
+    "captioning": downstream.report_captioning,
+}
+# The file of a training step's task, where it has another name.
+TRAINED = {"mfm-nce": "mfm"}
+
+
 def report_host(directory):
-    """Reports `subtitle_alignment.json`; True if all is well."""
+    """Reports `subtitle_alignment.json` and `moment_ranking.json`; True if all is well."""
     report = Report()
-    path = pathlib.Path(directory) / "subtitle_alignment.json"
-    if not path.exists():
-        report.absent(path.name)
-        return False
-    for number, case in enumerate(json.loads(path.read_text())):
+    directory = pathlib.Path(directory)
+    if (directory / "subtitle_alignment.json").exists():
+        report_alignment(directory, report)
+    else:
+        report.absent("subtitle_alignment.json")
+    if all((directory / f"moment_ranking.{kind}").exists() for kind in ("json", "npz")):
+        ranking.report_ranking(directory, report)
+    else:
+        report.absent("moment_ranking.json and .npz")
+    return not report.failed
+
+
+def report_alignment(directory, report):
+    for number, case in enumerate(json.loads((directory / "subtitle_alignment.json").read_text())):
         expected = np.full(case["num_frames"], -1)
         for j, frames in enumerate(case["frames_of_subtitle"]):
             expected[frames] = j
         subtitles = [RawSubtitle(s["text"], s["start"], s["end"]) for s in case["subtitles"]]
         actual = align(subtitles, case["num_frames"], case["seconds_per_feature"])
         report.add(f"subtitle_alignment[{number}]", expected, actual, 0.0)
-    return not report.failed
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory")
     parser.add_argument("--host", action="store_true", help="a directory laid out like golden/host")
+    parser.add_argument(
+        "--files",
+        default=",".join((*FILES, "training")),
+        help="the files to compare, with commas between; training needs mlm, mfm, fom, vsm",
+    )
     arguments = parser.parse_args()
-    good = (report_host if arguments.host else report_directory)(arguments.directory)
+    if arguments.host:
+        good = report_host(arguments.directory)
+    else:
+        good = report_directory(arguments.directory, arguments.files.split(","))
     sys.exit(0 if good else 1)
 
 

@@ -9,12 +9,13 @@ import pytest
 from flax import nnx
 from tiny import TOKENS, make_clips, make_config, make_module, pack
 
+from configs.finetune import PRETRAINING
 from data.errors import InputError
 from hero_jax import draws, original, sharding
 from hero_jax.model import frame_mask
-from hero_jax.step import Program, draw_task, make_tasks
+from hero_jax.step import Program, draw_task
 from hero_jax.task import Context
-from hero_jax.tasks import TASKS, mfm
+from hero_jax.tasks import make_tasks, mfm
 
 CLIPS = list(enumerate(make_clips(8)))
 # Parameters that an encoder has and does not use.
@@ -43,7 +44,9 @@ def tasks_config(encoder="hierarchical", **ratios):
 
 
 def make_program(config):
-    return Program(config, TOKENS, sharding.make_mesh(config.mesh, jax.devices()[:1]))
+    return Program(
+        config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
+    )
 
 
 def make_batch(config):
@@ -53,7 +56,7 @@ def make_batch(config):
 
 @pytest.mark.parametrize("encoder", UNUSED)
 def test_the_other_encoders_train_on_the_tasks_they_support(encoder):
-    supported = {name: 1.0 for name in TASKS if (encoder, name) != ("flat", "fom")}
+    supported = {name: 1.0 for name in PRETRAINING if (encoder, name) != ("flat", "fom")}
     config = tasks_config(encoder, **supported)
     config.model.update(dropout=0.1, attention_dropout=0.1)
     program, batch = make_program(config), make_batch(config)
@@ -80,7 +83,7 @@ def test_the_flat_encoder_cannot_order_frames():
         make_tasks(tasks_config("flat", fom=1.0), TOKENS)
 
 
-@pytest.mark.parametrize("names", [["mlm"], ["vsm", "mffr"], list(TASKS)])
+@pytest.mark.parametrize("names", [["mlm"], ["vsm", "mffr"], list(PRETRAINING)])
 def test_any_tasks_may_be_trained(names):
     config = tasks_config(**dict.fromkeys(names, 1.0))
     assert set(make_tasks(config, TOKENS)) == set(names)

@@ -13,6 +13,7 @@ from data.errors import InputError
 from hero_jax import original, sharding
 from hero_jax.checkpoint import Checkpoints, writing_to
 from hero_jax.step import Program
+from hero_jax.tasks import make_tasks
 
 SCORES = {1: 0.2, 2: 0.9, 3: 0.4, 4: None, 5: 0.5}
 STREAM = np.arange(6, dtype=np.int32).reshape(1, 6)
@@ -21,7 +22,9 @@ STREAM = np.arange(6, dtype=np.int32).reshape(1, 6)
 @pytest.fixture(scope="module")
 def program():
     config = make_config()
-    return Program(config, TOKENS, sharding.make_mesh(config.mesh, jax.devices()[:1]))
+    return Program(
+        config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
+    )
 
 
 @pytest.fixture(scope="module")

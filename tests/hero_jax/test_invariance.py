@@ -21,9 +21,9 @@ from tiny import (
     pack,
 )
 
-from hero_jax import draws
+from hero_jax import draws, matching
 from hero_jax.model import frame_mask
-from hero_jax.tasks import fom, vsm
+from hero_jax.tasks import fom
 
 CLIPS = list(enumerate(make_clips(10)))
 TOLERANCE = 1e-5
@@ -80,10 +80,10 @@ def outputs(module, batch, key):
         words["cross-modal outputs of frames"] = rows
     if module.encoder != "flat":
         frames["order logits"] = fom.order_logits(module, batch, order, None)
-    matched = vsm.match(module, batch, None)
+    matched = matching.match(module, batch, None)
     groups, places = batch["query_mask"].shape
     own_score = jnp.take_along_axis(matched["scores"], matched["own_clip"][:, None], axis=1)
-    vectors, _ = vsm.encode(module, batch, None)
+    vectors, _ = matching.encode(module, batch, None)
     spans = [
         matched[name].reshape(groups, places, -1)[..., : valid.shape[-1]]
         for name in ("start_logits", "end_logits")

@@ -21,7 +21,7 @@ SOME = settings(max_examples=60, deadline=None)
 MARGIN, WEIGHT = 0.1, 10.0
 
 
-def looped_ranking(scores, own_clip, query_mask, clip_mask, kind, hard, pool):
+def looped_ranking(scores, own_clip, clip_numbers, query_mask, clip_mask, kind, hard, pool):
     """The golden README's definition, one pair at a time."""
 
     def pair(negative, positive):
@@ -40,8 +40,9 @@ def looped_ranking(scores, own_clip, query_mask, clip_mask, kind, hard, pool):
     other_clips, other_queries = [], []
     for n in queries:
         own, positive = own_clip[n], scores[n, own_clip[n]]
-        other_clips.append(row([scores[n, c] for c in clips if c != own], positive))
-        others = [m for m in queries if own_clip[m] != own]
+        others = [c for c in clips if clip_numbers[c] != clip_numbers[own]]
+        other_clips.append(row([scores[n, c] for c in others], positive))
+        others = [m for m in queries if clip_numbers[own_clip[m]] != clip_numbers[own]]
         other_queries.append(row([scores[m, own] for m in others], positive))
     count = max(len(queries), 1)
     return sum(other_clips) / count, sum(other_queries) / count
@@ -54,8 +55,9 @@ def looped_ranking(scores, own_clip, query_mask, clip_mask, kind, hard, pool):
     st.sampled_from(["hinge", "lse"]),
     st.booleans(),
     st.sampled_from([1, 2, 20]),
+    st.booleans(),
 )
-def test_ranking_losses_are_those_of_a_loop(seed, sizes, kind, hard, pool):
+def test_ranking_losses_are_those_of_a_loop(seed, sizes, kind, hard, pool, twice):
     num_queries, num_clips = sizes
     rng = np.random.default_rng(seed)
     clip_mask = np.arange(num_clips) < rng.integers(1, num_clips + 1)
@@ -65,9 +67,12 @@ def test_ranking_losses_are_those_of_a_loop(seed, sizes, kind, hard, pool):
     # What absent clips and queries score must not matter.
     scores[:, ~clip_mask] = -1e4
     scores[~query_mask] = rng.choice([-1.0, 1.0, 1e3])
+    # Some clips are there twice: neither is the other's negative.
+    clip_numbers = rng.integers(0, num_clips, num_clips) if twice else np.arange(num_clips)
     found = ranking_losses(
         scores,
         own_clip,
+        clip_numbers,
         query_mask,
         clip_mask,
         kind=kind,
@@ -76,7 +81,9 @@ def test_ranking_losses_are_those_of_a_loop(seed, sizes, kind, hard, pool):
         pool=pool,
         weight=WEIGHT,
     )
-    expected = looped_ranking(scores, own_clip, query_mask, clip_mask, kind, hard, pool)
+    expected = looped_ranking(
+        scores, own_clip, clip_numbers, query_mask, clip_mask, kind, hard, pool
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -85,6 +92,7 @@ def test_an_unknown_ranking_loss_is_refused():
     with pytest.raises(ValueError, match="'soft'"):
         ranking_losses(
             one,
+            np.zeros(1, int),
             np.zeros(1, int),
             one[0] > 0,
             one[0] > 0,

@@ -8,7 +8,7 @@ from flax import nnx
 
 from benchmarks.lengths import Lengths, random_clip
 from configs import pretrain
-from data import packing
+from data import packing, segments
 from hero_jax.model import HERO
 from hero_jax.task import Tokens
 
@@ -88,7 +88,7 @@ def pack(groups, config, step=0) -> dict[str, np.ndarray]:
         arrays = {name: array[g] for name, array in batch.items()}
         packer = packing.GroupPacker(arrays, config.batch, TOKENS, choose)
         for number, clip in clips:
-            assert packer.add(packing.prepare(clip, number, config.batch, METADATA))
+            assert packer.add(segments.prepare(clip, number, config.batch, METADATA))
     return batch
 
 

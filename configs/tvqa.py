@@ -1,0 +1,19 @@
+"""TVQA: questions with five answers about television clips.
+
+python main.py --config=configs/tvqa.py --workdir=runs/tvqa --config.init_from=hero.pt
+"""
+
+from configs import finetune
+
+
+def get_config(preset: str = ""):
+    """The published recipe, or with preset 'shapes' a small model on the sample corpus."""
+    config = finetune.base("tvqa", "question_answering", {"span_weight": 0.4}, "accuracy")
+    finetune.recipe(config, batch=(8, 8, 1), rate=5e-5, steps=10_000, every=200, head_rate=10.0)
+    config.batch.update(choices=5, max_query_tokens=120)
+    if preset == "shapes":
+        finetune.shapes(config, "question", clips=8, steps=1_500, rate=1e-3)
+        config.batch.choices = 5
+    elif preset:
+        finetune.unknown(preset, "tvqa")
+    return config

@@ -1,0 +1,18 @@
+"""VIOLIN: whether a statement about a clip is true.
+
+python main.py --config=configs/violin.py --workdir=runs/violin --config.init_from=hero.pt
+"""
+
+from configs import finetune
+
+
+def get_config(preset: str = ""):
+    """The published recipe, or with preset 'shapes' a small model on the sample corpus."""
+    config = finetune.base("violin", "inference", {}, "accuracy")
+    finetune.recipe(config, batch=(8, 8, 1), rate=3e-5, steps=6_000, every=200, head_rate=8.0)
+    config.batch.update(choices=2, max_query_tokens=120, context_subtitles=2)
+    if preset == "shapes":
+        finetune.shapes(config, "statement", clips=16, steps=1_500, rate=1e-3)
+    elif preset:
+        finetune.unknown(preset, "violin")
+    return config

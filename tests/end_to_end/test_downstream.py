@@ -1,0 +1,131 @@
+"""Downstream tasks end to end: all families in one run, resumed, on eight devices, unlabelled."""
+
+import json
+import sys
+
+import pytest
+from downstream import PARTS, STEPS, build_annotated, make
+from harness import ROOT, Process, assert_same_bits, saved, scalars
+
+from data.errors import InputError
+from data.reader import QuerySplit
+from hero_jax.experiment import Experiment
+
+FILES = (
+    "msrvtt_asr-clips.json",
+    "tvr-moments.json",
+    "tvqa-answers.json",
+    "violin-labels.json",
+    "tvc-captions.jsonl",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Datasets of every type."""
+    folder = tmp_path_factory.mktemp("annotated")
+    build_annotated(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def families(runs, pool, folder, tmp_path_factory):
+    """By the number of devices, the workdir of `families.py`."""
+    workdirs = {devices: tmp_path_factory.mktemp(f"on{devices}") for devices in (1, 8)}
+
+    def run(devices):
+        command = [sys.executable, "tests/end_to_end/families.py", folder, runs.dataset]
+        process = Process([*command, workdirs[devices]], cwd=ROOT, env=runs.environment(devices))
+        assert process.wait() == 0, process.text
+
+    for done in [pool.submit(run, devices) for devices in workdirs]:
+        done.result()
+    return workdirs
+
+
+@pytest.mark.parametrize("item", ["state", "stream"])
+def test_a_resumed_run_ends_with_the_same_bits(families, item):
+    unbroken, resumed = (families[1] / name for name in ("unbroken", "resumed"))
+    assert_same_bits(saved(resumed, STEPS, item), saved(unbroken, STEPS, item))
+
+
+def test_eight_devices_train_and_score_as_one(families):
+    one, eight = (
+        {
+            key: value
+            for key, value in scalars(families[devices] / "unbroken").items()
+            if key[0].startswith(("train/", "eval/"))
+        }
+        for devices in (1, 8)
+    )
+    assert eight == pytest.approx(one, rel=1e-4, abs=1e-5)
+    for phase in ("train", "eval"):
+        assert {name.split("/")[1] for name, _ in one if name.startswith(f"{phase}/")} >= set(PARTS)
+
+
+def test_a_split_without_labels_gives_prediction_files(families, folder):
+    workdir = families[1] / "resumed"
+    texts = {name: (workdir / f"predictions-test-{STEPS}" / name).read_text() for name in FILES}
+    moments = json.loads(texts["tvr-moments.json"])
+    assert moments["SVMR"] == []
+    assert len(moments["video2idx"]) == 6
+    names = asked(folder, "query")
+    for ranking in ("VCMR", "VR"):
+        assert {entry["desc_id"] for entry in moments[ranking]} == names
+        for entry in moments[ranking]:
+            scores = [row[3] for row in entry["predictions"]]
+            assert scores == sorted(scores, reverse=True)
+            assert scores
+    clips = json.loads(texts["msrvtt_asr-clips.json"])
+    assert clips.keys() == {"video2idx", "VR"}
+    assert all(len(entry["predictions"]) == 6 for entry in clips["VR"])
+    answers = json.loads(texts["tvqa-answers.json"])
+    assert answers.keys() == asked(folder, "question")
+    assert set(answers.values()) <= set(range(5))
+    labels = json.loads(texts["violin-labels.json"])
+    assert labels.keys() == asked(folder, "statement")
+    assert set(labels.values()) <= {0, 1}
+    captions = [json.loads(line) for line in texts["tvc-captions.jsonl"].splitlines()]
+    assert len(captions) == len(asked(folder, "caption"))
+    assert all(len(caption["ts"]) == 2 for caption in captions)
+    # Nothing is scored where nothing is labelled.
+    scores = json.loads((workdir / f"evaluation-test-{STEPS}.json").read_text())
+    assert not any("accuracy" in name or "r@" in name or "cider" in name for name in scores)
+
+
+def asked(folder, query_type):
+    records = QuerySplit(folder / query_type, "test")
+    return {records.read(n).query_id for n in range(len(records))}
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "words"),
+    [
+        ("tvr", {"data__name": "question"}, ["question annotations", "'query'"]),
+        ("tvr", {"data__eval_split": "trial"}, ["no split 'trial'"]),
+        ("tvr", {"data__name": "query,question"}, ["has to be one dataset"]),
+        ("tvr", {"moment_retrieval__min_span": 9}, ["min_span=9", "allow no span"]),
+        ("tvr", {"moment_retrieval__ranking": "best"}, ["moment_retrieval.ranking='best'"]),
+        ("tvr", {"model__feature_size": 9}, ["--config.model.feature_size=10"]),
+        ("tvr", {"batch__max_query_tokens": 40}, ["max_query_tokens + 1 is 41"]),
+        ("tvqa", {"batch__choices": 4}, ["has 5 answers", "config.batch.choices"]),
+        ("tvqa", {"batch__max_query_tokens": 1}, ["no query to train on", "more than 1 tokens"]),
+        ("tvqa", {"data__train_split": "test"}, ["no query to train on", "without a label"]),
+        ("violin", {"batch__max_tokens": 60}, ["text_positions=64"]),
+        ("tvc", {"captioning__decoding": "guess"}, ["captioning.decoding='guess'"]),
+        ("tvc", {"batch__max_query_tokens": 64}, ["decoder_positions=64"]),
+        ("tvc", {"data__train_split": "test"}, ["moments without a caption"]),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(runs, folder, config, changes, words):
+    with pytest.raises(InputError) as caught:
+        Experiment(make(folder, runs, config, **changes))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_data_without_annotations_are_refused(runs, folder):
+    config = make(folder, runs, "tvr", data__dir=str(runs.dataset.parent), data__name="tiny")
+    config.data.train_split = "train"
+    with pytest.raises(InputError, match=r"Split 'train' of .*tiny has no annotations"):
+        Experiment(config)

@@ -1,0 +1,201 @@
+"""Compares downstream tasks with the golden vectors; see `report.py`."""
+
+import dataclasses
+import json
+import re
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from configs import pretrain
+from data import choices
+from data.schema import Query
+from hero_jax.task import Context
+from hero_jax.tasks import captioning, inference, question_answering
+
+OUTPUT_TOLERANCE = 1e-4
+ROW_LENGTH = 128
+# Of the span loss in the vectors' gradients, as published for TVQA.
+SPAN_WEIGHT = 0.4
+CONTEXT = Context(key=jax.random.key(0), dropout_key=None, step=0)
+
+
+def report_question_answering(golden):
+    expected = golden.load("video_qa")
+    if expected is None:
+        return
+    asked = [question(expected, f"clip{i}") for i in range(golden.num_clips)]
+    batch = pack(golden, "question", [[one] for one in asked], len(asked[0].answers))
+    config = ml_collections.ConfigDict({"span_weight": SPAN_WEIGHT})
+    task = question_answering.QuestionAnswering(config, golden.tokens, "any_name")
+    golden = golden.with_head(task, expected)
+
+    def outputs(module):
+        total, metrics = task.loss(module, batch, CONTEXT)
+        logits, _, _ = task.logits(module, batch, None)
+        answer, span = metrics["answer_loss"], metrics["span_loss"]
+        return total, logits[0], answer[0] / answer[1], span[0] / span[1]
+
+    total, logits, answer_loss, span_loss = golden.compute(outputs)
+    spans = [expected[f"clip{i}/span"] for i in range(golden.num_clips)]
+    for name, value, mine in (
+        ("logits", expected["logits"], logits),
+        ("qa_loss", expected["qa_loss"], answer_loss),
+        ("span_loss", expected["span_loss"], span_loss),
+        ("sum of losses", expected["qa_loss"] + SPAN_WEIGHT * expected["span_loss"], total),
+    ):
+        golden.report.add(f"video_qa {name}", value, mine, OUTPUT_TOLERANCE)
+    golden.report.add("video_qa spans", spans, batch["query_spans"][0], 0.0)
+    golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
+
+
+def report_inference(golden):
+    expected = golden.load("violin")
+    if expected is None:
+        return
+    asked = [
+        [statement(expected, f"clip{i}/statement{k}_tokens") for k in range(2)]
+        for i in range(golden.num_clips)
+    ]
+    for target, place in zip(expected["targets"], expected["logits_order"], strict=True):
+        clip, which = map(int, re.findall(r"\d+", str(place)))
+        asked[clip][which] = dataclasses.replace(asked[clip][which], label=int(target))
+    batch = pack(golden, "statement", asked, 2)
+    task = inference.Inference(ml_collections.ConfigDict(), golden.tokens, "any_name")
+    golden = golden.with_head(task, expected)
+    loss, logits = golden.compute(
+        lambda module: (task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0])
+    )
+    order = [tuple(map(int, re.findall(r"\d+", str(name)))) for name in expected["logits_order"]]
+    mine = [logits[clip, which] for clip, which in order]
+    golden.report.add("violin logits", expected["logits"], mine, OUTPUT_TOLERANCE)
+    golden.report.add("violin loss", expected["loss"], loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
+
+
+def report_captioning(golden):
+    expected = golden.load("captioning")
+    if expected is None:
+        return
+    blocks = json.loads((golden.directory / "model_config.json").read_text())["d_config"]
+    config = ml_collections.ConfigDict(
+        {
+            "label_smoothing": float(expected["label_smoothing"]),
+            "max_steps": int(expected["greedy_max_step"]),
+            "decoding": "greedy",
+            "beam_width": 1,
+            "length_penalty": 0.0,
+            "temperature": 1.0,
+            "top_p": 1.0,
+            "decoder_layers": blocks["num_hidden_layers"],
+            "decoder_positions": blocks["max_position_embeddings"],
+        }
+    )
+    task = captioning.Captioning(config, golden.tokens, "captioning")
+    golden = golden.with_head(task, expected)
+    batch, captions = captions_batch(golden, expected)
+
+    def loss(module):
+        return task.loss(module, batch, CONTEXT)[0]
+
+    def outputs(module):
+        inputs, targets = captioning.shifted(batch, golden.tokens)
+        head = module.heads[task.name]
+        scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
+        losses = captioning.smoothed(scores, targets, config.label_smoothing)
+        return scores, targets >= 0, losses, loss(module), task.predict(module, batch)["tokens"]
+
+    scores, valid, losses, mean_loss, tokens = golden.compute(outputs)
+    for n, name in enumerate(captions):
+        value = expected[f"{name}/logits"]
+        golden.report.add(
+            f"captioning {name}/logits", value, scores[0, n, : len(value)], OUTPUT_TOLERANCE
+        )
+    for name, value, tolerance in (
+        ("token_losses", losses[valid], OUTPUT_TOLERANCE),
+        ("mean_loss", mean_loss, OUTPUT_TOLERANCE),
+        ("greedy_tokens", tokens[0], 0.0),
+    ):
+        golden.report.add(f"captioning {name}", expected[name], value, tolerance)
+    golden.gradients("grad/", expected, loss)
+
+
+def captions_batch(golden, expected):
+    """The clips with their captions, and the captions' names in the vectors."""
+    names = [
+        name.removesuffix("/tokens") for name in expected if re.fullmatch(r"clip.*/tokens", name)
+    ]
+    words = [expected[f"{name}/tokens"] for name in names]
+    lengths = np.array([len(one) for one in words])
+    token_ids = np.full((len(names), max(lengths)), golden.tokens.pad)
+    for row, one in zip(token_ids, words, strict=True):
+        row[: len(one)] = one
+    captions = {
+        "query_clip": [int(re.match(r"clip(\d+)/", name)[1]) for name in names],
+        "query_mask": [True] * len(names),
+        "query_numbers": range(len(names)),
+        "caption_ranges": [expected[f"{name}/frame_range"] for name in names],
+        "caption_token_ids": token_ids,
+        "caption_lengths": lengths,
+    }
+    arrays = {name: jnp.asarray(np.array(value))[None] for name, value in captions.items()}
+    return {**golden.batch, **arrays}, names
+
+
+def pack(golden, query_type, asked, versions):
+    """All clips as one group with what is asked of each."""
+    config = pretrain.get_config().batch
+    config.update(
+        clips_per_group=golden.num_clips,
+        rows_per_group=versions * (golden.num_clips + 2),
+        row_length=ROW_LENGTH,
+        max_frames=golden.batch["frame_slot"].shape[-1],
+        choices=versions,
+    )
+    metadata = SimpleNamespace(
+        special_ids=golden.tokens,
+        feature_width=golden.meta["frame_feature_dim"],
+        query_type=query_type,
+        seconds_per_feature=1.5,
+    )
+    layout = choices.Choices(config, metadata)
+    batch = layout.arrays(1)
+    batch["frame_features"] = batch["frame_features"].astype(np.float32)
+    packer = layout.packer({name: array[0] for name, array in batch.items()})
+    for i, queries in enumerate(asked):
+        prepared = layout.prepare(golden.clip(i), i, list(enumerate(queries, i * versions)))
+        if not packer.add(prepared):
+            raise SystemExit("The clips do not fit the rows of this report.")
+    return {name: jnp.asarray(array) for name, array in batch.items()}
+
+
+def question(expected, clip):
+    names = [name for name in expected if re.fullmatch(rf"{clip}/answer\d+_tokens", name)]
+    answers = [expected[f"{clip}/answer{k}_tokens"] for k in range(len(names))]
+    return dataclasses.replace(
+        statement(expected, f"{clip}/question_tokens"),
+        moments=expected[f"{clip}/seconds"].astype(np.float64)[None],
+        answers=("",) * len(answers),
+        answer_token_ids=np.concatenate(answers),
+        answer_token_counts=np.array([len(one) for one in answers]),
+        label=int(expected[f"{clip}/answer"]),
+    )
+
+
+def statement(expected, name):
+    return Query(
+        query_id=name,
+        clip_id="",
+        text="",
+        token_ids=expected[name],
+        moments=np.zeros((0, 2)),
+        kind="",
+        answers=(),
+        answer_token_ids=np.zeros(0, np.int32),
+        answer_token_counts=np.zeros(0, np.int32),
+        label=-1,
+        group="",
+    )
