@@ -10,14 +10,15 @@ import jax
 import numpy as np
 
 from data.errors import InputError
+from data.progress import progress
 from hero_jax.checkpoint import Checkpoints, writing_to
 from hero_jax.experiment import Experiment
 from hero_jax.feed import evaluation_batches
 from hero_jax.init_from import initial_params
 
 
-def evaluate(experiment, params, split: str = "", files: dict | None = None) -> dict[str, float]:
-    """Metrics of a split, `task/metric`; `queries/metric` where it has annotated queries.
+def evaluate(experiment, params, files: dict | None = None) -> dict[str, float]:
+    """Metrics of the split to evaluate, `task/metric`; `queries/metric` of annotated queries.
 
     A mixture's sources that have the split are evaluated one by one, as `source/task/metric`, and
     `task/metric` is the first's.
@@ -25,7 +26,6 @@ def evaluate(experiment, params, split: str = "", files: dict | None = None) -> 
     Args:
       experiment: `hero_jax.experiment.Experiment`.
       params: the model's parameters on the devices.
-      split: '': every part's `data.eval_split`.
       files: filled with the prediction files of downstream tasks, text by name.
 
     Returns:
@@ -33,13 +33,12 @@ def evaluate(experiment, params, split: str = "", files: dict | None = None) -> 
     """
     results: dict[str, float] = {}
     for part in experiment.parts.values():
-        chosen = split or part.config.data.eval_split
-        results |= _evaluate_part(experiment, params, part, chosen, files)
+        results |= _evaluate_part(experiment.program, params, part, files)
     return results
 
 
-def _evaluate_part(experiment, params, part, split, files):
-    program = experiment.program
+def _evaluate_part(program, params, part, files):
+    split = part.config.data.eval_split
     if part.downstream is not None:
         return _evaluate_downstream(program, params, part, split, files)
     results: dict[str, float] = {}
@@ -88,12 +87,14 @@ def _evaluate_downstream(program, params, part, split, files):
     annotated, predictions = part.annotated(source, split), {}
     for layout in task.passes:
         batches, left_out = part.evaluation_batches(source, split, layout)
+        passing = evaluation_batches(batches, program.mesh, part.config)
         if jax.process_index() == 0:
             for line in left_out.lines():
                 print(f"not predicted: {line}", file=sys.stderr, flush=True)
+            passing = progress(passing, f"{task.name}: batches of {layout}")
         parts = [
             jax.device_get(program.evaluate_step(params, arrays, task.name, layout)[1])
-            for arrays, _ in evaluation_batches(batches, program.mesh, part.config)
+            for arrays, _ in passing
         ]
         if not parts:
             raise InputError(f"Split {split!r} of {source.directory} has nothing to predict.")

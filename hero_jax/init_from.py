@@ -84,21 +84,35 @@ def _from_run(experiment, path):
         )
     experiment.check_model(checkpoints.about(step), f"The run in {path}")
     params, drawn = checkpoints.restore_params(step), experiment.program.host_params()
-    found = _same_parameters(params, drawn)
+    return from_run(params, drawn, path, step)
+
+
+def from_run(
+    theirs: dict[str, np.ndarray], drawn: dict[str, np.ndarray], path: pathlib.Path, step: int
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Puts a run's parameters in place of drawn ones, both by our paths.
+
+    Args:
+      path, step: of the run, for sentences.
+
+    Raises:
+      InputError: a parameter has another shape.
+    """
+    found = _same_parameters(theirs, drawn)
     for name, own in found.items():
-        if params[own].shape != drawn[name].shape:
+        if theirs[own].shape != drawn[name].shape:
             raise InputError(
-                f"The run in {path} has {own} of shape {params[own].shape}, where this model needs "
+                f"The run in {path} has {own} of shape {theirs[own].shape}, where this model needs "
                 f"{drawn[name].shape}; set the config of its task to that of the run."
             )
     report = Report(
         f"step {step} of {path}",
         len(found),
         sorted(drawn.keys() - found.keys()),
-        sorted(params.keys() - set(found.values())),
+        sorted(theirs.keys() - set(found.values())),
         [],
     )
-    return drawn | {name: params[own] for name, own in found.items()}, report
+    return drawn | {name: theirs[own] for name, own in found.items()}, report
 
 
 def _same_parameters(theirs, ours) -> dict[str, str]:

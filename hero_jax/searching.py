@@ -1,29 +1,80 @@
-"""What searching a corpus needs of a split: its clips and its queries, encoded and in order."""
+"""Tasks that search a corpus: a split's clips and queries are encoded, then ranked."""
+
+import types
 
 import jax.numpy as jnp
 import numpy as np
 
+from hero_jax import retrieval_metrics
 from hero_jax.matching import encode_queries
 from hero_jax.retrieval import Corpus
+from hero_jax.task import Task
 
 
-def predict_clips(model, batch):
-    """Encoded clips of a batch, in the model's own precision."""
-    frames = model.encode_clips(batch)
-    return {
-        "frames": frames.astype(model.temporal.dtype),
-        "num_frames": batch["num_frames"],
-        "clip_numbers": batch["clip_numbers"],
-    }
+class Search(Task):
+    """What tasks of retrieval have in common: all but the loss and the ranking.
 
+    Attributes:
+      file: name of the file of predictions.
+      suppressed: whether that file has moments after non-maximum suppression.
+    """
 
-def predict_queries(model, batch):
-    """Query vectors of a batch."""
-    return {
-        "queries": encode_queries(model, batch, None).astype(jnp.float32),
-        "query_numbers": batch["query_numbers"],
-        "query_mask": batch["query_mask"],
-    }
+    layout = "retrieval"
+    query_type = "query"
+    passes = types.MappingProxyType({"corpus": "predict_clips", "texts": "predict_queries"})
+    file = ""
+    suppressed = False
+
+    def predict_clips(self, model, batch):
+        """Encoded clips of a batch, in the model's own precision."""
+        frames = model.encode_clips(batch)
+        return {
+            "frames": frames.astype(model.temporal.dtype),
+            "num_frames": batch["num_frames"],
+            "clip_numbers": batch["clip_numbers"],
+        }
+
+    def predict_queries(self, model, batch):
+        """Query vectors of a batch."""
+        return {
+            "queries": encode_queries(model, batch, None).astype(jnp.float32),
+            "query_numbers": batch["query_numbers"],
+            "query_mask": batch["query_mask"],
+        }
+
+    def complete(self, model, predictions, split, mesh):
+        """The ranking, and the numbers of the records it is about."""
+        queries, numbers, corpus, clips = ordered(predictions, mesh)
+        found = {"query_numbers": numbers, "clip_numbers": clips}
+        asked, clip_ids = asked_and_searched(found, split)
+        own = retrieval_metrics.own_clips(asked, clip_ids)
+        return {**found, "ranking": self.rank(model, queries, corpus, own)}
+
+    def rank(self, model, queries, corpus, own_clip):
+        """`hero_jax.retrieval_metrics.Ranking` of queries; see `hero_jax.retrieval`."""
+        raise NotImplementedError
+
+    def summarize(self, predictions, split):
+        queries, clip_ids = asked_and_searched(predictions, split)
+        found = retrieval_metrics.metrics(
+            predictions["ranking"],
+            queries,
+            clip_ids,
+            seconds_per_feature=split.metadata.seconds_per_feature,
+        )
+        return {**found, "clips": float(len(clip_ids))}
+
+    def submission(self, predictions, split):
+        """TVR's form: `video2idx`, `VR`, and where moments were ranked `VCMR` and `SVMR`."""
+        queries, clip_ids = asked_and_searched(predictions, split)
+        text = retrieval_metrics.submission(
+            predictions["ranking"],
+            queries,
+            clip_ids,
+            seconds_per_feature=split.metadata.seconds_per_feature,
+            suppressed=self.suppressed,
+        )
+        return {self.file: text}
 
 
 def ordered(predictions, mesh):
