@@ -78,7 +78,7 @@ class AnnotatedSplit:
             if query is None:
                 report.add("damaged queries", str(number))
                 continue
-            if first_of_group and query.group in groups - {""}:
+            if first_of_group and query.group and query.group in groups:
                 continue
             groups.add(query.group)
             clip = self.clip_of(query)

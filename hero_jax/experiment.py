@@ -106,6 +106,8 @@ def _part_configs(config):
         if name not in config.parts:
             known = ", ".join(config.parts)
             raise InputError(f"config.tasks.{name}: config.parts has no such part, only {known}.")
+        if not ratio >= 0:
+            raise InputError(f"config.tasks.{name}={ratio} is negative; set it to 0 or more.")
         if ratio:
             own = config.parts[name].copy_and_resolve_references()
             own.update({field: config[field] for field in SHARED})

@@ -91,11 +91,8 @@ class Feeds:
         batch, self._local[part], counts = next(self._feeds[part])
         config = self._parts[part].config.batch
         groups = len(sharding.local_groups(self._mesh, config.groups))
-        return (
-            batch,
-            counts,
-            (groups * config.accumulation * config.rows_per_group * config.row_length),
-        )
+        slots = groups * config.accumulation * config.rows_per_group * config.row_length
+        return batch, counts, slots
 
     @property
     def waited(self) -> float:

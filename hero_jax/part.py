@@ -127,13 +127,10 @@ class Part:
         return self._annotated[key]
 
     def evaluation_batches(self, source: Source, split: str, layout: str):
-        """Batches of a pass over a split, by its layout, and what is left out of them."""
-        if layout == "clips":
-            return self.source_batches(source, split), Report()
+        """Batches of a downstream task's pass over a split, and what is left out of them."""
         if layout == "corpus":
-            return CorpusBatches(self._clips(source, split), self.config.batch, self._groups()), (
-                Report()
-            )
+            clips = self._clips(source, split)
+            return CorpusBatches(clips, self.config.batch, self._groups()), Report()
         annotated = self.annotated(source, split)
         if layout == "texts":
             return QueryTexts(annotated, self.config.batch, self._groups()), Report()
