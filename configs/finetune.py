@@ -86,10 +86,16 @@ def shapes(config, annotations: str, *, clips: int, steps: int, rate: float):
 
 def shapes_moments(config):
     """The same for moment retrieval."""
-    shapes(config, "query", clips=32, steps=1_200, rate=1e-3)
+    shapes(config, "query", clips=32, steps=500, rate=1e-3)
     config.moment_retrieval.update(
         span_drop_probability=0.0, hard_negatives_from=-1, min_span=1, max_span=5
     )
+
+
+def shapes_questions(config):
+    """The same for questions."""
+    shapes(config, "question", clips=8, steps=1_400, rate=5e-4)
+    config.batch.update(choices=5, row_length=96)
 
 
 def unknown(preset: str, name: str):

@@ -33,7 +33,7 @@ def get_config(preset: str = ""):
     config.best_metric = "tvqa/accuracy"
     if preset == "shapes":
         config.optimizer.update(
-            learning_rate=1e-3, steps=3_000, warmup_steps=300, head_rate_multiplier=1.0
+            learning_rate=5e-4, steps=3_000, warmup_steps=300, head_rate_multiplier=1.0
         )
         config.eval_every = config.save_every = 3_000
     elif preset:

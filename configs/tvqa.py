@@ -12,8 +12,7 @@ def get_config(preset: str = ""):
     finetune.recipe(config, batch=(8, 8, 1), rate=5e-5, steps=10_000, every=200, head_rate=10.0)
     config.batch.update(choices=5, max_query_tokens=120)
     if preset == "shapes":
-        finetune.shapes(config, "question", clips=8, steps=1_500, rate=1e-3)
-        config.batch.choices = 5
+        finetune.shapes_questions(config)
     elif preset:
         finetune.unknown(preset, "tvqa")
     return config

@@ -12,7 +12,8 @@ def get_config(preset: str = ""):
     finetune.recipe(config, batch=(8, 8, 1), rate=3e-5, steps=6_000, every=200, head_rate=8.0)
     config.batch.update(choices=2, max_query_tokens=120, context_subtitles=2)
     if preset == "shapes":
-        finetune.shapes(config, "statement", clips=16, steps=1_500, rate=1e-3)
+        finetune.shapes(config, "statement", clips=16, steps=1_500, rate=5e-4)
+        config.batch.row_length = 64
     elif preset:
         finetune.unknown(preset, "violin")
     return config

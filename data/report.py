@@ -1,6 +1,7 @@
 """What an import leaves out, cuts or changes: counted by reason, with examples."""
 
 import collections
+import sys
 from collections.abc import Iterable
 
 EXAMPLES = 3  # of each reason that are kept
@@ -52,6 +53,11 @@ class Report:
             for reason, count in self.counts.items()
             for examples in [self.examples.get(reason, [])]
         ]
+
+    def tell(self, fate: str) -> None:
+        """Prints the lines, each after what became of these cases, to stderr."""
+        for line in self.lines():
+            print(f"{fate}: {line}", file=sys.stderr, flush=True)
 
     def to_json(self) -> dict:
         """As plain JSON values: `Report(**content)` is the inverse."""

@@ -53,7 +53,8 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
       framed: whether to leave out subtitles without frames, which no frame ever sees.
 
     Raises:
-      InputError: a clip without frames, or a segment longer than a row.
+      InputError: a clip without frames, or a segment that is longer than a row without any words
+        of its subtitle.
     """
     num_frames = min(len(clip.frame_features), config.max_frames)
     if not num_frames:
@@ -65,9 +66,11 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
     for frame, j in enumerate(clip.frame_subtitle[:num_frames].tolist()):
         if j >= 0:
             frames_of[j].append(frame)
-    segments, cut = _segments(words, frames_of, num_frames, config)
+    beside = 1 + max(map(len, tails))
+    segments = _segments(words, frames_of, num_frames, config, beside)
     if framed:
         segments = [segment for segment in segments if segment[0]]
+    cut = sum(max(sum(len(words[j]) for j in of) - room, 0) for _, of, room in segments)
     tokens = metadata.special_ids
     first = tokens.cls if config.segmentation == "frames" else tokens.sep
     slots = [
@@ -78,9 +81,10 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
     lengths = np.array([len(s[0]) for s in slots], int)
     if lengths.max(initial=0) > config.row_length:
         raise InputError(
-            f"Clip {clip.clip_id!r} has a subtitle of {lengths.max()} frames and tokens, which "
-            f"does not fit a row; raise config.batch.row_length above {config.row_length} or lower "
-            "config.batch.max_tokens, max_frames or, of what follows it, max_query_tokens."
+            f"Clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens, though its "
+            f"subtitle is cut, which does not fit a row of config.batch.row_length = "
+            f"{config.row_length}; raise that, or lower config.batch.max_frames or, of what follows "
+            "each subtitle, max_query_tokens."
         )
     token, position, frame, subtitle = (
         np.array([*itertools.chain.from_iterable(s[i] for s in slots)], np.int32) for i in range(4)
@@ -134,23 +138,29 @@ def moment_span(moment, seconds_per_feature, num_frames) -> tuple[int, int]:
     return start, min(end, num_frames - 1)
 
 
-def _segments(words, frames_of, num_frames, config):
-    """(frames, numbers of the subtitles whose words it has, tokens allowed), and tokens cut."""
+def _segments(words, frames_of, num_frames, config, beside):
+    """(frames, numbers of the subtitles whose words it has, tokens allowed) of each segment.
+
+    beside: slots of a segment that neither its frames nor the words of its subtitles take.
+    """
     everything = range(num_frames)
     if config.segmentation == "frames":
-        return [(everything, (), 0)], 0
+        return [(everything, (), 0)]
     if config.segmentation == "clip":
-        room = max(min(config.max_clip_tokens, config.row_length - num_frames - 1), 0)
-        cut = max(sum(map(len, words)) - room, 0)
-        return [(everything, range(len(words)), room)], cut
+        room = max(min(config.max_clip_tokens, config.row_length - num_frames - beside), 0)
+        return [(everything, range(len(words)), room)]
     if not words:
         starts = range(0, num_frames, FRAMES_WITHOUT_SUBTITLE)
-        return [(range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts], 0
-    before = config.context_subtitles
-    room = config.max_tokens * (before + 1)
-    return [
-        (frames, range(max(j - before, 0), j + 1), room) for j, frames in enumerate(frames_of)
-    ], 0
+        return [(range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts]
+    segments = []
+    for j, frames in enumerate(frames_of):
+        room = max(config.row_length - len(frames) - beside, 0)
+        first = max(j - config.context_subtitles, 0)
+        # Context that does not fit is still where it is a subtitle of its own.
+        while first < j and sum(map(len, words[first : j + 1])) > room:
+            first += 1
+        segments.append((frames, range(first, j + 1), room))
+    return segments
 
 
 def _segment_slots(frames, subtitles, room, words, special, tail, frames_before):

@@ -25,7 +25,7 @@ from data.shapes_story import COLOURS, FORMS, NAMES, Actor, Event, tell
 
 ANSWERS = 5
 _QUESTIONS = 12  # of a film
-_SHARE_OF_RIVALS = 0.5  # of the cast, those that are among the answers
+_SHARE_OF_RIVALS = 0.2  # of the cast, those that are among the answers
 _INFINITIVES = {"jump_over": "jump over", "circle": "fly around", "follow": "follow"}
 _TOGETHER = ("meet", "follow")  # what is done by two
 # Question, answers and what is asked about in turn, for what subtitles say.
@@ -89,7 +89,7 @@ def _shapes(
 
     Args:
       right: the right one.
-      rivals: wrong ones that the film has; about half of them are taken.
+      rivals: wrong ones that the film has; a fifth of them is taken.
       mentioned: in the question, where their colours and forms would be no answers to it.
       also_right: may not be among the wrong ones.
     """

@@ -1,7 +1,7 @@
 """Statements about the sample corpus' films, true and false, as VIOLIN has them for television.
 
-The false statement of a pair is the true one with two labels exchanged that stories treat alike
-(see `data.shapes_annotations`): in another story, just as likely, it is the other way round.
+The false statement of a pair is the true one with labels exchanged that stories treat alike (see
+`data.shapes_annotations`): in another story, just as likely, it is the other way round.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ _ALIKE = (
     ("gets bigger", "gets smaller"),
 )
 # Of labels that take another one's place, those that are also true of something in the film.
-_SHARE_FROM_FILM = 0.6
-_SHARE_OF_ROLES = 0.3  # of sentences about two, those whose two are exchanged
+_SHARE_FROM_FILM = 0.2
+_SHARE_OF_ROLES = 0.15  # of sentences about two, those whose two are exchanged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,17 +86,20 @@ def _pair(film: Film, number: int, truth: _Truth, false: str) -> list[RawQuery]:
 
 
 def _changed(truth: _Truth, in_film: Sequence[str], rng: random.Random) -> str:
-    """The sentence with two of its roles, or a label and another one, exchanged."""
+    """The sentence with two of its roles, or some of its labels and other ones, exchanged."""
     if truth.two and rng.random() < _SHARE_OF_ROLES:
         return exchange(truth.text, *truth.two)
     groups = [group for group in _ALIKE if _found(group, truth.text)]
-    group = rng.choice(groups)
-    label = rng.choice(_found(group, truth.text))
-    others = [other for other in group if other != label]
-    familiar = [other for other in others if other in in_film]
-    if familiar and rng.random() < _SHARE_FROM_FILM:
-        others = familiar
-    return exchange(truth.text, label, rng.choice(others))
+    text = truth.text
+    # More than one by preference: there has to be something easy to begin with.
+    for group in rng.sample(groups, max(rng.choices(range(1, len(groups) + 1), k=2))):
+        label = rng.choice(_found(group, truth.text))
+        others = [other for other in group if other != label]
+        familiar = [other for other in others if other in in_film]
+        if familiar and rng.random() < _SHARE_FROM_FILM:
+            others = familiar
+        text = exchange(text, label, rng.choice(others))
+    return text
 
 
 def exchange(text: str, one: str, other: str) -> str:

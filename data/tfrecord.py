@@ -4,6 +4,7 @@ A record is its length (8 bytes), a masked CRC-32C of those, the data, a masked 
 all little-endian (TensorFlow's `record_writer.h`).
 """
 
+import contextlib
 import os
 import struct
 import uuid
@@ -108,5 +109,7 @@ def _write_index(index_path: Path, found: np.ndarray) -> None:
             np.save(file, found)
         temporary.replace(index_path)
     except OSError:
-        # A read-only or full disk: the index only saves the next reader some time.
-        temporary.unlink(missing_ok=True)
+        # A read-only or full disk: the index only saves the next reader some time. On a read-only one
+        # even what is not there cannot be removed.
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -151,7 +151,6 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text)
         temporary.replace(path)
     except OSError:
-        # As with an index of offsets: it only saves the next reader some time. On a read-only disk
-        # even what is not there cannot be removed.
+        # As in `data.tfrecord`.
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -4,7 +4,6 @@ import itertools
 import json
 import pathlib
 import re
-import sys
 
 import jax
 import numpy as np
@@ -89,8 +88,7 @@ def _evaluate_downstream(program, params, part, split, files):
         batches, left_out = part.evaluation_batches(source, split, layout)
         passing = evaluation_batches(batches, program.mesh, part.config)
         if jax.process_index() == 0:
-            for line in left_out.lines():
-                print(f"not predicted: {line}", file=sys.stderr, flush=True)
+            left_out.tell("not predicted")
             passing = progress(passing, f"{task.name}: batches of {layout}")
         parts = [
             jax.device_get(program.evaluate_step(params, arrays, task.name, layout)[1])

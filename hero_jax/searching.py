@@ -1,10 +1,13 @@
 """Tasks that search a corpus: a split's clips and queries are encoded, then ranked."""
 
+import itertools
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.report import Report
 from hero_jax import retrieval_metrics
 from hero_jax.matching import encode_queries
 from hero_jax.retrieval import Corpus
@@ -43,8 +46,14 @@ class Search(Task):
         }
 
     def complete(self, model, predictions, split, mesh):
-        """The ranking, and the numbers of the records it is about."""
+        """The ranking, and the numbers of the records it is about.
+
+        Where damaged clips are skipped, queries about them are left out, and counted.
+        """
         queries, numbers, corpus, clips = ordered(predictions, mesh)
+        if len(clips) < len(split.clip_ids):
+            there = _whose_clip_is_there(numbers, clips, split)
+            queries, numbers = queries[there], numbers[there]
         found = {"query_numbers": numbers, "clip_numbers": clips}
         asked, clip_ids = asked_and_searched(found, split)
         own = retrieval_metrics.own_clips(asked, clip_ids)
@@ -93,6 +102,18 @@ def ordered(predictions, mesh):
     )
     queries = predictions["queries"][asked][by_query]
     return queries, query_numbers[by_query], corpus, clip_numbers[by_clip]
+
+
+def _whose_clip_is_there(query_numbers, clip_numbers, split):
+    """`[N]` bool, False for queries about a clip that could not be read; tells of them."""
+    ids, lost = {split.clip_ids[number] for number in clip_numbers.tolist()}, Report()
+    queries = [split.queries[number] for number in query_numbers.tolist()]
+    there = np.array([not query.clip_id or query.clip_id in ids for query in queries])
+    for query in itertools.compress(queries, ~there):
+        lost.add("queries about damaged clips", query.query_id)
+    if jax.process_index() == 0:
+        lost.tell("not predicted")
+    return there
 
 
 def asked_and_searched(found, split):

@@ -243,10 +243,10 @@ def test_more_answers_than_a_batch_has_room_for_are_an_error():
 
 
 def test_a_text_too_long_for_a_row_is_an_error():
-    config = batch_config(choices=1, row_length=12, max_query_tokens=7)
+    config = batch_config(choices=1, row_length=10, max_query_tokens=7)
     clip = make_clip(np.random.default_rng(0), [3], [0, 0])
     query = question(range(5, 10), [[20]])
-    with pytest.raises(InputError, match=r"'clip'.* 14 frames and tokens.*max_query_tokens"):
+    with pytest.raises(InputError, match=r"'clip'.* 11 frames and tokens.*max_query_tokens"):
         Choices(config, QUESTIONS).prepare(clip, 0, [(0, query)])
 
 

@@ -246,11 +246,32 @@ def test_what_a_row_or_a_clip_cannot_hold_is_said():
     rng = np.random.default_rng(0)
     config = batch_config(row_length=8)
     with pytest.raises(InputError, match=r"'long'.* 9 frames and tokens.*row_length"):
-        segments.prepare(make_clip(rng, [6], [0, 0], "long"), 0, config, METADATA)
-    segments.prepare(make_clip(rng, [6], [0], "fits"), 0, config, METADATA)
+        segments.prepare(make_clip(rng, [1], [0] * 8, "long"), 0, config, METADATA)
+    segments.prepare(make_clip(rng, [1], [0] * 7, "fits"), 0, config, METADATA)
     empty = make_clip(rng, [2], [], "empty")
     with pytest.raises(InputError, match="'empty' has no frames"):
         segments.prepare(empty, 0, config, METADATA)
+
+
+def test_words_that_fill_a_row_are_cut_and_counted():
+    config = batch_config(row_length=8)
+    clip = make_clip(np.random.default_rng(0), [6, 3, 5], [0, 0, 1])
+    found = segments.prepare(clip, 0, config, METADATA, tails=([1], [2, 3]), framed=True)
+    # Both versions of a segment have as many words: as the longer text after them leaves room for.
+    assert found.lengths.tolist() == [7, 6, 8, 7]
+    words = found.slot_token[found.slot_subtitle == 0].reshape(2, -1)
+    np.testing.assert_array_equal(words, [clip.token_ids[:3]] * 2)
+    # Of the last subtitle, which has no frames, no word was ever to be read.
+    assert found.cut_tokens == 3
+
+
+def test_context_that_does_not_fit_a_row_gives_way_to_the_subtitle_itself():
+    config = batch_config(row_length=12, context_subtitles=2)
+    clip = make_clip(np.random.default_rng(0), [4, 3, 5], [0, 1, 2])
+    found = segments.prepare(clip, 0, config, METADATA)
+    owners = found.slot_subtitle[found.slot_segment == 2]
+    assert owners[owners >= 0].tolist() == [1] * 3 + [2] * 5
+    assert found.cut_tokens == 0
 
 
 @pytest.mark.parametrize("num_frames", [8, 9, 12])

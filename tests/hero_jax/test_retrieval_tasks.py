@@ -1,5 +1,6 @@
 """Retrieval of a whole split: batches in any order, queries about no clip, clips there twice."""
 
+import dataclasses
 import functools
 import json
 from types import SimpleNamespace
@@ -246,6 +247,22 @@ def test_the_file_has_every_query_and_moments_in_its_own_clip_where_that_is_know
         times = [prediction[1:3] for prediction in one["predictions"]]
         spans = kept.spans[n, : kept.counts[n]]
         np.testing.assert_allclose(times, (spans + np.array([0, 1])) * SECONDS)
+
+
+def test_a_query_about_a_damaged_clip_is_left_out_and_told(capsys):
+    queries = list(SPLIT.queries)
+    queries[1] = dataclasses.replace(queries[1], clip_id=f"c{DAMAGED}")
+    split = SimpleNamespace(**vars(SPLIT) | {"queries": queries})
+    task = TASKS["moments"]
+    found = task.complete(module(), predict(*shuffled(0)), split, mesh())
+    assert "not predicted: 1 queries about damaged clips (q1)" in capsys.readouterr().err
+    left = [number for number in ASKED if number != 1]
+    assert found["query_numbers"].tolist() == left
+    everyone = completed("moments", 0)["ranking"].clips
+    np.testing.assert_array_equal(
+        found["ranking"].clips, everyone[[ASKED.index(number) for number in left]]
+    )
+    assert task.summarize(found, split)["vr_queries"] == 4
 
 
 # Training
