@@ -82,9 +82,9 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
     if lengths.max(initial=0) > config.row_length:
         raise InputError(
             f"Clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens, though its "
-            f"subtitle is cut, which does not fit a row of config.batch.row_length = "
-            f"{config.row_length}; raise that, or lower config.batch.max_frames or, of what follows "
-            "each subtitle, max_query_tokens."
+            "subtitle is cut, which does not fit a row; raise config.batch.row_length above "
+            f"{config.row_length}, or lower config.batch.max_frames or, of what follows each "
+            "subtitle, max_query_tokens."
         )
     token, position, frame, subtitle = (
         np.array([*itertools.chain.from_iterable(s[i] for s in slots)], np.int32) for i in range(4)

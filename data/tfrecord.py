@@ -109,7 +109,7 @@ def _write_index(index_path: Path, found: np.ndarray) -> None:
             np.save(file, found)
         temporary.replace(index_path)
     except OSError:
-        # A read-only or full disk: the index only saves the next reader some time. On a read-only one
-        # even what is not there cannot be removed.
+        # A read-only or full disk: the index only saves the next reader some time. On a read-only
+        # one even what is not there cannot be removed.
         with contextlib.suppress(OSError):
             temporary.unlink()
