@@ -1,8 +1,9 @@
-"""Runs an experiment: pre-training, or the evaluation of a checkpoint.
+"""Runs an experiment: training, the evaluation of a checkpoint, or its export.
 
 python main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
 python main.py --config=configs/pretrain.py --workdir=DIR --config.data.name=NAME
 python main.py --mode=evaluate --config=... --workdir=DIR --config.data.eval_split=test
+python main.py --mode=export --workdir=DIR --out=EXPORT
 """
 
 import os
@@ -20,7 +21,17 @@ from data.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints and logs of the run are.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.")
+OUT = flags.DEFINE_string("out", None, "Where to write an export: a folder, or a .pt file.")
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "hero_jax",
+    ["hero_jax", "hero-torch"],
+    "Of an export: a folder of ours, or the original's PyTorch state dict.",
+)
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "latest", "Of the run to export: 'latest', 'best' or a step."
+)
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, to run in several; 'auto' on a known cluster."
 )
@@ -42,6 +53,12 @@ def main(_):
         jax.distributed.initialize()
     elif COORDINATOR.value:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    if MODE.value == "export":
+        from hero_jax import export
+
+        write = export.export_torch if FORMAT.value == "hero-torch" else export.export
+        write(WORKDIR.value, OUT.value, CHECKPOINT.value)
+        return
     from hero_jax import evaluate, train
 
     if MODE.value == "train":
@@ -54,10 +71,12 @@ def parse(arguments: list[str]) -> list[str]:
     """Reads the flags; InputError for what absl or ml_collections refuses, or for one missing."""
     try:
         rest = flags.FLAGS(arguments)
-        if CONFIG.value is None:
+        exporting = MODE.value == "export"
+        if CONFIG.value is None and not exporting:
             raise InputError("--config is missing: name one, as --config=configs/pretrain.py.")
-        # The first use of the config: if its file could not be read, this says so.
-        CONFIG.value.lock()
+        if CONFIG.value is not None:
+            # The first use of the config: if its file could not be read, this says so.
+            CONFIG.value.lock()
     except (flags.Error, OSError) as error:
         # What a config file raises comes with a traceback before it.
         reason = str(error).strip().splitlines()[-1].strip()
@@ -66,6 +85,10 @@ def parse(arguments: list[str]) -> list[str]:
         raise InputError(_unknown_field(error, arguments)) from error
     if not WORKDIR.value:
         raise InputError("--workdir is missing: name a folder for checkpoints and logs.")
+    if exporting and CONFIG.value is not None:
+        raise InputError("--mode=export takes no --config: the run in --workdir has its own.")
+    if exporting and not OUT.value:
+        raise InputError("--out is missing: name a folder for the export, or a .pt file.")
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is no flag: write --NAME=VALUE.")
     if COORDINATOR.value not in (None, "auto") and None in (PROCESSES.value, PROCESS.value):

@@ -86,7 +86,7 @@ def shapes(config, annotations: str, *, clips: int, steps: int, rate: float):
 
 def shapes_moments(config):
     """The same for moment retrieval."""
-    shapes(config, "query", clips=32, steps=500, rate=1e-3)
+    shapes(config, "query", clips=32, steps=300, rate=1e-3)
     config.moment_retrieval.update(
         span_drop_probability=0.0, hard_negatives_from=-1, min_span=1, max_span=5
     )

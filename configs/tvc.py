@@ -25,7 +25,7 @@ def get_config(preset: str = ""):
     # As many captions as a clip has are trained on together, in parts of at most 16.
     config.batch.update(context_subtitles=1, queries_per_clip=16)
     if preset == "shapes":
-        finetune.shapes(config, "caption", clips=16, steps=400, rate=1e-3)
+        finetune.shapes(config, "caption", clips=16, steps=300, rate=1e-3)
         config.batch.update(max_query_tokens=60, queries_per_clip=10)
         config.captioning.update(decoder_positions=64)
     elif preset:

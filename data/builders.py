@@ -27,7 +27,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder, naming, splits
 
-from data import records, tfrecord
+from data import tfds_layout, tfrecord
 from data.errors import InputError
 from data.plan import TOKENIZER, Building, clip_tasks, query_tasks, sample
 from data.report import Report
@@ -188,8 +188,8 @@ def build_dataset(
         _make_room(out)
         shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
         if queries:
-            RecordBuilder(out, "queries", records.query_features(), queries, {}).write()
-        features = records.clip_features(metadata.feature_width)
+            RecordBuilder(out, "queries", tfds_layout.query_features(), queries, {}).write()
+        features = tfds_layout.clip_features(metadata.feature_width)
         RecordBuilder(out, "clips", features, clips, metadata.to_json()).write()
         shutil.rmtree(folder)
     return DatasetMetadata.load(out), left_out

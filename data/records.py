@@ -8,67 +8,17 @@ from collections.abc import Mapping
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from data.errors import InputError
+from data.example_proto import Example
 from data.schema import Clip, Query
 
 if sys.byteorder != "little":
     raise ImportError("records hold little-endian arrays, which this machine cannot view")
 
 
-def clip_features(feature_width: int):
-    """`tfds.features.FeaturesDict` of a clip."""
-    import tensorflow_datasets as tfds
-
-    return tfds.features.FeaturesDict(
-        {
-            "clip_id": tfds.features.Text(),
-            "frame_features": _array((None, feature_width), np.float16),
-            "duration": _array((), np.float64),
-            "subtitle_texts": tfds.features.Sequence(tfds.features.Text()),
-            "subtitle_starts": _array((None,), np.float32),
-            "subtitle_ends": _array((None,), np.float32),
-            "token_ids": _array((None,), np.int32),
-            "token_counts": _array((None,), np.int32),
-            "frame_subtitle": _array((None,), np.int32),
-            "story": tfds.features.Text(),
-            "frame_images": tfds.features.Sequence(tfds.features.Tensor(shape=(), dtype=np.str_)),
-            "video_id": tfds.features.Text(),
-            "video_start": _array((), np.float64),
-        }
-    )
-
-
-def query_features():
-    """`tfds.features.FeaturesDict` of a query."""
-    import tensorflow_datasets as tfds
-
-    return tfds.features.FeaturesDict(
-        {
-            "query_id": tfds.features.Text(),
-            "clip_id": tfds.features.Text(),
-            "text": tfds.features.Text(),
-            "token_ids": _array((None,), np.int32),
-            "moments": _array((None, 2), np.float64),
-            "kind": tfds.features.Text(),
-            "answers": tfds.features.Sequence(tfds.features.Text()),
-            "answer_token_ids": _array((None,), np.int32),
-            "answer_token_counts": _array((None,), np.int32),
-            "label": _array((), np.int32),
-            "group": tfds.features.Text(),
-        }
-    )
-
-
-def _array(shape: tuple[int | None, ...], dtype: type):
-    import tensorflow_datasets as tfds
-
-    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
-
-
 def encode_clip(clip: Clip) -> dict:
-    """The values of `clip_features`."""
+    """The values of `data.tfds_layout.clip_features`."""
     return {
         "clip_id": clip.clip_id,
         "frame_features": clip.frame_features,
@@ -87,7 +37,7 @@ def encode_clip(clip: Clip) -> dict:
 
 
 def encode_query(query: Query) -> dict:
-    """The values of `query_features`."""
+    """The values of `data.tfds_layout.query_features`."""
     return {
         "query_id": query.query_id,
         "clip_id": query.clip_id,
@@ -108,7 +58,7 @@ def serialise(values: Mapping) -> bytes:
 
     TFDS leaves the order of the fields to chance; here it is that of their names.
     """
-    example = tf_example_pb2.Example()
+    example = Example()
     for name, value in values.items():
         items = value if isinstance(value, list) else [value]
         example.features.feature[name].bytes_list.value.extend(map(_to_bytes, items))
@@ -194,9 +144,9 @@ def decode_query(record: bytes) -> Query:
     return query
 
 
-def _values(record: bytes) -> Mapping[str, tf_feature_pb2.Feature]:
+def _values(record: bytes) -> Mapping:
     try:
-        return tf_example_pb2.Example.FromString(record).features.feature
+        return Example.FromString(record).features.feature
     except DecodeError as error:
         raise InputError("it is no tf.train.Example") from error
 

@@ -22,7 +22,7 @@ _POSITIONS = re.compile(r"(^|/)position$")
 _VOCABULARY = ("cross_modal/text_embedding/word", "cross_modal/lm_head/bias")
 _TYPES = "cross_modal/text_embedding/token_type"
 # A vocabulary padded to a multiple of this for the original's matrix units.
-_VOCABULARY_PADDING = 8
+VOCABULARY_PADDING = 8
 # Stands for the matrix of the language model head, which is the table of word embeddings.
 _TIED = "tied"
 
@@ -221,11 +221,15 @@ def _fit(path, array, value, vocab_size):
         if array.ndim != value.ndim or array.shape[1:] != value.shape[1:]:
             return None, ""
         extra = len(array) - vocab_size
-        if not 0 <= extra < _VOCABULARY_PADDING:
+        if not 0 <= extra < VOCABULARY_PADDING:
             return None, ""
+        # Nothing reads rows of padding, but the original's table is to come back as it was. Our
+        # bias has none.
         fitted = np.zeros_like(value)
-        fitted[:vocab_size] = array[:vocab_size]
-        return fitted, f"{extra} rows of padding cut" if extra else ""
+        rows = min(len(array), len(fitted))
+        fitted[:rows] = array[:rows]
+        kept = f"{rows - vocab_size} of {extra} rows of padding kept"
+        return fitted, kept if extra else ""
     if array.shape == value.shape:
         return array, ""
     if array.shape[1:] != value.shape[1:] or array.ndim != value.ndim:

@@ -196,7 +196,7 @@ def _best_clips(queries, frames, num_frames, count, block):
         frames, lengths, numbers = part
         valid = jnp.arange(frames.shape[1]) < lengths[:, None]
         scores = clip_scores(queries, _from_bits(frames), valid)
-        return _best(best, (scores, jnp.broadcast_to(numbers, scores.shape)), count), None
+        return better_of(best, (scores, jnp.broadcast_to(numbers, scores.shape)), count), None
 
     nothing = (
         jnp.full((len(queries), count), -jnp.inf),
@@ -208,7 +208,7 @@ def _best_clips(queries, frames, num_frames, count, block):
     return _top((scores, clips), count)
 
 
-def _best(first, second, count):
+def better_of(first, second, count):
     """The best of two lists of (scores, clips); of equals, those of the first come first."""
     both = (jnp.concatenate(pair, axis=1) for pair in zip(first, second, strict=True))
     return _top(tuple(both), count)

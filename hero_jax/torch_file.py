@@ -20,6 +20,7 @@ import safetensors
 from data.errors import InputError
 from hero_jax.torch_pickle import ADVICE, Pickle, Storage, Tensor, damage_named
 
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 # The first two values of a file in the format before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -156,6 +157,10 @@ def _state_dict(content) -> dict[str, Tensor]:
         raise InputError(f"holds a value of type {kind}, not a state dict; {ADVICE}")
     if not content or _is_state_dict(content):
         return content
+    # HERO's own training saves `"vocab_padded": True` beside the tensors.
+    tensors = {key: value for key, value in content.items() if type(value) is not bool}
+    if _is_state_dict(tensors):
+        return tensors
     inner = [key for key, value in content.items() if _is_state_dict(value)]
     if len(inner) == 1 and not any(type(value) is Tensor for value in content.values()):
         return content[inner[0]]
@@ -245,9 +250,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 _READERS = {
-    ".pt": _read_torch,
-    ".pth": _read_torch,
-    ".bin": _read_torch,
+    **dict.fromkeys(TORCH_SUFFIXES, _read_torch),
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
 }

@@ -48,6 +48,13 @@ RULES = {
     "siblings": Rule(TASKS, never=("hero_jax.tasks",)),
     "main": Rule(("configs", "data", "hero_jax"), never=("main",)),
     "configs": Rule(("configs",), only=("configs", "ml_collections")),
+    "inference": Rule(
+        ("hero_jax.inference", "hero_jax.index", "hero_jax.compiled", "hero_jax.search_page"),
+        never=(
+            *("tensorflow", "tensorflow_datasets", "ml_collections", "orbax", "optax", "configs"),
+            *(*STEP, "hero_jax.optimizer", "hero_jax.feed", "hero_jax.export"),
+        ),
+    ),
     "no_torch": Rule(OURS, never=("torch",)),
 }
 

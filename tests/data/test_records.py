@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from clip_samples import TOKENIZER, assert_equal, build, clips, queries, raw_clip, raw_query
 from hypothesis import HealthCheck, given, settings
 
-from data import records
+from data import records, tfds_layout
 from data.alignment import align
 from data.assembly import make_clip, make_query
 from data.errors import InputError
@@ -25,7 +25,7 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def serialise(clip) -> bytes:
-    features = records.clip_features(clip.frame_features.shape[1])
+    features = tfds_layout.clip_features(clip.frame_features.shape[1])
     return features.serialize_example(records.encode_clip(clip))
 
 
@@ -39,7 +39,7 @@ def test_a_clip_comes_back_as_it_was(clip):
 @patient
 @given(query=queries())
 def test_a_query_comes_back_as_it_was(query):
-    data = records.query_features().serialize_example(records.encode_query(query))
+    data = tfds_layout.query_features().serialize_example(records.encode_query(query))
     assert_equal(records.decode_query(data), query)
 
 

@@ -16,8 +16,9 @@ import tensorflow_datasets as tfds
 from clip_samples import TOKENIZER, assert_equal, build, clips, queries, raw_clip, raw_query
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_datasets.proto import tf_example_pb2
 
-from data import records, shards, tfrecord
+from data import records, shards, tfds_layout, tfrecord
 from data.assembly import make_clip
 from data.builders import Building, build_dataset
 from data.errors import InputError
@@ -43,15 +44,15 @@ def read(folder: Path, split: str) -> list:
 def test_a_record_is_what_tfds_would_write(clip, query):
     width = clip.frame_features.shape[1]
     for features, values in (
-        (records.clip_features(width), records.encode_clip(clip)),
-        (records.query_features(), records.encode_query(query)),
+        (tfds_layout.clip_features(width), records.encode_clip(clip)),
+        (tfds_layout.query_features(), records.encode_query(query)),
     ):
         ours = records.serialise(values)
-        example = type(records.tf_example_pb2.Example()).FromString(ours)
+        example = tf_example_pb2.Example.FromString(ours)
         theirs = tfds.core.example_serializer.ExampleSerializer(
             features.get_serialized_info()
         ).serialize_example(features.encode_example(values))
-        assert example == type(example).FromString(theirs)
+        assert example == tf_example_pb2.Example.FromString(theirs)
 
 
 @settings(max_examples=10, deadline=None)

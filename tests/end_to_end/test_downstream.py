@@ -4,12 +4,18 @@ import json
 import sys
 
 import pytest
-from downstream import PARTS, STEPS, build_annotated, make
+from downstream import PARTS, STEPS, build_annotated, make, multitask
 from harness import ROOT, Process, assert_same_bits, saved, scalars
 
 from data.errors import InputError
 from data.reader import QuerySplit
+from hero_jax import export, search
 from hero_jax.experiment import Experiment
+from hero_jax.index import Index
+from hero_jax.inference import Model
+from hero_jax.inference import search as search_index
+from hero_jax.init_from import from_state_dict
+from hero_jax.torch_file import read_state_dict
 
 FILES = (
     "msrvtt_asr-clips.json",
@@ -18,6 +24,8 @@ FILES = (
     "violin-labels.json",
     "tvc-captions.jsonl",
 )
+
+COMPILED = {"encode_clip", "encode_query", "score", "spans", "answer", "entails", "caption"}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +99,51 @@ def test_a_split_without_labels_gives_prediction_files(families, folder):
     # Nothing is scored where nothing is labelled.
     scores = json.loads((workdir / f"evaluation-test-{STEPS}.json").read_text())
     assert not any("accuracy" in name or "r@" in name or "cider" in name for name in scores)
+
+
+def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path, capsys):
+    workdir, out, index = families[1] / "resumed", tmp_path / "export", str(tmp_path / "index")
+    exporting = ["--mode=export", f"--workdir={workdir}", f"--out={out}"]
+    process = runs.start(exporting)
+    assert process.wait() == 0, process.text
+    assert f"{STEPS} steps" in (out / "README.md").read_text()
+    assert {path.stem for path in (out / "compiled").glob("*.jaxexport")} == COMPILED
+    model, data = f"--model={out}", f"--data={folder / 'query'}"
+    build = ["index", model, data, "--split=test", f"--index={index}", "--dtype=float32"]
+    search.main(build)
+    moments = json.loads((workdir / f"predictions-test-{STEPS}" / FILES[1]).read_text())
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("".join(entry["desc"] + "\n" for entry in moments["VCMR"]))
+    capsys.readouterr()
+    search.main(["query", model, f"--index={index}", f"--file={sentences}", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = {number: name for name, number in moments["video2idx"].items()}
+    for line, entry in zip(lines, moments["VCMR"], strict=True):
+        assert line["query"] == entry["desc"]
+        found = [[one["clip_id"], one["start"], one["end"]] for one in line["found"]]
+        expected = [[names[clip], *times] for clip, *times, _ in entry["predictions"]]
+        assert found == expected[:10]
+    # The same of the run itself, which was not exported.
+    live = Model(export.from_run(workdir))
+    first = search_index(live, Index(index), [lines[0]["query"]], top=3)[0]
+    assert [one.clip_id for one in first] == [one["clip_id"] for one in lines[0]["found"][:3]]
+    with pytest.raises(InputError, match="is there already"):
+        export.export(workdir, out)
+
+
+def test_a_run_goes_back_to_pytorch_and_comes_back(families, folder, runs, tmp_path):
+    workdir, path = families[1] / "resumed", tmp_path / "hero.pt"
+    export.export_torch(workdir, path)
+    drawn = Experiment(multitask(folder, runs)).program.host_params()
+    vocab_size = runs.metadata.vocab_size
+    params, report = from_state_dict(read_state_dict(path), drawn, vocab_size, "hero.pt")
+    assert not report.missing
+    assert not report.unused
+    own, words = export.from_run(workdir).params, "cross_modal/text_embedding/word"
+    # Beyond the vocabulary there are rows that nothing reads, more than the original has.
+    for arrays in (params, own):
+        arrays[words] = arrays[words][:vocab_size]
+    assert_same_bits(params, own)
 
 
 def asked(folder, query_type):

@@ -70,10 +70,14 @@ def assert_same(got, expected):
         np.testing.assert_array_equal(got[path], array, err_msg=path, strict=True)
 
 
-def without_padding(params):
-    """Parameters whose vocabulary's table ends in zeros, as a loaded one does."""
+def without_padding(params, extra=0):
+    """Parameters whose vocabulary's table ends in zeros, as a loaded one does.
+
+    Before them stand the `extra` rows of padding of `as_original`.
+    """
     table = params[WORD].copy()
     table[VOCABULARY:] = 0
+    table[VOCABULARY : VOCABULARY + extra] = 7
     return params | {WORD: table}
 
 
@@ -154,7 +158,7 @@ def test_all_kinds_of_files_give_the_same(tmp_path):
     save_legacy(tmp_path / "hero.bin", {"model": content, "epoch": 3})
     for path in sorted(tmp_path.iterdir()):
         params, report = load(read_state_dict(path), drawn)
-        assert_same(params, without_padding(saved))
+        assert_same(params, without_padding(saved, extra=7))
         assert (report.loaded, report.missing, report.unused) == (len(saved), [], []), path
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -193,15 +197,25 @@ def test_the_report_names_each():
 # Sizes
 
 
-def test_padding_of_the_vocabulary_is_cut():
+def test_padding_of_the_vocabulary_is_kept_where_ours_is_padded():
     saved, drawn = random_params(1), random_params(2)
     params, report = load(as_original(saved, extra=7), drawn)
-    assert_same(params, without_padding(saved))
-    # Ours is padded, too, to other lengths: those rows stay zero.
+    # Ours is padded to other lengths: its further rows are zero.
+    assert_same(params, without_padding(saved, extra=7))
     assert len(params[WORD]) == 128 > VOCABULARY + 7
     assert sorted(report.resized) == [
-        f"{name}: 7 rows of padding cut" for name in (original.WORDS, original.WORD_BIAS)
+        f"{original.WORDS}: 7 of 7 rows of padding kept",
+        f"{original.WORD_BIAS}: 0 of 7 rows of padding kept",
     ]
+
+
+def test_padding_that_ours_has_no_room_for_is_cut():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(131, WIDTH)).astype(np.float32)
+    drawn = {WORD: np.ones((128, WIDTH), np.float32)}
+    params, report = from_state_dict({original.WORDS: table}, drawn, 126, "hero.pt")
+    assert_same(params, {WORD: table[:128]})
+    assert report.resized == [f"{original.WORDS}: 2 of 5 rows of padding kept"]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,12 @@ def test_the_one_dict_of_tensors_is_unwrapped(tmp_path, save):
     assert_same(read_state_dict(save(tmp_path / "a.pt", content)), {"a": WEIGHT})
 
 
+@SAVE
+def test_what_hero_saves_beside_the_tensors_is_no_tensor(tmp_path, save):
+    content = {"a": whole(WEIGHT), "vocab_padded": True}
+    assert_same(read_state_dict(save(tmp_path / "a.pt", content)), {"a": WEIGHT})
+
+
 def test_storages_outside_the_state_dict_are_not_read(tmp_path):
     content = {"model": {"a": whole(WEIGHT)}, "ema": [whole(WEIGHT, "1")]}
     path = save_zip(tmp_path / "a.pt", content)

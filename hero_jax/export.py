@@ -1,0 +1,235 @@
+"""Writes an export of a run: `python main.py --mode=export --workdir=RUN --out=DIR`."""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import safetensors.numpy
+
+from configs.finetune import MOMENTS
+from data.errors import InputError
+from data.schema import tokenizer_path
+from data.tokenizer import Tokenizer
+from hero_jax import compiled, exported, original
+from hero_jax.checkpoint import Checkpoints, writing_to
+from hero_jax.evaluate import table
+from hero_jax.moments import RankingSettings
+from hero_jax.tasks import TASKS
+from hero_jax.to_original import to_state_dict
+from hero_jax.torch_writer import write_state_dict
+
+# Of a batch, what decides what is read; the rest is about speed.
+LIMITS = (
+    *("row_length", "rows_per_group", "clips_per_group", "max_frames", "max_tokens"),
+    *("max_query_tokens", "context_subtitles", "segmentation", "max_clip_tokens"),
+)
+PACKAGES = ("jax", "flax", "numpy")
+
+
+def from_run(workdir, which: str = "latest") -> exported.Exported:
+    """The model of a run's checkpoint.
+
+    Args:
+      which: 'latest', 'best' or a step.
+
+    Raises:
+      InputError: no such run or checkpoint, or its tokenizer is not to be found.
+    """
+    return _read_run(workdir, which)[0]
+
+
+def _read_run(workdir, which):
+    """The model, and JSON values about its training: step, metrics and sources."""
+    config = _config(workdir)
+    checkpoints = Checkpoints(workdir, best_metric=config["best_metric"], read_only=True)
+    step = checkpoints.find(which)
+    if step is None:
+        raise InputError(
+            f"There is no checkpoint in {checkpoints.directory}; name the --workdir of a run."
+        )
+    about = checkpoints.about(step)
+    params = checkpoints.restore_params(step)
+    tokenizer = _tokenizer(config, about["data"], workdir)
+    tasks, searched = _tasks(about["config"])
+    description = exported.describe(
+        model=about["config"]["model"],
+        data=about["data"],
+        batch=searched["batch"],
+        ranking=_ranking(searched["settings"]),
+        tasks=tasks,
+        params=params,
+    )
+    metrics = checkpoints.manager.metrics(step) or {}
+    trained = {"step": step, "metrics": metrics, "sources": about["sources"]}
+    return exported.Exported(description, params, tokenizer), trained
+
+
+def _config(workdir):
+    path = Path(workdir) / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): name the --workdir of a run."
+        ) from error
+
+
+def _tokenizer(config, data, workdir):
+    """The tokenizer of the first dataset that the run was trained on."""
+    parts = [config, *config["parts"].values()]
+    names = [part["data"]["name"] for part in parts if "name" in part["data"]]
+    for name in names:
+        path = tokenizer_path(Path(config["data"]["dir"]) / name.split(",")[0].strip())
+        if path.is_file() and (found := Tokenizer.load(path)).identity == data["tokenizer"]:
+            return found
+    raise InputError(
+        f"The tokenizer of the run in {workdir} is not in {config['data']['dir']}, where its data "
+        f"were ({', '.join(names)}): run this where they are."
+    )
+
+
+def _tasks(config) -> tuple[dict, dict]:
+    """Tasks by name, and what clips are searched with: a retrieval task, or the first there is."""
+    parts = {name.removeprefix("parts."): config[name] for name in config if "parts." in name}
+    found = {}
+    for name, ratio in config["tasks"].items():
+        own = parts.get(name, config)
+        kinds = [kind for kind in TASKS if kind in own]
+        for kind in kinds if name in parts else [name]:
+            if ratio and kind not in exported.PRETRAINING:
+                found[name] = _task(kind, own)
+    first = next(iter(parts.values()), config)
+    searched = [task for task in found.values() if "retrieval" in task["kind"]]
+    return found, (searched or [{"batch": _limits(first), "settings": {}}])[0]
+
+
+def _task(kind, part):
+    return {"kind": kind, "settings": part[kind], "batch": _limits(part)}
+
+
+def _limits(part):
+    return {name: part["batch"][name] for name in LIMITS}
+
+
+def _ranking(settings):
+    """`RankingSettings` of a task, with those of TVR for what it leaves open."""
+    names = [field.name for field in dataclasses.fields(RankingSettings)]
+    return {name: settings.get(name, MOMENTS[name]) for name in names}
+
+
+def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
+    """Writes the export of a run's checkpoint; see `hero_jax.exported`.
+
+    It appears whole or not at all.
+
+    Raises:
+      InputError: no such run, or `out` is there already or cannot be written to.
+    """
+    out = Path(out)
+    model, trained = _read_run(workdir, which)
+    with _folder(out) as folder:
+        description = {**model.description, "trained": trained}
+        _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))
+        model.tokenizer.save(folder / exported.TOKENIZER)
+        (folder / exported.WEIGHTS).write_bytes(safetensors.numpy.save(model.params))
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            checkpointer.save((folder / "weights").absolute(), original.unflatten(model.params))
+        compiled.write(model, folder / "compiled")
+        _write(folder / "README.md", _card(model, trained))
+    print(f"exported step {trained['step']} of {workdir} to {out}")
+    return out
+
+
+def export_torch(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
+    """Writes a checkpoint as the original's state dict, which PyTorch reads.
+
+    Raises:
+      InputError: no such run, or `out` cannot be written to.
+    """
+    model, trained = _read_run(workdir, which)
+    vocab_size = model.description["model"]["vocab_size"]
+    state_dict = to_state_dict(model.params, vocab_size)
+    write_state_dict(out, state_dict)
+    print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
+    return Path(out)
+
+
+class _folder:
+    """A folder that is made beside another and takes its name when all is in it."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise InputError(f"--out={out} is there already: choose another, or move it away.")
+
+    def __enter__(self) -> Path:
+        self._writing = writing_to(self.out)
+        self._writing.__enter__()
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.made = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
+        return self.made
+
+    def __exit__(self, *exception):
+        if exception[0] is None:
+            self.made.chmod(0o755)
+            self.made.replace(self.out)
+        else:
+            shutil.rmtree(self.made, ignore_errors=True)
+        return self._writing.__exit__(*exception)
+
+
+def _write(path, text):
+    path.write_text(text, encoding="utf-8")
+
+
+def _card(model, trained) -> str:
+    """What people want to know of a model, as Markdown."""
+    description = model.description
+    data, batch = description["data"], description["batch"]
+    size = sum(np.size(value) for value in model.params.values())
+    sources = "\n".join(
+        f"- {source['name']}: {source['clips']} clips, {100 * source['share']:.3g}% of training"
+        for source in trained["sources"]
+    )
+    metrics = table(trained["metrics"]) if trained["metrics"] else "  not evaluated"
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return f"""# A HERO model
+
+{size:,} parameters; trained {trained["step"]:,} steps for {
+        ", ".join(description["tasks"]) or "pre-training"
+    }.
+
+## Trained on
+
+{sources}
+
+## Metrics of the split it was evaluated on
+
+{metrics}
+
+## What it reads
+
+- features of widths {" + ".join(map(str, data["feature_widths"]))}, one every
+  {data["seconds_per_feature"]:g} s; at most {
+        batch["max_frames"]
+    } to a clip (longer ones are read in
+  windows)
+- subtitles of at most {batch["max_tokens"]} tokens, queries of at most {batch["max_query_tokens"]}
+- its own tokenizer of {data["vocab_size"]} tokens
+
+## Files
+
+- `{exported.DESCRIPTION}`: the description, format {description["format"]}
+- `{exported.WEIGHTS}`: parameters by path; `weights/`: the same for Orbax
+- `{exported.TOKENIZER}`: for the `tokenizers` library
+- `compiled/`: functions for CPU, GPU and TPU by `jax.export`; `compiled/README.md` has their
+  arguments. They keep for a limited time and can be made again from the rest.
+
+Identity `{description["identity"]}`; made with {versions}.
+"""
