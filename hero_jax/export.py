@@ -95,7 +95,7 @@ def _tokenizer(config, data, workdir):
 
 
 def _tasks(config) -> tuple[dict, dict]:
-    """Tasks by name, and what clips are searched with: a retrieval task, or the first there is."""
+    """Tasks by name, and what clips are searched with: a task that finds moments, or clips."""
     parts = {name.removeprefix("parts."): config[name] for name in config if "parts." in name}
     found = {}
     for name, ratio in config["tasks"].items():
@@ -105,8 +105,10 @@ def _tasks(config) -> tuple[dict, dict]:
             if ratio and kind not in exported.PRETRAINING:
                 found[name] = _task(kind, own)
     first = next(iter(parts.values()), config)
-    searched = [task for task in found.values() if "retrieval" in task["kind"]]
-    return found, (searched or [{"batch": _limits(first), "settings": {}}])[0]
+    by_kind = {task["kind"]: task for task in found.values()}
+    searched = {"batch": _limits(first), "settings": {}}
+    searched = by_kind.get("video_retrieval", searched)
+    return found, by_kind.get("moment_retrieval", searched)
 
 
 def _task(kind, part):

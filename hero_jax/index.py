@@ -236,12 +236,14 @@ class Writer:
         self._lock = contextlib.ExitStack()
         self._lock.enter_context(index_files.locked(self.path))
         index_files.remove_strays(self.path)
+        self._open = True
         self._forget()
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *exception) -> None:
+        self._open = False
         self._lock.close()
 
     def add(
@@ -317,6 +319,8 @@ class Writer:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[_Change]:
+        if not self._open:
+            raise ValueError(f"The writer of {self.path} is closed")
         try:
             yield _Change(self.path)
         except BaseException:

@@ -221,8 +221,10 @@ def test_one_program_writes_at_a_time(tmp_path):
         assert content(Index(tmp_path)) == expected
         process.stdin.close()
         assert process.wait(60) == 0
-    with Writer(tmp_path):
+    with Writer(tmp_path) as writer:
         assert "is being written to" in refusal(Writer, tmp_path)
+    with pytest.raises(ValueError, match="is closed"):
+        writer.compact()
 
 
 def test_it_needs_neither_jax_nor_tensorflow():
