@@ -273,10 +273,13 @@ def check_batch(config, task=None) -> None:
     if layout == "clips":
         limits.append(("batch.max_frames", batch.max_frames, "model.max_frames"))
         limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "model.query_positions"))
+        # Subtitles are cut to a row, queries are not.
+        limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "batch.row_length"))
     longest = batch.max_query_tokens + 1
     if layout in ("clips", "retrieval"):
         limits.append(("batch.max_query_tokens + 1", longest, "model.text_positions"))
         limits.append(("batch.max_query_tokens + 1", longest, "model.query_positions"))
+        limits.append(("batch.max_query_tokens + 1", longest, "batch.row_length"))
     if layout == "captions":
         positions = f"{task.block}.decoder_positions"
         limits.append(("batch.max_query_tokens + 1", longest, positions))

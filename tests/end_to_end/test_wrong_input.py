@@ -37,7 +37,7 @@ NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
             ["config.tasks.fom"],
         ),
         ({"model__dropout": 1.0}, ["config.model.dropout=1.0", "below 1"]),
-        ({"batch__row_length": 8}, ["'clip0", "config.batch.row_length above 8"]),
+        ({"batch__row_length": 8}, ["max_tokens + 1 is 21", "config.batch.row_length=8"]),
         ({"batch__max_frames": 15}, ["config.batch.max_frames is 15", "segment_frames=14"]),
         ({"batch__max_tokens": 40}, ["41 tokens", "config.model.text_positions=32"]),
         ({"batch__groups": 0}, ["config.batch.groups=0", "1 or more"]),
