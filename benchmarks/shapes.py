@@ -130,8 +130,7 @@ def chance_of_captions(dataset, config):
         references.setdefault(query.group, []).append(query.text)
     commonest = sorted(counts, key=counts.get, reverse=True)[:CONSTANTS]
     scores = [
-        caption_metrics.score(references, dict.fromkeys(references, text))["cider"]
-        for text in commonest
+        caption_metrics.cider(references, dict.fromkeys(references, text)) for text in commonest
     ]
     return {"captioning/cider": max(scores)}
 

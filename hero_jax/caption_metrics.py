@@ -56,8 +56,7 @@ def score(references: dict, hypotheses: dict) -> dict[str, float]:
       references: for each moment one or more texts.
       hypotheses: for each of the same moments a text.
     """
-    references = {moment: [*map(tokenize, texts)] for moment, texts in references.items()}
-    hypotheses = {moment: [tokenize(hypotheses[moment])] for moment in references}
+    references, hypotheses = _tokenized(references, hypotheses)
     bleu = Bleu(4).compute_score(references, hypotheses, verbose=0)[0]
     result = {f"bleu_{n}": float(value) for n, value in enumerate(bleu, 1)}
     meteor = _meteor(references, hypotheses)
@@ -66,6 +65,16 @@ def score(references: dict, hypotheses: dict) -> dict[str, float]:
     result["rouge_l"] = float(Rouge().compute_score(references, hypotheses)[0])
     result["cider"] = float(Cider().compute_score(references, hypotheses)[0])
     return result
+
+
+def cider(references: dict, hypotheses: dict) -> float:
+    """CIDEr alone, as in `score`."""
+    return float(Cider().compute_score(*_tokenized(references, hypotheses))[0])
+
+
+def _tokenized(references, hypotheses):
+    references = {moment: [*map(tokenize, texts)] for moment, texts in references.items()}
+    return references, {moment: [tokenize(hypotheses[moment])] for moment in references}
 
 
 def _meteor(references, hypotheses):

@@ -1,5 +1,6 @@
 """Writes an export of a run: `python main.py --mode=export --workdir=RUN --out=DIR`."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ from data.errors import InputError
 from data.schema import tokenizer_path
 from data.tokenizer import Tokenizer
 from hero_jax import compiled, exported, original
-from hero_jax.checkpoint import Checkpoints, writing_to
+from hero_jax.checkpoint import NO_WRITING, Checkpoints, writing_to
 from hero_jax.evaluate import table
 from hero_jax.moments import RankingSettings
 from hero_jax.tasks import TASKS
@@ -82,7 +83,7 @@ def _config(workdir):
 
 def _tokenizer(config, data, workdir):
     """The tokenizer of the first dataset that the run was trained on."""
-    parts = [config, *config["parts"].values()]
+    parts = [config, *config.get("parts", {}).values()]
     names = [part["data"]["name"] for part in parts if "name" in part["data"]]
     for name in names:
         path = tokenizer_path(Path(config["data"]["dir"]) / name.split(",")[0].strip())
@@ -135,7 +136,7 @@ def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
     """
     out = Path(out)
     model, trained = _read_run(workdir, which)
-    with _folder(out) as folder:
+    with _new_folder(out) as folder:
         description = {**model.description, "trained": trained}
         _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))
         model.tokenizer.save(folder / exported.TOKENIZER)
@@ -162,28 +163,25 @@ def export_torch(workdir, out: str | os.PathLike, which: str = "latest") -> Path
     return Path(out)
 
 
-class _folder:
+@contextlib.contextmanager
+def _new_folder(out: Path):
     """A folder that is made beside another and takes its name when all is in it."""
-
-    def __init__(self, out: Path):
-        self.out = out
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise InputError(f"--out={out} is there already: choose another, or move it away.")
-
-    def __enter__(self) -> Path:
-        self._writing = writing_to(self.out)
-        self._writing.__enter__()
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.made = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
-        return self.made
-
-    def __exit__(self, *exception):
-        if exception[0] is None:
-            self.made.chmod(0o755)
-            self.made.replace(self.out)
-        else:
-            shutil.rmtree(self.made, ignore_errors=True)
-        return self._writing.__exit__(*exception)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"--out={out} is there already: choose another, or move it away.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(
+            f"--out={out} cannot be written to ({error.strerror}): choose another."
+        ) from error
+    with writing_to(out, NO_WRITING):
+        try:
+            yield made
+            made.chmod(0o755)
+            made.replace(out)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _write(path, text):
