@@ -96,11 +96,12 @@ def build_original(args: argparse.Namespace, building: Building) -> Built:
 
 
 def build_shapes(args: argparse.Namespace, building: Building) -> Built:
-    """Generates the sample corpus; its tokenizer is trained on the subtitles of split train."""
+    """Generates the sample corpus."""
     from data import shapes
 
     source = shapes.ShapesSource(args.seed, args.num_clips, args.queries)
-    return builders.build_dataset(args.out, source, source.tokenizer(), building, "shapes")
+    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else source.tokenizer()
+    return builders.build_dataset(args.out, source, tokenizer, building, "shapes")
 
 
 def summary(metadata: DatasetMetadata, report: Report) -> str:
@@ -143,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=QUERY_TYPES,
         default="",
         help="annotations to make for every film; default: none",
+    )
+    shapes.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="of another dataset, a file or its folder, so that a model of one reads the other; "
+        "default: one that is trained on the subtitles of split train",
     )
     for imported in (from_files, original):
         _add_splits(imported)

@@ -45,7 +45,7 @@ class AnnotatedSplit:
         self.metadata: DatasetMetadata = self.clips.metadata
         records = QuerySplit(dataset_dir, split, on_corrupt)
         self.queries = [records.read(number) for number in range(len(records))]
-        self.clip_ids = _clip_ids(Path(dataset_dir), split, self.clips)
+        self.clip_ids = clip_ids(Path(dataset_dir), split, self.clips)
         self.tokenizer = Tokenizer.load(tokenizer_path(dataset_dir))
         self._numbers = {name: number for number, name in enumerate(self.clip_ids) if name}
 
@@ -117,8 +117,12 @@ def cut(words: Sequence[int], most: int) -> list[int]:
     return [int(word) for word in words[: max(most, 0)]]
 
 
-def _clip_ids(dataset_dir: Path, split: str, clips: Split) -> list[str]:
-    """Ids of all clips, from a list beside the shards; if it is not there, it is made."""
+def clip_ids(dataset_dir: Path, split: str, clips: Split) -> list[str]:
+    """Ids of all clips, '' for a damaged one; a list beside the shards has them, or is made.
+
+    Raises:
+      InputError: two clips have the same.
+    """
     path = records_dir(dataset_dir, "clips") / f"{split}.ids.json"
     found = _read_ids(path, split)
     if found is not None and len(found) == len(clips):

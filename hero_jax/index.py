@@ -131,18 +131,26 @@ class Index:
           numbers beyond `capacity`; deleted clips still have their frames. A view of the file,
           read-only and not read yet, where all the clips lie in one segment.
         """
+        return self._rows("frames", first, count, self._zeros(count))
+
+    def norms(self, first: int, count: int) -> np.ndarray:
+        """`[count, max_frames]` float32, the length of each vector of `block`."""
+        return self._rows("norms", first, count, np.zeros((count, self.max_frames), np.float32))
+
+    def _rows(self, part, first, count, zeros):
+        """Rows of an array of the segments, and of `zeros` beyond the last."""
         if first < 0 or count < 0:
             raise IndexError(f"clips {first} to {first + count} are none of the index")
         segment = bisect.bisect(self._firsts, first) - 1
         parts, left = [], count
         while left and segment < len(self._segments):
             begin = first + count - left - self._firsts[segment]
-            parts.append(self._segments[segment].frames[begin : begin + left])
+            parts.append(getattr(self._segments[segment], part)[begin : begin + left])
             left -= len(parts[-1])
             segment += 1
         if len(parts) == 1 and not left:
             return parts[0]
-        return np.concatenate([*parts, self._zeros(left)])
+        return np.concatenate([*parts, zeros[:left]])
 
     def frames(self, numbers) -> np.ndarray:
         """Frames of the clips with these numbers, `[n, max_frames, H]`; else like `block`."""

@@ -3,6 +3,8 @@
   index.json    the manifest: what the index is for, and its segments
   NAME.frames   `[clips, max_frames, width]` of a segment; what lies beyond a clip's own frames is
                 zero, and a hole of the file
+  NAME.norms    `[clips, max_frames]` float32, the length of each frame's vector, by which a cosine
+                is divided; zero beyond a clip's own frames
   NAME.clips    text of its clips, their ids, and a `ROW` of each, one after another
   NAME.deleted  a bit for each clip of a segment, 1 where it is deleted
   lock          what the one writer holds
@@ -30,15 +32,16 @@ import numpy as np
 
 from data.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
 # Of a clip: where its id and its text end, the one before it ends where they begin; its frames.
 ROW = np.dtype([("id_end", "<i8"), ("text_end", "<i8"), ("num_frames", "<i4")])
+NORM = np.dtype("<f4")
 AS_IT_WAS = "the index is as it was; put that right and try again"
 _MANIFEST = "index.json"
 _NEW_MANIFEST = "index.json.new"
 _LOCK = "lock"
-_NAMED = re.compile(r"(\d{6,})\.(frames|clips|deleted)")
+_NAMED = re.compile(r"(\d{6,})\.(frames|norms|clips|deleted)")
 
 
 class Record(NamedTuple):
@@ -85,7 +88,7 @@ class Manifest:
         """The names of all files that it names."""
         names = set()
         for segment in self.segments:
-            names |= {f"{segment.name}.frames", f"{segment.name}.clips"}
+            names |= {f"{segment.name}.{part}" for part in ("frames", "norms", "clips")}
             if segment.deleted:
                 names.add(f"{segment.deleted}.deleted")
         return names
@@ -97,6 +100,7 @@ class Segment:
 
     stored: its part of the manifest; has no `deleted` yet if clips were deleted just now.
     frames: `[clips, max_frames, width]`.
+    norms: `[clips, max_frames]` float32.
     texts, ids: `[bytes]` uint8.
     rows: `[clips]` of `ROW`.
     deleted: `[clips]` bool.
@@ -104,6 +108,7 @@ class Segment:
 
     stored: Stored
     frames: np.ndarray
+    norms: np.ndarray
     texts: np.ndarray
     ids: np.ndarray
     rows: np.ndarray
@@ -269,12 +274,14 @@ def open_segment(path: Path, stored: Stored, manifest: Manifest) -> Segment:
     clips = _mapped(path / f"{stored.name}.clips", int(sections[-1]))
     texts, ids, rows = np.split(clips, sections[:-1])
     frames = _mapped(path / f"{stored.name}.frames", int(np.prod(shape)) * dtype.itemsize)
+    norms = _mapped(path / f"{stored.name}.norms", int(np.prod(shape[:2])) * NORM.itemsize)
     if stored.deleted is None:
         deleted = np.zeros(stored.clips, bool)
     else:
         bits = _mapped(path / f"{stored.deleted}.deleted", -(-stored.clips // 8))
         deleted = np.unpackbits(bits, count=stored.clips).astype(bool)
-    return Segment(stored, frames.view(dtype).reshape(shape), texts, ids, rows.view(ROW), deleted)
+    frames, norms = frames.view(dtype).reshape(shape), norms.view(NORM).reshape(shape[:2])
+    return Segment(stored, frames, norms, texts, ids, rows.view(ROW), deleted)
 
 
 def _mapped(path: Path, size: int) -> np.ndarray:
@@ -301,6 +308,7 @@ def write_segment(path: Path, name: str, manifest: Manifest, records: Iterable[R
     ids, rows, clips, text_bytes = bytearray(), bytearray(), 0, 0
     with (
         _new_file(path / f"{name}.frames") as frames_file,
+        _new_file(path / f"{name}.norms") as norms_file,
         _new_file(path / f"{name}.clips") as clips_file,
     ):
         for clip_id, text, frames in records:
@@ -311,16 +319,24 @@ def write_segment(path: Path, name: str, manifest: Manifest, records: Iterable[R
             with writing(path):
                 clips_file.write(text)
                 frames_file.write(frames.tobytes())
+                norms_file.write(_norms(frames).tobytes())
                 if len(frames) < manifest.max_frames:
                     missing = manifest.max_frames - len(frames)
                     frames_file.seek(missing * frame_bytes, os.SEEK_CUR)
+                    norms_file.seek(missing * NORM.itemsize, os.SEEK_CUR)
         with writing(path):
             frames_file.truncate(clips * manifest.max_frames * frame_bytes)
+            norms_file.truncate(clips * manifest.max_frames * NORM.itemsize)
             clips_file.write(ids)
             clips_file.write(rows)
-            _sync(frames_file)
-            _sync(clips_file)
+            for file in (frames_file, norms_file, clips_file):
+                _sync(file)
     return Stored(name, clips, text_bytes, len(ids))
+
+
+def _norms(frames: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # Infinity, as the model's own sum of squares.
+        return np.linalg.norm(frames.astype(NORM), axis=1)
 
 
 def write_deleted(path: Path, name: str, deleted: np.ndarray) -> None:

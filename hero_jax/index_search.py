@@ -1,9 +1,8 @@
 """Builds an index with a model, and searches one: the best moments of all videos for a sentence.
 
-The search is exact. Clips come from the disk in blocks, which are split over the devices and
-scored while the next are read; only the best clips of each query are kept, and spans are looked for
-in these alone. So memory depends on the size of a block, never on the number of clips. The formulas
-are those of `hero_jax.retrieval`.
+The search is exact. Clips come from the disk in blocks, which are split over the devices; only the
+best clips of each query are kept, and spans are looked for in these alone. So memory depends on the
+size of a block, never on the number of clips. The formulas are those of `hero_jax.retrieval`.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data.errors import InputError
-from hero_jax.heads import OUTSIDE, clip_scores
+from hero_jax.heads import NORM_FLOOR, OUTSIDE, normalize
 from hero_jax.index import Index, Line, Writer, create
 from hero_jax.moments import rank_moments, suppress
 from hero_jax.retrieval import better_of
@@ -29,6 +28,8 @@ WINDOW = "#"
 BLOCK_BYTES = 64 << 20
 # Queries that are scored at once: few for few, since every number is compiled once.
 QUERY_BLOCKS = (1, 8, 64, 256)
+# So few are multiplied with the frames one by one.
+FEW_QUERIES = 8
 # Of two moments of one video that overlap by more, the better is shown, unless the model says.
 LARGEST_OVERLAP = 0.5
 
@@ -176,18 +177,27 @@ def best_clips(index: Index, queries: np.ndarray, count: int, block_bytes: int =
     for first in range(0, index.capacity, block):
         own = np.zeros(block, np.int32)
         own[: len(lengths) - first] = lengths[first : first + block]
-        frames = jax.device_put(index.block(first, block), rows)
-        best = _score(best, padded, frames, jax.device_put(own, rows), first, count=count)
+        clips = jax.device_put((index.block(first, block), index.norms(first, block), own), rows)
+        best = _score(best, padded, *clips, first, count=count)
     scores, clips = jax.device_get(best)
     scores, clips = scores[: len(queries)], clips[: len(queries)]
     return scores, np.where(scores > OUTSIDE, clips, -1)
 
 
 @functools.partial(jax.jit, static_argnames="count", donate_argnums=0)
-def _score(best, queries, frames, num_frames, first, *, count):
-    valid = jnp.arange(frames.shape[1]) < num_frames[:, None]
-    scores = clip_scores(queries, frames, valid)
-    numbers = jnp.broadcast_to(first + jnp.arange(len(frames)), scores.shape)
+def _score(best, queries, frames, norms, num_frames, first, *, count):
+    """`hero_jax.heads.clip_scores` in one pass over the frames, whose norms are known."""
+    clips, length, width = frames.shape
+    frames, queries = frames.reshape(-1, width), normalize(queries)
+    # On a CPU, XLA multiplies one query with frames in half precision, but for more it makes a copy
+    # in float32 first, which takes longer than several products without.
+    apart = len(queries) if len(queries) <= FEW_QUERIES else 1
+    products = [some @ frames.astype(jnp.float32).T for some in jnp.split(queries, apart)]
+    products = jnp.concatenate(products).reshape(-1, clips, length)
+    valid = jnp.arange(length) < num_frames[:, None]
+    cosine = jnp.where(valid, products / jnp.maximum(norms, NORM_FLOOR), OUTSIDE)
+    scores = cosine.max(axis=-1)
+    numbers = jnp.broadcast_to(first + jnp.arange(clips), scores.shape)
     return better_of(best, (scores, numbers), count)
 
 

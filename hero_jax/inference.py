@@ -35,9 +35,11 @@ from hero_jax.tasks.captioning import generate_captions
 
 __all__ = ["Answer", "Found", "Index", "Model", "add_clips", "build_index", "load", "search"]
 
-# Clips of a batch to encode, and rows of a batch of queries: few for few.
+# Clips of a batch to encode.
 CLIPS_AT_ONCE = 16
-QUERY_ROWS = (1, 16)
+# Rows of a batch of queries, few for few, and what the length of a row is a multiple of.
+QUERY_ROWS = (1, 4, 16)
+ROW_MULTIPLE = 64
 # Of two windows of a long video that follow each other, what share of their frames is in both.
 WINDOW_OVERLAP = 0.5
 
@@ -229,15 +231,16 @@ class Model:
           InputError: an empty sentence.
         """
         config = self.exported.batch()
-        config = config.changed(row_length=max(config.row_length, config.max_query_tokens + 1))
+        length = -(-(config.max_query_tokens + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
         waiting = [self._words(text, config.max_query_tokens) for text in texts][::-1]
         vectors = []
         while waiting:
-            rows = QUERY_ROWS[len(waiting) * (config.max_query_tokens + 1) > config.row_length]
-            config = config.changed(query_rows_per_group=rows)
+            tokens = sum(len(words) + 1 for words in waiting)
+            rows = next((n for n in QUERY_ROWS if n * length >= tokens), QUERY_ROWS[-1])
+            own = config.changed(query_rows_per_group=rows, row_length=length)
             pad = self.features.special_ids.pad
-            arrays = packing.query_arrays(1, config, rows * config.row_length // 2, pad)
-            packer = packing.QueryRows(_group(arrays), config, self.features.special_ids)
+            arrays = packing.query_arrays(1, own, rows * length // 2, pad)
+            packer = packing.QueryRows(_group(arrays), own, self.features.special_ids)
             while waiting and packer.add([waiting[-1]]):
                 waiting.pop()
             found = self.run("encode_queries", _encode_queries, arrays)[0]

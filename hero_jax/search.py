@@ -6,8 +6,10 @@ python -m hero_jax.search query "a red circle jumps" --model=EXPORT --index=film
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
+import logging
 import os
 import sys
 import warnings
@@ -21,6 +23,7 @@ from data.errors import InputError
 from data.progress import progress
 from data.reader import Split
 from data.schema import SPLITS, DatasetMetadata
+from data.units import clip_ids
 from hero_jax import exported, inference
 from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.index_search import clip_of_window
@@ -29,6 +32,7 @@ from hero_jax.search_page import Found, Searched, clock, page
 # Queries of a file that are searched for together.
 BATCH = 256
 PICTURES = 4  # of a moment on the page
+CLIPS_KEPT = 64
 
 
 def main(arguments=None) -> None:
@@ -91,6 +95,8 @@ def _load(path):
     if (Path(path) / "checkpoints").is_dir() and not (Path(path) / exported.DESCRIPTION).exists():
         from hero_jax import export
 
+        # Through which Orbax warns of what is meant.
+        logging.getLogger("absl").setLevel("ERROR")
         return inference.Model(export.from_run(path))
     return inference.load(path)
 
@@ -184,29 +190,33 @@ def _table(sentence, found) -> str:
 
 
 class _Pictures:
-    """Pictures and lengths of a dataset's videos."""
+    """Pictures in moments of a dataset's clips, and how long the videos are as far as is known."""
 
     def __init__(self, dataset):
         self.step = DatasetMetadata.load(dataset).seconds_per_feature
         self.durations: dict[str, float] = {}
-        self._frames: dict[str, list[tuple[float, bytes]]] = {}
+        self._places = {}
         for split in DatasetMetadata.load(dataset).clips:
             clips = Split(dataset, split, "skip")
-            for clip in filter(None, map(clips.read, range(len(clips)))):
-                self._take(clip)
+            names = enumerate(clip_ids(Path(dataset), split, clips))
+            self._places |= {name: (clips, number) for number, name in names if name}
+        # A clip is found again and again; of some, the pictures are kept.
+        self._clip = functools.lru_cache(CLIPS_KEPT)(self._read)
 
-    def _take(self, clip):
-        video = clip.video_id or clip.clip_id
-        end = clip.video_start + len(clip.frame_features) * self.step
-        self.durations[video] = max(self.durations.get(video, 0), end)
-        self._frames.setdefault(video, []).extend(
-            (clip.video_start + (n + 0.5) * self.step, image)
-            for n, image in enumerate(clip.frame_images)
-        )
+    def _read(self, clip_id):
+        """Where in its video the clip begins, and its pictures; None if it is not there."""
+        place = self._places.get(clip_id) or self._places.get(clip_of_window(clip_id))
+        clip = place and place[0].read(place[1])
+        if clip is None:
+            return None
+        video, end = clip.video_id or clip.clip_id, len(clip.frame_features) * self.step
+        self.durations[video] = max(self.durations.get(video, 0), clip.video_start + end)
+        return clip.video_start, clip.frame_images
 
     def of(self, found) -> tuple[tuple[float, bytes], ...]:
         """Some of those in a moment, evenly spread."""
-        frames = self._frames.get(found.video_id, ())
+        start, images = self._clip(found.clip_id) or (0, ())
+        frames = ((start + (n + 0.5) * self.step, image) for n, image in enumerate(images))
         inside = [frame for frame in frames if found.start <= frame[0] <= found.end]
         count = min(PICTURES, len(inside))
         return tuple(inside[n * len(inside) // count] for n in range(count))

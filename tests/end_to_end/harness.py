@@ -59,7 +59,13 @@ def raw_clip(number: int, *, num_frames: int = 0, widths: tuple[int, ...] = (6, 
             )
             for start in starts
         ),
+        frame_images=tuple(picture(f"clip{number:03d}", frame) for frame in range(frames)),
     )
+
+
+def picture(clip_id: str, frame: int) -> bytes:
+    """What is taken for a PNG of a frame, and says which."""
+    return b"\x89PNG\r\n\x1a\n" + f"{clip_id} {frame}".encode()
 
 
 def build(

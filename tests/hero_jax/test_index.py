@@ -135,6 +135,8 @@ def test_any_block_and_any_numbers(three_segments, first, count, data):
     assert block.shape == (count, MAX_FRAMES, WIDTH)
     assert block[: len(there)].tobytes() == there.tobytes()
     assert not block[len(there) :].any()
+    norms = np.linalg.norm(block.astype(np.float32), axis=-1)
+    np.testing.assert_allclose(index.norms(first, count), norms, rtol=1e-6)
     numbers = data.draw(st.lists(st.integers(0, index.capacity - 1)))
     assert index.frames(numbers).tobytes() == everything[numbers].tobytes()
 
@@ -206,8 +208,10 @@ def test_compacting_leaves_large_segments_alone(tmp_path):
         once = files(tmp_path)
         writer.compact()
         assert files(tmp_path) == once
-        assert {name for name in before if name in once} >= {"000001.frames", "000001.clips"}
-        assert len(once) == 2 + 2 * 2
+        assert {name for name in before if name in once} >= {
+            f"000001.{part}" for part in ("frames", "norms", "clips")
+        }
+        assert len(once) == 2 + 2 * 3
         writer.delete(["5"])
         writer.compact()
         assert "000001.frames" not in files(tmp_path)

@@ -30,6 +30,7 @@ KILLS = 200
 CHANGES_AWAITED = 1
 LIFE = 0.03
 # Functions that ask the system for something; before each of them a change may end.
+KINDS = "frames", "norms", "clips"
 CALLS = {"open", "write", "seek", "truncate", "flush", "fsync", "replace", "unlink"}
 
 
@@ -171,7 +172,7 @@ CHANGES = {
 def check_files(path):
     """There are the files that the manifest names, and no others."""
     segments = json.loads((path / "index.json").read_text())["index"]["segments"]
-    named = {f"{one['name']}.{kind}" for one in segments for kind in ("frames", "clips")}
+    named = {f"{one['name']}.{kind}" for one in segments for kind in KINDS}
     named |= {f"{one['deleted']}.deleted" for one in segments if one["deleted"]}
     assert {file.name for file in path.iterdir()} == named | {"index.json", "lock"}
 

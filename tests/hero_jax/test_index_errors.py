@@ -127,7 +127,7 @@ def test_where_no_index_is(tmp_path, opened):
     assert [*files(tmp_path)] == ["file"]
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_another_version_of_the_format(tmp_path, version):
     filled(tmp_path, "a")
     manifest = json.loads((tmp_path / "index.json").read_text())
@@ -186,7 +186,7 @@ def test_a_cut_or_missing_file_is_named(tmp_path, kind):
 
 def test_what_no_manifest_names_is_removed_and_nothing_else(tmp_path):
     expected = filled(tmp_path, "abc")
-    strays = {"000009.frames", "000009.clips", "000010.deleted", "index.json.new"}
+    strays = {"000009.frames", "000009.norms", "000009.clips", "000010.deleted", "index.json.new"}
     others = {"notes.txt", "1.frames", "000009.frames.old"}
     for name in strays | others:
         (tmp_path / name).write_text("x")
