@@ -31,7 +31,7 @@ from hero_jax import exported, inference, original
 from hero_jax.export import LIMITS
 from hero_jax.identity import plain
 from hero_jax.index import Entry, Index, Line, Writer, create
-from hero_jax.index_search import BLOCK_BYTES, QUERY_BLOCKS
+from hero_jax.index_search import BLOCK_BYTES
 from hero_jax.model import HERO
 
 FRAMES, WIDTH, DTYPE, SECONDS = 32, 768, "float16", 1.5
@@ -41,7 +41,7 @@ SENTENCE = "a red circle jumps over the blue square and then it spins around"
 LINES = (Line(1.0, 3.5, "a red circle jumps"), Line(4.0, 7.0, "and then it spins around"))
 # Vectors of which the clips are made: each takes some that follow each other.
 POOL = 1 << 16
-SAMPLES = 5
+SAMPLES = 3
 PROBE_BYTES = 2 << 30
 INTERVAL = 0.005  # between two looks at the memory, seconds
 
@@ -161,35 +161,37 @@ def sentences(count):
     return [" ".join(rng.permutation(words)) for _ in range(count)]
 
 
-def measure(path, fits):
-    """Prints what a process of its own finds."""
+def measure(path, counts, fits):
+    """Prints what a process of its own finds, for numbers of sentences searched for together."""
     forget(path)
     print(f"opened in {1e3 * seconds_of(Index, path):.1f} ms", flush=True)
-    index = Index(path)
+    size = len(Index(path)) * CLIP_BYTES
     model = random_model()
     # Of another index, so that nothing of this one is in memory after compiling.
     with tempfile.TemporaryDirectory() as folder:
         other = pathlib.Path(folder) / "index"
         build(other, BLOCK_BYTES // CLIP_BYTES, model.identity)
-        for count in QUERY_BLOCKS:
+        for count in counts:
             inference.search(model, Index(other), sentences(count))
-    size, memory = len(index) * CLIP_BYTES, memory_bandwidth()
+    memory = memory_bandwidth()
     sources = {"disk": disk_bandwidth(path)} | ({"memory": memory} if fits else {})
     print(
         f"memory is read at {memory / 1e9:.1f} GB/s, the disk at {sources['disk'] / 1e9:.2f} GB/s"
     )
     print("from    queries  encoded in  searched in  queries/s   frames read  of that  own memory")
     for source, bandwidth in sources.items():
-        for count in QUERY_BLOCKS:
+        for count in counts:
             texts, before = sentences(count), own_memory()
-            encoding = seconds_of(model.encode_queries, texts)
+            encoding = min(seconds_of(model.encode_queries, texts) for _ in range(SAMPLES))
             with Memory() as used:
-                searching = []
-                for _ in range(SAMPLES if source == "memory" else 1):
-                    if source == "disk":
-                        forget(path)
-                    searching.append(seconds_of(inference.search, model, index, texts))
-            total = min(searching)
+                if source == "disk":
+                    # Only what no open index has mapped is forgotten.
+                    forget(path)
+                index, samples = Index(path), 1 if source == "disk" else SAMPLES
+                total = min(
+                    seconds_of(inference.search, model, index, texts) for _ in range(samples)
+                )
+                del index
             rate = size / (total - encoding)
             print(
                 f"{source:<6} {count:8,d} {encoding:9.2f} s {total - encoding:10.2f} s "
@@ -209,6 +211,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=CLIPS, help="at most so many")
     parser.add_argument("--folder", default=".", help="to make the index in")
+    parser.add_argument(
+        "--queries", type=int, nargs="+", default=[1, 8, 64, 256], help="searched for together"
+    )
     options = parser.parse_args()
     free = shutil.disk_usage(options.folder).free
     clips = min(options.clips, free // 2 // CLIP_BYTES)
@@ -224,7 +229,7 @@ def main():
         )
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            pool.apply(measure, (path, size < total / 2))
+            pool.apply(measure, (path, options.queries, size < total / 2))
 
 
 if __name__ == "__main__":

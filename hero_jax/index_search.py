@@ -27,7 +27,7 @@ WINDOW = "#"
 # Of the frames that are scored at once, and of those that spans are looked for in.
 BLOCK_BYTES = 64 << 20
 # Queries that are scored at once: few for few, since every number is compiled once.
-QUERY_BLOCKS = (1, 8, 64, 256)
+QUERY_BLOCKS = (1, 2, 4, 8, 64, 256)
 # So few are multiplied with the frames one by one.
 FEW_QUERIES = 8
 # Of two moments of one video that overlap by more, the better is shown, unless the model says.

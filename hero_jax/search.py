@@ -31,6 +31,7 @@ from hero_jax.search_page import Found, Searched, clock, page
 
 # Queries of a file that are searched for together.
 BATCH = 256
+LONGEST = 200  # of what the table shows of a sentence, in characters
 PICTURES = 4  # of a moment on the page
 CLIPS_KEPT = 64
 
@@ -93,8 +94,13 @@ def _add_model(parser):
 
 def _load(path):
     if (Path(path) / "checkpoints").is_dir() and not (Path(path) / exported.DESCRIPTION).exists():
-        from hero_jax import export
-
+        try:
+            from hero_jax import export
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{path} is a run that was not exported, which needs the requirements of training "
+                f"({error.name} is missing): export it, or install requirements.txt."
+            ) from error
         # Through which Orbax warns of what is meant.
         logging.getLogger("absl").setLevel("ERROR")
         return inference.Model(export.from_run(path))
@@ -142,6 +148,8 @@ def _compact(options):
 def _query(options):
     if not options.sentences and not options.file:
         raise InputError("nothing to find: give a sentence, or --file with some.")
+    if options.page and not (folder := Path(options.page).absolute().parent).is_dir():
+        raise InputError(f"--page={options.page} cannot be written: there is no folder {folder}.")
     pictures = _Pictures(options.data) if options.page and options.data else None
     model, index = _load(options.model), Index(options.index)
     searches = []
@@ -180,7 +188,7 @@ def _line(sentence, found):
 
 def _table(sentence, found) -> str:
     """The moments as lines for people, the subtitles there below each."""
-    lines = [sentence]
+    lines = [sentence if len(sentence) <= LONGEST else sentence[:LONGEST] + "…"]
     width = max((len(one.video_id) for one in found), default=0)
     for rank, one in enumerate(found, 1):
         when = f"{clock(one.start)}–{clock(one.end)}"

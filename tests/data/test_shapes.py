@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data import build
 from data.errors import InputError
+from data.schema import DatasetMetadata
 from data.shapes import SECONDS_PER_FEATURE, film, split_of
 from data.shapes_features import appearance, inks, motion
 from data.shapes_narration import narrate
@@ -32,6 +34,7 @@ from data.shapes_story import (
     tell,
     to_json,
 )
+from data.tokenizer import Tokenizer
 
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")
 SEEDS = st.integers(0, 10**6)
@@ -345,3 +348,12 @@ def test_a_film_can_be_looked_at(tmp_path):
     clip = film(0, 3)
     assert clip.clip_id in shown
     assert all(subtitle.text in shown for subtitle in clip.subtitles)
+
+
+def test_a_corpus_with_the_tokenizer_of_another(tmp_path):
+    other = Tokenizer.train(["the red circle jumps"] * 3, 290)
+    other.save(tmp_path / "tokenizer.json")
+    command = ["shapes", "--num_clips=10", "--workers=1", f"--out={tmp_path / 'films'}"]
+    build.main([*command, f"--tokenizer={tmp_path}"])
+    assert DatasetMetadata.load(tmp_path / "films").tokenizer == other.identity
+    assert Tokenizer.load(tmp_path / "films").identity == other.identity
