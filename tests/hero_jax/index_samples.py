@@ -60,6 +60,9 @@ def content(index: Index) -> dict[str, tuple]:
         found[clip_id] = clip.video_id, clip.start, clip.lines, frames
     assert len(found) == len(index) == np.count_nonzero(num_frames)
     assert math.prod(block.shape[1:]) == MAX_FRAMES * WIDTH
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(block.astype(np.float32), axis=-1)
+    np.testing.assert_allclose(index.norms(0, index.capacity), norms, rtol=1e-6)
     return found
 
 

@@ -29,8 +29,9 @@ KILLS = 200
 # A child lives until it may have made so many changes, and then for up to so many seconds.
 CHANGES_AWAITED = 1
 LIFE = 0.03
-# Functions that ask the system for something; before each of them a change may end.
+# Files of a segment.
 KINDS = "frames", "norms", "clips"
+# Functions that ask the system for something; before each of them a change may end.
 CALLS = {"open", "write", "seek", "truncate", "flush", "fsync", "replace", "unlink"}
 
 

@@ -170,7 +170,7 @@ def test_a_changed_byte_of_the_manifest_is_noticed(whole, tmp_path_factory, data
         assert content(index) == content(whole)
 
 
-@pytest.mark.parametrize("kind", ["frames", "clips", "deleted"])
+@pytest.mark.parametrize("kind", ["frames", "norms", "clips", "deleted"])
 def test_a_cut_or_missing_file_is_named(tmp_path, kind):
     filled(tmp_path, "abc")
     with Writer(tmp_path) as writer:
