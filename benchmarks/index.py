@@ -10,6 +10,7 @@ What is compiled is not counted. The index is deleted at the end.
 
 import argparse
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import pathlib
@@ -52,9 +53,8 @@ def random_model():
     config = tvr.get_config()
     config.model.update(dtype="float32", hidden_size=WIDTH)
     batch = {name: config.batch[name] for name in LIMITS} | {"max_frames": FRAMES}
-    ranking = {
-        name: config.moment_retrieval[name] for name in exported.RankingSettings.__match_args__
-    }
+    names = [field.name for field in dataclasses.fields(exported.RankingSettings)]
+    ranking = {name: config.moment_retrieval[name] for name in names}
     params = original.flatten(nnx.state(HERO(config.model, rngs=nnx.Rngs(0)), nnx.Param))
     params = {path: np.asarray(value) for path, value in params.items()}
     special = words.special

@@ -31,7 +31,7 @@ from hero_jax.index_files import DTYPES, FORMAT_VERSION, Manifest, Record, Segme
 
 __all__ = ["DTYPES", "FORMAT_VERSION", "Clip", "Entry", "Index", "Line", "Writer", "create"]
 
-# A reader keeps two files of each segment open. From more than this on, `add` makes one of the
+# A reader keeps the files of each segment open. From more than this on, `add` makes one of the
 # smallest half: so a clip is copied about log(clips) / log(32) times, however few come at a time.
 MAX_SEGMENTS = 64
 # `compact` lets alone a segment that lacks no clip and has this share of them all.
