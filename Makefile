@@ -15,6 +15,7 @@ test: $(READY) lint
 lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 
 datasets/shapes/clips: | $(READY)
 	$(RUN) -m data.build shapes --out=datasets/shapes

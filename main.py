@@ -8,7 +8,6 @@ python main.py --mode=export --workdir=DIR --out=EXPORT
 
 import os
 import re
-import sys
 
 # Before TensorFlow is imported: it greets.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,6 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from data.command import ends_with_a_sentence
 from data.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
@@ -59,10 +59,10 @@ def main(_):
         write = export.export_torch if FORMAT.value == "hero-torch" else export.export
         write(WORKDIR.value, OUT.value, CHECKPOINT.value)
         return
-    from hero_jax import evaluate, train
+    from hero_jax.training import evaluate, loop
 
     if MODE.value == "train":
-        train.train(CONFIG.value, WORKDIR.value)
+        loop.train(CONFIG.value, WORKDIR.value)
     else:
         evaluate.evaluate_checkpoint(CONFIG.value, WORKDIR.value)
 
@@ -113,10 +113,8 @@ def _unknown_field(error, arguments):
 
 def run():
     """Parses flags and runs; a wrong input ends in its sentence and status 1."""
-    try:
+    with ends_with_a_sentence():
         app.run(main, flags_parser=parse)
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

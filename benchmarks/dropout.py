@@ -2,8 +2,9 @@
 
     python benchmarks/dropout.py [--rows=54] [--dtype=float32]
 
-Softmax, dropout and a product with values of full size, `[rows, 12, 128, 128]`, without dropout,
-with `hero_jax.layers.dropout`, and with `jax.random.bernoulli` of `threefry2x32` and `rbg` keys.
+Softmax, dropout and a product with values of full size, `[rows, 12, 128, 128]`: without
+dropout, with `hero_jax.models.ops.dropout`, and with `jax.random.bernoulli` of `threefry2x32` and
+`rbg` keys.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from hero_jax.layers import dropout
+from hero_jax.models.ops import dropout
 
 HEADS, LENGTH, HEAD_SIZE = 12, 128, 64
 RATE = 0.1
@@ -59,7 +60,7 @@ def main():
     without = None
     for name, drop, impl in (
         ("no dropout", lambda x, rate, key: x, "threefry2x32"),
-        ("hero_jax.layers.dropout", dropout, "threefry2x32"),
+        ("hero_jax.models.ops.dropout", dropout, "threefry2x32"),
         ("bernoulli, rbg", drawn, "rbg"),
         ("bernoulli, threefry2x32", drawn, "threefry2x32"),
     ):

@@ -21,10 +21,10 @@ from flax import nnx
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import pretrain
-from hero_jax import generate
-from hero_jax.caption_decoder import CaptionDecoder
-from hero_jax.heads import LanguageModelHead
-from hero_jax.layers import embedding
+from hero_jax.models import decoding
+from hero_jax.models.caption_decoder import CaptionDecoder
+from hero_jax.models.heads import LanguageModelHead
+from hero_jax.models.layers import embedding
 
 START, PAD = 0, 1
 # No token has this id: all steps are made.
@@ -46,16 +46,16 @@ class Captioner(nnx.Module):
 
 
 def kept(model, frames, mask, steps):
-    """Captions `[N, steps]` by `hero_jax.generate`."""
+    """Captions `[N, steps]` by `hero_jax.models.decoding`."""
     memory = model.decoder.project(frames)
 
     def step(tokens, position, cache):
         x, cache = model.decoder.step(model.word[...][tokens], position, cache, memory, mask)
         return model.logits(x), cache
 
-    limits = generate.Limits(START, NEVER, PAD, steps)
+    limits = decoding.Limits(START, NEVER, PAD, steps)
     cache = model.decoder.empty((len(frames), 1), steps)
-    return generate.greedy(step, cache, jnp.ones(len(frames), bool), limits)
+    return decoding.greedy(step, cache, jnp.ones(len(frames), bool), limits)
 
 
 def read_again(model, frames, mask, steps, every_logit):

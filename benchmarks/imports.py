@@ -23,7 +23,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.lengths import tv_lengths
+from data.synthetic import tv_lengths
 from data.tokenizer import Tokenizer
 
 NUM_FRAMES = 50

@@ -28,12 +28,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import tvr
 from data.tokenizer import Tokenizer
-from hero_jax import exported, inference, original
+from hero_jax.experiment.compatibility import plain
 from hero_jax.export import LIMITS
-from hero_jax.identity import plain
-from hero_jax.index import Entry, Index, Line, Writer, create
-from hero_jax.index_search import BLOCK_BYTES
-from hero_jax.model import HERO
+from hero_jax.index.entries import Entry, Line
+from hero_jax.index.index import Index, Writer, create
+from hero_jax.inference import exported
+from hero_jax.inference.model import Model
+from hero_jax.models.hero import HERO
+from hero_jax.models.params import flatten
+from hero_jax.search.engine import BLOCK_BYTES, search
 
 FRAMES, WIDTH, DTYPE, SECONDS = 32, 768, "float16", 1.5
 CLIP_BYTES = FRAMES * WIDTH * 2
@@ -55,7 +58,7 @@ def random_model():
     batch = {name: config.batch[name] for name in LIMITS} | {"max_frames": FRAMES}
     names = [field.name for field in dataclasses.fields(exported.RankingSettings)]
     ranking = {name: config.moment_retrieval[name] for name in names}
-    params = original.flatten(nnx.state(HERO(config.model, rngs=nnx.Rngs(0)), nnx.Param))
+    params = flatten(nnx.state(HERO(config.model, rngs=nnx.Rngs(0)), nnx.Param))
     params = {path: np.asarray(value) for path, value in params.items()}
     special = words.special
     data = {
@@ -69,7 +72,7 @@ def random_model():
     description = exported.describe(
         model=plain(config.model), data=data, batch=batch, ranking=ranking, tasks={}, params=params
     )
-    return inference.Model(exported.Exported(description, params, words))
+    return Model(exported.Exported(description, params, words))
 
 
 def build(path, clips, identity):
@@ -172,7 +175,7 @@ def measure(path, counts, fits):
         other = pathlib.Path(folder) / "index"
         build(other, BLOCK_BYTES // CLIP_BYTES, model.identity)
         for count in counts:
-            inference.search(model, Index(other), sentences(count))
+            search(model, Index(other), sentences(count))
     memory = memory_bandwidth()
     sources = {"disk": disk_bandwidth(path)} | ({"memory": memory} if fits else {})
     print(
@@ -188,9 +191,7 @@ def measure(path, counts, fits):
                     # Only what no open index has mapped is forgotten.
                     forget(path)
                 index, samples = Index(path), 1 if source == "disk" else SAMPLES
-                total = min(
-                    seconds_of(inference.search, model, index, texts) for _ in range(samples)
-                )
+                total = min(seconds_of(search, model, index, texts) for _ in range(samples))
                 del index
             rate = size / (total - encoding)
             print(

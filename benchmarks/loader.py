@@ -24,13 +24,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks.lengths import tv_lengths
 from configs import pretrain
-from data.builders import Building, build_dataset
-from data.pipeline import Batches, fitting_rows, initial_state
-from data.reader import Split
+from data.building.dataset import build_dataset
+from data.building.plan import Building
+from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.stream import initial_state
+from data.records.reader import Split
 from data.schema import RawClip, RawSubtitle
-from data.source import ClipSource
+from data.sources.base import ClipSource
+from data.synthetic import tv_lengths
 from data.tokenizer import Tokenizer
 
 NUM_FRAMES = 50

@@ -24,12 +24,13 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import pretrain
-from data import packing
-from hero_jax import retrieval, sharding
-from hero_jax.heads import SpanHead, clip_scores
-from hero_jax.model import HERO
-from hero_jax.moments import RankingSettings
-from hero_jax.task import Tokens
+from data.pipeline import packing
+from hero_jax import sharding
+from hero_jax.models.heads import SpanHead, clip_scores
+from hero_jax.models.hero import HERO
+from hero_jax.retrieval import ranking
+from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.tasks.base import Tokens
 
 # As RoBERTa numbers them.
 TOKENS = Tokens(cls=0, pad=1, sep=2, mask=50264, first_word=4, end_word=50264)
@@ -118,12 +119,12 @@ def rank(queries, frames):
     """Seconds of ranking all queries in these clips, on one device."""
     head = SpanHead(model_config(), rngs=nnx.Rngs(0))
     mesh = sharding.make_mesh(pretrain.get_config().mesh, jax.devices()[:1])
-    corpus = retrieval.Corpus(frames, np.full(len(frames), FRAMES), mesh)
+    corpus = ranking.Corpus(frames, np.full(len(frames), FRAMES), mesh)
     own = np.arange(len(queries)) % len(frames)
-    block = min(retrieval.QUERY_BLOCK, len(queries))
-    retrieval.rank(head, queries[:block], corpus, SETTINGS, own[:block])
+    block = min(ranking.QUERY_BLOCK, len(queries))
+    ranking.rank(head, queries[:block], corpus, SETTINGS, own[:block])
     begun = time.perf_counter()
-    retrieval.rank(head, queries, corpus, SETTINGS, own)
+    ranking.rank(head, queries, corpus, SETTINGS, own)
     return time.perf_counter() - begun
 
 
@@ -205,9 +206,9 @@ def free_memory():
 def print_million():
     """What a million clips take, reckoned from shapes alone."""
     clip = FRAMES * WIDTH * 2
-    scores = retrieval.QUERY_BLOCK * retrieval.CLIP_BLOCK * FRAMES * 4
-    blocks = scores + 2 * retrieval.CLIP_BLOCK * FRAMES * WIDTH * 4
-    looked_up = np.prod(retrieval.LOOKUP_BLOCK) * clip
+    scores = ranking.QUERY_BLOCK * ranking.CLIP_BLOCK * FRAMES * 4
+    blocks = scores + 2 * ranking.CLIP_BLOCK * FRAMES * WIDTH * 4
+    looked_up = np.prod(ranking.LOOKUP_BLOCK) * clip
     total = 1e6 * clip + blocks + looked_up
     print(
         f"On paper: 1,000,000 clips take {1e6 * clip / 1e9:.1f} GB in bfloat16, blocks of queries "
@@ -234,7 +235,7 @@ def main():
         expected = (encoding + ranking) / count * 10_000
         print(f"extrapolated, 10,000 queries would take {expected:,.0f} s")
     print(f"peak memory of both {memory:,.0f} MB", flush=True)
-    ours, of_best, of_all = alone(compare, min(count, retrieval.QUERY_BLOCK))
+    ours, of_best, of_all = alone(compare, min(count, ranking.QUERY_BLOCK))
     print(f"ranking, a query             {1e3 * ours:9.1f} ms")
     for name, value in ((f"best {SETTINGS.top_clips}", of_best), ("all", of_all)):
         print(

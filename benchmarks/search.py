@@ -15,7 +15,12 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from hero_jax import inference
+import numpy as np
+
+from data.times import temporal_iou
+from hero_jax.index.index import Index
+from hero_jax.inference.model import load
+from hero_jax.search.engine import search
 
 
 class Wanted(NamedTuple):
@@ -59,8 +64,8 @@ def overlap(found, wanted):
     best = 0.0
     for film, start, end in wanted.places:
         if found.video_id == f"shapes0_{film:05d}":
-            shared = min(found.end, end) - max(found.start, start)
-            best = max(best, shared / (max(found.end, end) - min(found.start, start)))
+            moments = np.array([[found.start, found.end], [start, end]])
+            best = max(best, float(temporal_iou(*moments)))
     return best
 
 
@@ -69,8 +74,8 @@ def main():
     parser.add_argument("--model", required=True, help="export")
     parser.add_argument("--index", required=True, help="index of the test split")
     options = parser.parse_args()
-    model, index = inference.load(options.model), inference.Index(options.index)
-    results = inference.search(model, index, [one.text for one in SENTENCES], top=TOP)
+    model, index = load(options.model), Index(options.index)
+    results = search(model, index, [one.text for one in SENTENCES], top=TOP)
     count = 0
     for wanted, found in zip(SENTENCES, results, strict=True):
         overlaps = [overlap(one, wanted) for one in found]

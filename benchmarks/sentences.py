@@ -18,7 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hero_jax import curves
+from hero_jax.training import curves
 
 SETTINGS = {
     "batch.groups": 1,

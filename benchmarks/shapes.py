@@ -22,11 +22,12 @@ import numpy as np
 from absl import logging
 
 from configs import pretrain, tvc, tvqa, tvr, violin
-from data.units import AnnotatedSplit
-from hero_jax import caption_metrics
-from hero_jax.evaluate import evaluate_checkpoint
-from hero_jax.retrieval_metrics import seconds, temporal_overlap
-from hero_jax.train import train
+from data.pipeline.units import AnnotatedSplit
+from data.times import temporal_iou
+from hero_jax.metrics import captions
+from hero_jax.metrics.retrieval import seconds
+from hero_jax.training.evaluate import evaluate_checkpoint
+from hero_jax.training.loop import train
 
 SPLIT = "test"
 # The config of each task, and the metrics to show: name for people, and whether it is a share.
@@ -109,7 +110,7 @@ def chance_of_moments(dataset, config):
             for end in range(start, length)
             if settings.min_span <= end - start < settings.max_span
         ]
-        found = temporal_overlap(seconds(np.array(spans), step), np.array(query.moment))
+        found = temporal_iou(seconds(np.array(spans), step), np.array(query.moment))
         shares.append(np.mean(found >= 0.5))
     own = float(np.mean(shares))
     return {
@@ -129,9 +130,7 @@ def chance_of_captions(dataset, config):
     for query in split.queries:
         references.setdefault(query.group, []).append(query.text)
     commonest = sorted(counts, key=counts.get, reverse=True)[:CONSTANTS]
-    scores = [
-        caption_metrics.cider(references, dict.fromkeys(references, text)) for text in commonest
-    ]
+    scores = [captions.cider(references, dict.fromkeys(references, text)) for text in commonest]
     return {"captioning/cider": max(scores)}
 
 

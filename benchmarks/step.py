@@ -22,13 +22,14 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks.lengths import random_clip, tv_lengths
 from configs import pretrain
-from data import packing, segments
-from hero_jax import flops, sharding
-from hero_jax.step import Program
-from hero_jax.task import Tokens
-from hero_jax.tasks import make_tasks
+from data.pipeline import packing, segments
+from data.synthetic import random_clip, tv_lengths
+from hero_jax import sharding
+from hero_jax.tasks.base import Tokens
+from hero_jax.tasks.registry import make_tasks
+from hero_jax.training import flops
+from hero_jax.training.step import Program
 
 # As RoBERTa numbers them.
 TOKENS = Tokens(cls=0, pad=1, sep=2, mask=50264, first_word=4, end_word=50264)

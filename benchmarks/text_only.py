@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from data.shapes import ShapesSource
+from data.shapes.source import ShapesSource
 
 STEPS = 80
 LEARNING_RATE = 0.03

@@ -1,13 +1,10 @@
 """Builds a dataset: `python -m data.build raw|original|shapes --help`."""
 
 import argparse
-import contextlib
 import dataclasses
-import errno
 import functools
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,18 +12,24 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from data import annotations, builders, original_source, raw
-from data.annotations import Annotation
+from data.building import dataset
+from data.building.beam import STOPPED
+from data.building.plan import Building
+from data.building.shards import ON_BAD_VIDEO
+from data.command import ends_with_a_sentence
 from data.errors import InputError
-from data.features import FeatureParts
-from data.plan import Building
+from data.files import NO_ROOM, writing_to
 from data.report import Report
 from data.schema import QUERY_TYPES, DatasetMetadata
-from data.shards import ON_BAD_VIDEO, STOPPED
-from data.splits import read_splits, split_and_path
-from data.subtitles import open_subtitles
+from data.sources import raw
+from data.sources.annotations import registry
+from data.sources.annotations.base import Annotation
+from data.sources.features import FeatureParts
+from data.sources.original.source import open_databases
+from data.sources.splits import read_splits, split_and_path
+from data.sources.subtitles import open_subtitles
+from data.sources.windows import PUBLISHED_CLIP_SECONDS
 from data.tokenizer import Tokenizer
-from data.windows import PUBLISHED_CLIP_SECONDS
 
 # Forms whose annotations are about whole videos, in which clips have to be found.
 WHOLE_VIDEO_FORMS = ("plain", "how2r", "how2qa")
@@ -53,7 +56,7 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
         clip_seconds=clip_seconds,
         report=report,
     )
-    return builders.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
+    return dataset.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
 
 
 def _read_annotations(
@@ -63,8 +66,8 @@ def _read_annotations(
     query_type, found = "", []
     for argument in arguments:
         split, path = split_and_path(argument)
-        type_of_file, of_file = annotations.read_annotations(path, form, report)
-        query_type = annotations.same_type(query_type, type_of_file, path)
+        type_of_file, of_file = registry.read_annotations(path, form, report)
+        query_type = registry.same_type(query_type, type_of_file, path)
         for annotation in of_file:
             if split and annotation.split not in ("", split):
                 raise InputError(
@@ -80,7 +83,7 @@ def _read_annotations(
 def build_original(args: argparse.Namespace, building: Building) -> Built:
     """Imports the databases (LMDB) of the original implementation."""
     tokenizer = Tokenizer.load(args.tokenizer)
-    source, tokenizer_name = original_source.open_databases(
+    source, tokenizer_name = open_databases(
         args.video_db,
         args.subtitles_db,
         [split_and_path(argument) for argument in args.queries_db],
@@ -90,18 +93,18 @@ def build_original(args: argparse.Namespace, building: Building) -> Built:
         widths=args.widths,
         seconds_per_feature=args.seconds_per_feature,
     )
-    return builders.build_dataset(
+    return dataset.build_dataset(
         args.out, source, tokenizer, building, tokenizer_name or args.tokenizer.name
     )
 
 
 def build_shapes(args: argparse.Namespace, building: Building) -> Built:
     """Generates the sample corpus."""
-    from data import shapes
+    from data.shapes.source import ShapesSource
 
-    source = shapes.ShapesSource(args.seed, args.num_clips, args.queries)
+    source = ShapesSource(args.seed, args.num_clips, args.queries)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else source.tokenizer()
-    return builders.build_dataset(args.out, source, tokenizer, building, "shapes")
+    return dataset.build_dataset(args.out, source, tokenizer, building, "shapes")
 
 
 def summary(metadata: DatasetMetadata, report: Report) -> str:
@@ -180,9 +183,9 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
         metavar="[SPLIT=]FILE",
         help="annotations; may be given again; SPLIT if the file is of one split",
     )
-    forms = "; ".join(f"{name}: {what}" for name, what in annotations.FORMS.items())
+    forms = "; ".join(f"{name}: {what}" for name, what in registry.FORMS.items())
     parser.add_argument(
-        "--form", choices=list(annotations.FORMS), default="plain", help=f"of --queries. {forms}"
+        "--form", choices=list(registry.FORMS), default="plain", help=f"of --queries. {forms}"
     )
     parser.add_argument(
         "--clip_seconds",
@@ -294,8 +297,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Builds what the arguments say and prints what came of it."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
-    with sentences(args.out):
-        builders.check_target(args.out, args.overwrite)
+    advice = "make room and run the command again"
+    with ends_with_a_sentence(STOPPED), writing_to(args.out, advice, NO_ROOM):
+        dataset.check_target(args.out, args.overwrite)
         building = Building(
             workers=args.workers,
             beam_options=args.beam,
@@ -306,23 +310,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metadata, report = args.build(args, building)
     print(summary(metadata, report))
     print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
-
-
-@contextlib.contextmanager
-def sentences(out: Path):
-    """Ends the program with a sentence if what goes wrong can be put right."""
-    try:
-        yield
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except PermissionError as error:
-        sys.exit(f"error: {error.filename} may not be read or written: see who owns it")
-    except KeyboardInterrupt:
-        sys.exit(f"error: {STOPPED}")
-    except Exception as error:  # Every library has its own for a full disk.
-        if os.strerror(errno.ENOSPC) not in str(error):
-            raise
-        sys.exit(f"error: the disk of {out} is full: make room and run the command again")
 
 
 if __name__ == "__main__":

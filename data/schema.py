@@ -1,6 +1,6 @@
 """What clips and queries are: as an importer hands them over, and as records hold them.
 
-`data/records.py` turns the second into bytes. Nothing here needs TensorFlow.
+`data/records/codec.py` turns the second into bytes. Nothing here needs TensorFlow.
 """
 
 import dataclasses

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from data.command import ends_with_a_sentence
 from data.errors import InputError
 from data.progress import progress
-from data.reader import QuerySplit, Split
+from data.records.reader import QuerySplit, Split
 from data.report import Report
 from data.schema import Clip, DatasetMetadata, Query
 
@@ -364,15 +365,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             help=f"batch.max_{limit} of the configuration; default: %(default)s",
         )
     args = parser.parse_args(arguments)
-    try:
+    with ends_with_a_sentence():
         for limit in ("max_frames", "max_tokens"):
             if getattr(args, limit) < 1:
                 raise InputError(f"--{limit} is {getattr(args, limit)}: it has to be at least 1")
         validation = validate(args.dataset)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except PermissionError as error:
-        sys.exit(f"error: {error.filename} may not be read or written: see who owns it")
     print(describe(validation, args.max_frames, args.max_tokens))
     if validation.errors.counts:
         sys.exit(1)

@@ -13,17 +13,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
 
-from configs.finetune import MOMENTS
 from data.errors import InputError
+from data.files import writing_to
 from data.schema import tokenizer_path
 from data.tokenizer import Tokenizer
-from hero_jax import compiled, exported, original
-from hero_jax.checkpoint import NO_WRITING, Checkpoints, writing_to
-from hero_jax.evaluate import table
-from hero_jax.moments import RankingSettings
-from hero_jax.tasks import TASKS
-from hero_jax.to_original import to_state_dict
-from hero_jax.torch_writer import write_state_dict
+from hero_jax.conversion.state_dict import to_state_dict
+from hero_jax.conversion.torch.write import write_state_dict
+from hero_jax.inference import compiled, exported
+from hero_jax.metrics.report import table
+from hero_jax.models.params import unflatten
+from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.tasks.registry import TASKS
+from hero_jax.training.checkpoint import Checkpoints
 
 # Of a batch, what decides what is read; the rest is about speed.
 LIMITS = (
@@ -123,11 +124,12 @@ def _limits(part):
 def _ranking(settings):
     """`RankingSettings` of a task, with those of TVR for what it leaves open."""
     names = [field.name for field in dataclasses.fields(RankingSettings)]
-    return {name: settings.get(name, MOMENTS[name]) for name in names}
+    given = {name: settings[name] for name in names if name in settings}
+    return dataclasses.asdict(RankingSettings(**given))
 
 
 def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
-    """Writes the export of a run's checkpoint; see `hero_jax.exported`.
+    """Writes the export of a run's checkpoint; see `hero_jax.inference.exported`.
 
     It appears whole or not at all.
 
@@ -142,7 +144,7 @@ def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
         model.tokenizer.save(folder / exported.TOKENIZER)
         (folder / exported.WEIGHTS).write_bytes(safetensors.numpy.save(model.params))
         with ocp.PyTreeCheckpointer() as checkpointer:
-            checkpointer.save((folder / "weights").absolute(), original.unflatten(model.params))
+            checkpointer.save((folder / "weights").absolute(), unflatten(model.params))
         compiled.write(model, folder / "compiled")
         _write(folder / "README.md", _card(model, trained))
     print(f"exported step {trained['step']} of {workdir} to {out}")
@@ -168,14 +170,9 @@ def _new_folder(out: Path):
     """A folder that is made beside another and takes its name when all is in it."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"--out={out} is there already: choose another, or move it away.")
-    try:
+    with writing_to(out, "choose another place"):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise InputError(
-            f"--out={out} cannot be written to ({error.strerror}): choose another."
-        ) from error
-    with writing_to(out, NO_WRITING):
         try:
             yield made
             made.chmod(0o755)

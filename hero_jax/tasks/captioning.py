@@ -1,7 +1,6 @@
 """Captioning: a sentence about a moment of a clip."""
 
 import json
-import math
 import types
 
 import jax
@@ -9,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.errors import InputError
-from hero_jax import generate
-from hero_jax.caption_decoder import CaptionDecoder
-from hero_jax.layers import fold
-from hero_jax.losses import mean, sum_over_selected, take_slots
-from hero_jax.task import Task, chunk_size, metric
+from hero_jax.models import decoding
+from hero_jax.models.caption_decoder import CaptionDecoder
+from hero_jax.models.ops import fold, take_slots
+from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.losses import mean, smoothed, sum_over_selected
 
 DECODINGS = ("greedy", "beam", "sample")
 # What is sampled is drawn from this and the number of the caption's record.
@@ -84,9 +83,9 @@ class Captioning(Task):
             return {}
         hypotheses = {moment: captions[moment][1] for moment in references}
         # Here, for who only has captions written needs no metrics of them.
-        from hero_jax import caption_metrics
+        from hero_jax.metrics.captions import score
 
-        scores = caption_metrics.score(references, hypotheses)
+        scores = score(references, hypotheses)
         return {**scores, "moments": float(len(references))}
 
     def submission(self, predictions, split):
@@ -176,27 +175,6 @@ def caption_loss(model, hidden, targets, *, smoothing):
     return sum_over_selected(chunk, targets >= 0, chunk_size(targets.shape[1]))
 
 
-def smoothed(logits, labels, smoothing):
-    """Kullback-Leibler divergence of a softmax from smoothed labels.
-
-    The target gives 1 - smoothing to the label and the rest in equal parts to all others.
-
-    Args:
-      logits: `[..., V]` float32; labels: `[...]`.
-
-    Returns:
-      `[...]` float32.
-    """
-    rest = smoothing / (logits.shape[-1] - 1)
-    label = 1 - smoothing
-    entropy = -label * math.log(label) - (smoothing * math.log(rest) if smoothing else 0.0)
-    normalizer = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0] - normalizer
-    # By the mean: the sum over a large vocabulary would lose digits.
-    everything = logits.shape[-1] * jnp.mean(logits - normalizer[..., None], axis=-1)
-    return -entropy - (label - rest) * chosen - rest * everything
-
-
 def generate_captions(model, decoder, batch, *, config, tokens):
     """Captions `[G, N, max_steps]` int32 of a batch's moments: words, SEP, padding."""
     groups, count = batch["query_mask"].shape
@@ -211,16 +189,16 @@ def generate_captions(model, decoder, batch, *, config, tokens):
         x, kept = decoder.step(words, position, kept, frames, frame_mask)
         return model.word_logits(x), kept
 
-    limits = generate.Limits(tokens.cls, tokens.sep, tokens.pad, config.max_steps)
+    limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, config.max_steps)
     width = config.beam_width if config.decoding == "beam" else 1
     cache = decoder.empty((groups * count, width), config.max_steps)
     if config.decoding == "beam":
-        result, _ = generate.beam(
+        result, _ = decoding.beam(
             step, cache, wanted, limits, width=width, length_penalty=config.length_penalty
         )
     elif config.decoding == "sample":
         seed = jax.random.key(SAMPLING_SEED)
-        result = generate.sample(
+        result = decoding.sample(
             step,
             cache,
             wanted,
@@ -230,7 +208,7 @@ def generate_captions(model, decoder, batch, *, config, tokens):
             top_p=config.top_p,
         )
     else:
-        result = generate.greedy(step, cache, wanted, limits)
+        result = decoding.greedy(step, cache, wanted, limits)
     return result.reshape(groups, count, -1)
 
 

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 
-from hero_jax import draws
-from hero_jax.layers import exchange
-from hero_jax.losses import cross_entropy, mean
-from hero_jax.task import Task, metric
+from hero_jax.models.ops import exchange
+from hero_jax.tasks import masking
+from hero_jax.tasks.base import Task, metric
+from hero_jax.tasks.losses import cross_entropy, mean
 
 
 class FrameOrderModelling(Task):
@@ -14,7 +14,7 @@ class FrameOrderModelling(Task):
     temporal = True
 
     def loss(self, model, batch, context):
-        order, targets = draws.shuffle_frames(
+        order, targets = masking.shuffle_frames(
             batch, context.key, probability=self.config.shuffle_probability
         )
         logits = order_logits(model, batch, order, context.dropout_key)

@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 
-from hero_jax import draws
-from hero_jax.losses import cross_entropy, mean, sum_over_selected, take_slots
-from hero_jax.model import frame_mask
-from hero_jax.task import Task, chunk_size, metric
+from hero_jax.models.batch import frame_mask
+from hero_jax.models.ops import take_slots
+from hero_jax.tasks import masking
+from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
 
 
 class MaskedFrameModelling(Task):
@@ -18,7 +19,7 @@ class MaskedFrameModelling(Task):
     """
 
     def loss(self, model, batch, context):
-        masked = draws.mask_frames(batch, context.key, probability=self.config.mask_probability)
+        masked = masking.mask_frames(batch, context.key, probability=self.config.mask_probability)
         sums = contrast(model, batch, masked, self.config.candidates, context.dropout_key)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
@@ -59,7 +60,7 @@ class MaskedFrameRegression(Task):
     """
 
     def loss(self, model, batch, context):
-        masked = draws.mask_frames(batch, context.key, probability=self.config.mask_probability)
+        masked = masking.mask_frames(batch, context.key, probability=self.config.mask_probability)
         total, count = regress(model, batch, masked, context.dropout_key)
         return mean(total, count), {"loss": metric(total, count)}
 

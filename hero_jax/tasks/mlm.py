@@ -2,16 +2,17 @@
 
 import jax.numpy as jnp
 
-from hero_jax import draws
-from hero_jax.losses import cross_entropy, mean, sum_over_selected, take_slots
-from hero_jax.task import Task, chunk_size, metric
+from hero_jax.models.ops import take_slots
+from hero_jax.tasks import masking
+from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
 
 
 class MaskedLanguageModelling(Task):
     """config: `mask_probability`."""
 
     def loss(self, model, batch, context):
-        input_ids, labels = draws.mask_words(
+        input_ids, labels = masking.mask_words(
             batch, context.key, probability=self.config.mask_probability, tokens=self.tokens
         )
         rows = model.encode_rows({**batch, "token_ids": input_ids}, key=context.dropout_key)

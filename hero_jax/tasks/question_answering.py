@@ -6,10 +6,10 @@ import types
 import jax.numpy as jnp
 import numpy as np
 
-from hero_jax.heads import QuestionHead
-from hero_jax.losses import cross_entropy, mean
-from hero_jax.model import frame_mask
-from hero_jax.task import Task, metric
+from hero_jax.models.batch import frame_mask
+from hero_jax.models.heads import QuestionHead
+from hero_jax.tasks.base import Task, metric
+from hero_jax.tasks.losses import cross_entropy, mean
 
 
 class QuestionAnswering(Task):

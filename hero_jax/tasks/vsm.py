@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hero_jax.heads import clip_scores
-from hero_jax.matching import encode, matching_losses, weigh
-from hero_jax.task import Task
+from hero_jax.models.heads import clip_scores
+from hero_jax.tasks.base import Task
+from hero_jax.tasks.matching import encode, matching_losses, weigh
 
 # Queries scored at once against a split's clips.
 QUERY_BLOCK = 256

@@ -6,10 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
-from data.builders import Building, build_dataset
+from data.building.dataset import build_dataset
+from data.building.plan import Building
 from data.report import Report
 from data.schema import Clip, Query, RawClip, RawQuery, RawSubtitle
-from data.source import ClipSource
+from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.train(["the red square meets the blue circle"] * 3, 280)

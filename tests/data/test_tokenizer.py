@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.tokenizer import SPECIAL_TOKENS, Tokenizer, lower_shouting, normalise_subtitle
+from tests.paths import TESTDATA
 
 # Sentences of TVR with the ids that the original's scripts stored for them.
-STORED_IDS = Path(__file__).parents[1] / "testdata" / "roberta_token_ids.json"
+STORED_IDS = TESTDATA / "roberta_token_ids.json"
 SHARED = os.environ.get("HERO_SHARED")
 TEXTS = [
     "The red square meets the blue square.",

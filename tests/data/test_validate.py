@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clip_samples import build, raw_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import records, tfrecord
-from data.reader import QuerySplit, Split
+from data.records import codec, tfrecord
+from data.records.reader import QuerySplit, Split
 from data.schema import RawQuery, RawSubtitle, records_dir
 from data.validate import Distribution, Validation, main, validate
+from tests.data.clip_samples import build, raw_clip
+from tests.paths import ROOT
 
 ANSWERS = ("red", "blue")
 
@@ -100,8 +101,8 @@ def shard_of(dataset: Path, kind: str, split: str) -> Path:
 def change(dataset: Path, identifier: str, **fields) -> None:
     """Writes a clip or query anew, with other fields; they may be functions of the record."""
     for kind, reader, encode, id_field in (
-        ("clips", Split, records.encode_clip, "clip_id"),
-        ("queries", QuerySplit, records.encode_query, "query_id"),
+        ("clips", Split, codec.encode_clip, "clip_id"),
+        ("queries", QuerySplit, codec.encode_query, "query_id"),
     ):
         for split in ("train", "validation", "test"):
             if not list(records_dir(dataset, kind).glob(f"*-{split}.tfrecord-*")):
@@ -112,7 +113,7 @@ def change(dataset: Path, identifier: str, **fields) -> None:
                 if getattr(record, id_field) == identifier:
                     new = {k: v(record) if callable(v) else v for k, v in fields.items()}
                     found[index] = dataclasses.replace(record, **new)
-                    content = [tfrecord.record(records.serialise(encode(r))) for r in found]
+                    content = [tfrecord.record(codec.serialise(encode(r))) for r in found]
                     shard_of(dataset, kind, split).write_bytes(b"".join(content))
                     return
     raise KeyError(identifier)
@@ -558,7 +559,6 @@ def test_runs_without_tensorflow(sound):
         "import sys; from data.validate import main; main(sys.argv[1:]); "
         "assert 'tensorflow' not in sys.modules"
     )
-    root = Path(__file__).parents[2]
     command = [sys.executable, "-c", program, sound]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "Errors: none" in result.stdout

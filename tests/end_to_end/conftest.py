@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness import Runs, build
+
+from tests.end_to_end.harness import Runs, build
 
 
 @pytest.fixture(scope="session")

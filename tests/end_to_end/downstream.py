@@ -4,12 +4,13 @@ import importlib
 from pathlib import Path
 
 import numpy as np
-from harness import SECONDS_PER_FEATURE, WORDS, raw_clip
 
-from data.builders import Building, build_dataset
+from data.building.dataset import build_dataset
+from data.building.plan import Building
 from data.schema import RawQuery
-from data.source import ClipSource
+from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
+from tests.end_to_end.harness import SECONDS_PER_FEATURE, WORDS, raw_clip
 
 TYPES = ("query", "question", "statement", "caption")
 # By the config that reads them.

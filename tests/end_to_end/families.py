@@ -1,6 +1,6 @@
 """Trains all families of downstream tasks at once; a process of its own for its devices.
 
-    python tests/end_to_end/families.py DATASETS TINY WORKDIR
+    python -m tests.end_to_end.families DATASETS TINY WORKDIR
 
 On one device also resumes from the checkpoint in the middle, and predicts the unlabelled split.
 """
@@ -9,14 +9,12 @@ import pathlib
 import shutil
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[2])]
-
 import jax
-from downstream import PARTS, SAVED, STEPS, multitask
-from harness import Runs
 
-from hero_jax.evaluate import evaluate_checkpoint
-from hero_jax.train import train
+from hero_jax.training.evaluate import evaluate_checkpoint
+from hero_jax.training.loop import train
+from tests.end_to_end.downstream import PARTS, SAVED, STEPS, multitask
+from tests.end_to_end.harness import Runs
 
 
 def main(datasets, tiny, workdir):

@@ -15,12 +15,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from configs import pretrain
-from data.builders import Building, build_dataset
+from data.building.dataset import build_dataset
+from data.building.plan import Building
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
-from data.source import ClipSource
+from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SECONDS_PER_FEATURE = 1.5
 WORDS = [
     "a",

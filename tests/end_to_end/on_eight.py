@@ -1,6 +1,6 @@
 """Uses an export on eight devices, which was made on one; a process of its own for its devices.
 
-    python tests/end_to_end/on_eight.py EXPORT INDEX SENTENCES
+    python -m tests.end_to_end.on_eight EXPORT INDEX SENTENCES
 
 Prints what `query --json` does, after compiled functions were compared with the model.
 """
@@ -8,17 +8,17 @@ Prints what `query --json` does, after compiled functions were compared with the
 import pathlib
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[2])]
-
 import jax
 import numpy as np
 
-from hero_jax import compiled, inference, search
+from hero_jax.inference import compiled
+from hero_jax.inference.model import load
+from hero_jax.search import __main__ as search
 
 
 def main(out, index, sentences):
     assert jax.device_count() == 8
-    model, texts = inference.load(out), sentences.read_text().splitlines()
+    model, texts = load(out), sentences.read_text().splitlines()
     tokens = np.zeros((len(texts), model.exported.batch()["max_query_tokens"]), np.int32)
     counts = np.zeros(len(texts), np.int32)
     for n, text in enumerate(texts):

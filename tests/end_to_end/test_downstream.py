@@ -7,9 +7,20 @@ import subprocess
 import sys
 
 import pytest
-from downstream import PARTS, STEPS, build_annotated, make, multitask
-from harness import (
-    ROOT,
+
+from data.errors import InputError
+from data.records.reader import QuerySplit
+from hero_jax import export
+from hero_jax.conversion.state_dict import from_state_dict
+from hero_jax.conversion.torch.read import read_state_dict
+from hero_jax.experiment.experiment import Experiment
+from hero_jax.index.index import Index
+from hero_jax.inference.model import Model
+from hero_jax.search import __main__ as search
+from hero_jax.search.engine import search as search_index
+from hero_jax.training.step import Program
+from tests.end_to_end.downstream import PARTS, STEPS, build_annotated, make, multitask
+from tests.end_to_end.harness import (
     SECONDS_PER_FEATURE,
     Process,
     assert_same_bits,
@@ -17,16 +28,7 @@ from harness import (
     saved,
     scalars,
 )
-
-from data.errors import InputError
-from data.reader import QuerySplit
-from hero_jax import export, search
-from hero_jax.experiment import Experiment
-from hero_jax.index import Index
-from hero_jax.inference import Model
-from hero_jax.inference import search as search_index
-from hero_jax.init_from import from_state_dict
-from hero_jax.torch_file import read_state_dict
+from tests.paths import ROOT
 
 FILES = (
     "msrvtt_asr-clips.json",
@@ -53,7 +55,7 @@ def families(runs, pool, folder, tmp_path_factory):
     workdirs = {devices: tmp_path_factory.mktemp(f"on{devices}") for devices in (1, 8)}
 
     def run(devices):
-        command = [sys.executable, "tests/end_to_end/families.py", folder, runs.dataset]
+        command = [sys.executable, "-m", "tests.end_to_end.families", folder, runs.dataset]
         process = Process([*command, workdirs[devices]], cwd=ROOT, env=runs.environment(devices))
         assert process.wait() == 0, process.text
 
@@ -125,7 +127,7 @@ def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path,
     moments = json.loads((workdir / f"predictions-test-{STEPS}" / FILES[1]).read_text())
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("".join(entry["desc"] + "\n" for entry in moments["VCMR"]))
-    command = [sys.executable, "tests/end_to_end/on_eight.py", out, index, sentences]
+    command = [sys.executable, "-m", "tests.end_to_end.on_eight", out, index, sentences]
     printed = subprocess.check_output(command, cwd=ROOT, env=runs.environment(8), text=True)
     lines = [json.loads(line) for line in printed.splitlines()]
     names = {number: name for name, number in moments["video2idx"].items()}
@@ -170,7 +172,8 @@ def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path,
 def test_a_run_goes_back_to_pytorch_and_comes_back(families, folder, runs, tmp_path):
     workdir, path = families[1] / "resumed", tmp_path / "hero.pt"
     export.export_torch(workdir, path)
-    drawn = Experiment(multitask(folder, runs)).program.host_params()
+    other = Experiment(multitask(folder, runs))
+    drawn = Program(other.config, other.tasks, other.mesh).host_params()
     vocab_size = runs.metadata.vocab_size
     params, report = from_state_dict(read_state_dict(path), drawn, vocab_size, "hero.pt")
     assert not report.missing

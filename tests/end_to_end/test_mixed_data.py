@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harness import Runs, build, scalars
 
 from data import build as build_dataset
 from data.errors import InputError
-from data.mixture import BLOCK
-from hero_jax.checkpoint import Checkpoints
-from hero_jax.experiment import Experiment
+from data.pipeline.mixture import BLOCK
+from hero_jax.experiment.experiment import Experiment
+from hero_jax.training.checkpoint import Checkpoints
+from tests.end_to_end.harness import Runs, build, scalars
 
 SHARED = os.environ.get("HERO_SHARED")
 STEPS = 8

@@ -13,8 +13,8 @@ import pytest
 from configs import tvr
 from data import build
 from data.schema import DatasetMetadata
-from hero_jax.evaluate import evaluate_checkpoint
-from hero_jax.train import train
+from hero_jax.training.evaluate import evaluate_checkpoint
+from hero_jax.training.loop import train
 
 SHARED = os.environ.get("HERO_SHARED")
 TOLD = ("vid", "vid_name", "ts", "target", "duration")

@@ -6,7 +6,8 @@ import signal
 import socket
 
 import pytest
-from harness import scalars, steps
+
+from tests.end_to_end.harness import scalars, steps
 
 STEPS = 5
 SAVED = 3

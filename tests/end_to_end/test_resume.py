@@ -12,7 +12,8 @@ import subprocess
 import time
 
 import pytest
-from harness import assert_same_bits, saved, steps
+
+from tests.end_to_end.harness import assert_same_bits, saved, steps
 
 STEPS = 12
 SETTINGS = {"optimizer__steps": STEPS, "batch__accumulation": 2}

@@ -7,13 +7,14 @@ import subprocess
 import sys
 
 import pytest
-from harness import ROOT, build, sentence, steps
 
 from data.errors import InputError
-from hero_jax.checkpoint import Checkpoints
-from hero_jax.evaluate import evaluate_checkpoint
-from hero_jax.experiment import Experiment
-from hero_jax.train import train
+from hero_jax.experiment.experiment import Experiment
+from hero_jax.training.checkpoint import Checkpoints
+from hero_jax.training.evaluate import evaluate_checkpoint
+from hero_jax.training.loop import train
+from tests.end_to_end.harness import build, sentence, steps
+from tests.paths import ROOT
 
 OTHER_TEXT = "somebody else counts sheep while thunder rolls over quiet hills"
 NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}

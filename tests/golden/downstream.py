@@ -11,10 +11,11 @@ import ml_collections
 import numpy as np
 
 from configs import pretrain
-from data import choices
+from data.pipeline import choices
 from data.schema import Query
-from hero_jax.task import Context
-from hero_jax.tasks import captioning, inference, question_answering
+from hero_jax.tasks import captioning, entailment, question_answering
+from hero_jax.tasks.base import Context
+from hero_jax.tasks.losses import smoothed
 
 OUTPUT_TOLERANCE = 1e-4
 ROW_LENGTH = 128
@@ -64,7 +65,7 @@ def report_inference(golden):
         clip, which = map(int, re.findall(r"\d+", str(place)))
         asked[clip][which] = dataclasses.replace(asked[clip][which], label=int(target))
     batch = pack(golden, "statement", asked, 2)
-    task = inference.Inference(ml_collections.ConfigDict(), golden.tokens, "any_name")
+    task = entailment.Entailment(ml_collections.ConfigDict(), golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
     loss, logits = golden.compute(
         lambda module: (task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0])
@@ -105,7 +106,7 @@ def report_captioning(golden):
         inputs, targets = captioning.shifted(batch, golden.tokens)
         head = module.heads[task.name]
         scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
-        losses = captioning.smoothed(scores, targets, config.label_smoothing)
+        losses = smoothed(scores, targets, config.label_smoothing)
         return scores, targets >= 0, losses, loss(module), task.predict(module, batch)["tokens"]
 
     scores, valid, losses, mean_loss, tokens = golden.compute(outputs)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.schema import Query
-from hero_jax import moments, retrieval_metrics
+from hero_jax.metrics import retrieval
+from hero_jax.retrieval import moments
+from hero_jax.retrieval.results import Moments, Ranking
 
 SCORE_TOLERANCE = 1e-4
 # Metrics are given to two decimals.
@@ -25,9 +27,7 @@ def report_ranking(directory, report):
     frame = {"seconds_per_feature": expected["settings"]["seconds_per_feature"]}
     for suffix in ("", "_nms"):
         wanted = expected[f"predictions{suffix}"]
-        text = retrieval_metrics.submission(
-            found, queries, clip_ids, suppressed=bool(suffix), **frame
-        )
+        text = retrieval.submission(found, queries, clip_ids, suppressed=bool(suffix), **frame)
         mine = json.loads(text)
         for task in sorted(wanted.keys() - {"video2idx"}):
             name = f"moment_ranking{suffix} {task}"
@@ -37,7 +37,7 @@ def report_ranking(directory, report):
             ratio = my_scores / np.resize(scores, my_scores.shape)
             report.add(f"{name} scores", np.ones_like(scores), ratio, SCORE_TOLERANCE)
         filled = filled_up(found, mine, wanted, suffix, frame["seconds_per_feature"])
-        values = retrieval_metrics.metrics(filled, queries, clip_ids, **frame)
+        values = retrieval.metrics(filled, queries, clip_ids, **frame)
         for task, metrics in expected[f"metrics{suffix}"].items():
             for key in sorted(metrics.keys() - {"desc_type_ratio"}):
                 mine = values[metric_name(task.removesuffix("_by_type") + suffix, key)]
@@ -71,7 +71,7 @@ def golden_ranking(settings, arrays):
     vcmr, vcmr_nms = jax.device_get(find(scores, best))
     svmr, svmr_nms = jax.device_get(find(jnp.zeros(own.shape), own))
     vr_scores = np.exp(settings.temperature * scores)
-    return retrieval_metrics.Ranking(np.asarray(best), vr_scores, vcmr, svmr, vcmr_nms, svmr_nms)
+    return Ranking(np.asarray(best), vr_scores, vcmr, svmr, vcmr_nms, svmr_nms)
 
 
 def golden_query(entry):
@@ -117,7 +117,7 @@ def filled_up(found, mine, wanted, suffix, seconds_per_feature):
             clips[n, : len(rows)] = rows[:, 0]
             spans[n, : len(rows)] = rows[:, 1:3] / seconds_per_feature - [0, 1]
         name = f"{task.lower()}{suffix}"
-        changed[name] = retrieval_metrics.Moments(clips, np.rint(spans).astype(int), clips >= 0)
+        changed[name] = Moments(clips, np.rint(spans).astype(int), clips >= 0)
     return found._replace(**changed)
 
 

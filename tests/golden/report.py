@@ -25,13 +25,17 @@ from flax import nnx
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from configs import pretrain
-from data import packing, segments
-from data.alignment import align
+from data.pipeline import packing, segments
+from data.records.alignment import align
 from data.schema import RawSubtitle
-from hero_jax import matching, model, optimizer, original
-from hero_jax.losses import cross_entropy
-from hero_jax.task import Context
-from hero_jax.tasks import fom, mfm, mlm, vsm
+from hero_jax.conversion import original_names
+from hero_jax.models import hero
+from hero_jax.models.batch import frame_mask
+from hero_jax.models.params import flatten, unflatten
+from hero_jax.tasks import fom, matching, mfm, mlm, vsm
+from hero_jax.tasks.base import Context
+from hero_jax.tasks.losses import cross_entropy
+from hero_jax.training import optimizer
 from tests.golden import downstream, ranking
 
 OUTPUT_TOLERANCE = 1e-4
@@ -92,7 +96,7 @@ class Golden:
             cls=self.meta["cls_id"], sep=self.meta["sep_id"], pad=self.meta["pad_id"]
         )
         self.metadata = SimpleNamespace(special_ids=self.tokens)
-        module = model.HERO(self.config, rngs=nnx.Rngs(0))
+        module = hero.HERO(self.config, rngs=nnx.Rngs(0))
         self.graphdef, state = nnx.split(module, nnx.Param)
         self.params = with_weights(state, weights)
         self.batch, self.prepared = self.pack(None)
@@ -171,7 +175,7 @@ class Golden:
     def with_head(self, task, expected):
         """The same clips, with the weights of a downstream task's file and its own parameters."""
         weights = {k[len("weights/") :]: v for k, v in expected.items() if k.startswith("weights/")}
-        module = model.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
+        module = hero.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
         golden = copy.copy(self)
         golden.graphdef, state = nnx.split(module, nnx.Param)
         # What the task has no use for is not in its file.
@@ -210,8 +214,10 @@ class Golden:
     def gradients(self, prefix, expected, loss):
         """Compares the gradient of loss(module) with every array under `prefix`."""
         gradient = jax.jit(jax.grad(lambda params: loss(self.module(params))))(self.params)
-        gradient = original.flatten(gradient)
-        ours = {original.original_name(path): (path, value) for path, value in gradient.items()}
+        gradient = flatten(gradient)
+        ours = {
+            original_names.original_name(path): (path, value) for path, value in gradient.items()
+        }
         wanted = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
         if not wanted:
             self.report.absent(f"{prefix}*")
@@ -222,7 +228,7 @@ class Golden:
             kernel = wanted.get(name.removesuffix("bias") + "weight")
             scale = np.max(np.abs(kernel)) if unseen else 0.0
             path, mine = ours[name]
-            mine = original.to_original_layout(path, mine)[: len(value)]
+            mine = original_names.to_original_layout(path, mine)[: len(value)]
             self.report.add(f"{prefix}{name}", value, mine, GRADIENT_TOLERANCE, scale)
 
 
@@ -251,12 +257,12 @@ def model_config(blocks, meta, weights):
 
 def with_weights(state, weights):
     """The state with the original's arrays in it."""
-    flat = original.flatten(state)
+    flat = flatten(state)
     for path, value in flat.items():
-        array = original.to_our_layout(path, weights[original.original_name(path)])
+        array = original_names.to_our_layout(path, weights[original_names.original_name(path)])
         padding = [(0, a - b) for a, b in zip(value.shape, array.shape, strict=True)]
         flat[path] = jnp.asarray(np.pad(array, padding))
-    nnx.replace_by_pure_dict(state, original.unflatten(flat))
+    nnx.replace_by_pure_dict(state, unflatten(flat))
     return state
 
 
@@ -336,7 +342,7 @@ def report_mfm(golden):
         lambda module: module.feature_head(module.encode_clips(golden.batch, masked=masked))
     )
     truth = golden.batch["frame_features"]
-    unmasked = model.frame_mask(golden.batch) & ~masked
+    unmasked = frame_mask(golden.batch) & ~masked
     squared = jnp.sum((prediction - truth)[masked] ** 2, axis=-1)
     candidates = jnp.concatenate([truth[masked], prediction[unmasked]])
     logits = prediction[masked] @ candidates.T
@@ -484,13 +490,13 @@ def report_training(golden, losses):
             )
         updates, state = transform.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
-    flat = original.flatten(params)
-    flat = {original.original_name(path): (path, value) for path, value in flat.items()}
-    flat[original.TIED_WORDS] = flat[original.WORDS]
+    flat = flatten(params)
+    flat = {original_names.original_name(path): (path, value) for path, value in flat.items()}
+    flat[original_names.TIED_WORDS] = flat[original_names.WORDS]
     for name, value in expected.items():
         if name.startswith("final/"):
             path, mine = flat[name.removeprefix("final/")]
-            mine = original.to_original_layout(path, mine)[: len(value)]
+            mine = original_names.to_original_layout(path, mine)[: len(value)]
             golden.report.add(f"training {name}", value, mine, TRAINING_TOLERANCE)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "testdata" / "golden"
-
+from tests.paths import GOLDEN, ROOT
 
 # What is compared takes longer to compile than to run.
 QUICK = {

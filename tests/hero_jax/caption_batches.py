@@ -1,7 +1,8 @@
 """Batches of moments to be captioned."""
 
 import numpy as np
-from tiny import TOKENS, pack
+
+from tests.hero_jax.tiny import TOKENS, pack
 
 CAPTIONS, LENGTH = 8, 5
 

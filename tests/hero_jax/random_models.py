@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hero_jax.model import HERO
+from hero_jax.models.hero import HERO
 
 # Of the parameters; small ones would make softmaxes flat.
 SPREAD = 0.5

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks.lengths import Lengths, random_clip
 from configs import pretrain
-from data import packing, segments
-from hero_jax.model import HERO
-from hero_jax.task import Tokens
+from data.pipeline import packing, segments
+from data.synthetic import Lengths, random_clip
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Tokens
 
 TOKENS = Tokens(cls=0, pad=1, sep=2, mask=4, first_word=5, end_word=97)
 METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5)

@@ -1,0 +1,312 @@
+"""Packs clips of very different lengths into batches of one fixed shape.
+
+A subtitle with its frames is a *segment*; whole segments lie side by side in rows of T slots, told
+apart by `segment_ids`. A batch has G groups of at most C clips in R rows; all segments of a clip
+lie in rows of its own group. Queries (held-out subtitles, or annotated ones) are packed the same
+way into rows of their own. A task may read a clip in V versions, as once with each of a question's
+answers (`data/pipeline/choices.py`); else V is 1. For one group, a batch holds
+
+  clip_numbers     [C] int32           number of the clip's record; what is drawn depends on it
+  frame_features   [C, F, D] float16   zero beyond num_frames
+  num_frames       [C] int32           0: no clip
+  token_ids        [R, T] int32        `[SEP] words` at text slots, `[PAD]` elsewhere
+  position_ids     [R, T] int32        of words from the special token, of frames in the segment
+  segment_ids      [R, T] int32        from 1 in every row; 0 is padding
+  frame_index      [R, T] int32        which of the C·V·F frames sits in a slot, -1 for none
+  frame_slot       [C·V, F] int32      the inverse: which of the R·T slots, -1 for none
+  clip_index       [R, T] int32        which of the C clips a slot belongs to
+  subtitle_index   [R, T] int32        which segment of its clip
+  held_out         [R, T] bool         a word of a subtitle that is a query of this batch
+  query_token_ids, query_position_ids, query_segment_ids  [Rq, T]   `[CLS] words`
+  query_index      [Rq, T] int32       which of the N queries a slot belongs to, -1 for none
+  query_clip       [N] int32           which of the C clips it is about
+  query_spans      [N, 2] int32        first and last frame, inclusive
+  query_mask       [N] bool
+
+and a batch has these with a leading G. Nothing is dropped: a clip that does not fit waits.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from data.pipeline.segments import Prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class HostBatch:
+    """A host's part of a batch.
+
+    arrays: as above, leading axis the host's groups.
+    state: where its groups stand after it; what a resumed run needs, `[groups, 2 + max_waiting]`.
+    counts: sums over its groups of `COUNTS` and of each source's clips, `clips/SOURCE`, and
+      `waiting` and `corrupt` records.
+    """
+
+    arrays: dict[str, np.ndarray]
+    state: np.ndarray
+    counts: dict[str, int]
+
+
+def drawn_subtitles(seed, step, count):
+    """Chooses `count` of a clip's subtitles that have frames and words, by seed, step and clip."""
+
+    def choose(prepared):
+        generator = np.random.default_rng([seed, step, prepared.number])
+        chosen = np.sort(generator.permutation(sorted(prepared.spans))[:count]).astype(int)
+        return chosen, [(prepared.subtitles[j], prepared.spans[j]) for j in chosen]
+
+    return choose
+
+
+def annotated_queries(prepared):
+    """The clip's own queries; no subtitle is held out."""
+    return np.empty(0, int), list(prepared.annotated)
+
+
+def no_queries(prepared):
+    """Nothing is asked of the clip."""
+    del prepared
+    return np.empty(0, int), []
+
+
+class Rows:
+    """Free space in the rows of one group, filled by best fit."""
+
+    def __init__(self, rows, row_length):
+        self.free = np.full(rows, row_length)
+        self.segments = np.zeros(rows, np.int64)
+        self.row_length = row_length
+
+    def place(self, lengths):
+        """Finds room for segments, longest first, each where the least space stays free.
+
+        Returns:
+          (first slot in the flattened rows, segment id) of each segment, or None, with nothing
+          changed, if they do not all fit.
+        """
+        free, segments = self.free.copy(), self.segments.copy()
+        first = np.empty(len(lengths), np.int64)
+        ids = np.empty(len(lengths), np.int32)
+        for i in np.argsort(-lengths, kind="stable"):
+            length = lengths[i]
+            row = np.where(free >= length, free, self.row_length + 1).argmin()
+            if free[row] < length:
+                return None
+            first[i] = (row + 1) * self.row_length - free[row]
+            free[row] -= length
+            segments[row] += 1
+            ids[i] = segments[row]
+        self.free, self.segments = free, segments
+        return first, ids
+
+
+class ClipPacker:
+    """Fills one group of one batch with clips, and, in subclasses, with what is asked of them.
+
+    Args:
+      arrays: the group's arrays, as `clip_arrays` makes them, without the leading G.
+    """
+
+    def __init__(self, arrays, config):
+        self.arrays = arrays
+        self.config = config
+        self.rows = Rows(config.rows_per_group, config.row_length)
+        self.clips = 0
+        self.counts = dict.fromkeys(COUNTS, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether all places for clips are taken."""
+        return self.clips == self.config.clips_per_group
+
+    def add(self, prepared: Prepared) -> bool:
+        """Packs a clip and what is asked of it; False, and nothing changed, if it does not fit."""
+        before = self.rows.free, self.rows.segments
+        places = self.rows.place(prepared.lengths)
+        if places is None:
+            return False
+        held_out = self._ask(prepared)
+        if held_out is None:
+            self.rows.free, self.rows.segments = before
+            return False
+        self._write_clip(prepared, held_out, *places)
+        self.clips += 1
+        self._count(prepared)
+        return True
+
+    def _ask(self, prepared):
+        """Writes what is asked of the next clip.
+
+        Returns:
+          Numbers of the subtitles held out; None, and nothing is written, if there is no room.
+        """
+        del prepared
+        return ()
+
+    def _write_clip(self, prepared, held_out, first, segment_ids):
+        arrays, c = self.arrays, self.clips
+        num_frames = len(prepared.frame_features)
+        offsets = np.cumsum(prepared.lengths) - prepared.lengths
+        slot = np.repeat(first - offsets, prepared.lengths) + np.arange(len(prepared.slot_token))
+        is_frame = prepared.slot_frame >= 0
+        frame = prepared.slot_frame[is_frame]
+        frame_index = np.full(len(slot), -1, np.int32)
+        clips = len(arrays["num_frames"])
+        frame_slot = arrays["frame_slot"].reshape(clips, -1)
+        frame_index[is_frame] = c * frame_slot.shape[1] + frame
+        for name, values in (
+            ("token_ids", prepared.slot_token),
+            ("position_ids", prepared.slot_position),
+            ("segment_ids", np.repeat(segment_ids, prepared.lengths)),
+            ("frame_index", frame_index),
+            ("clip_index", c),
+            ("subtitle_index", prepared.slot_segment),
+            ("held_out", np.isin(prepared.slot_subtitle, held_out)),
+        ):
+            arrays[name].reshape(-1)[slot] = values
+        frame_slot[c, frame] = slot[is_frame]
+        arrays["frame_features"][c, :num_frames] = prepared.frame_features
+        arrays["num_frames"][c] = num_frames
+        arrays["clip_numbers"][c] = prepared.number
+
+    def _count(self, prepared):
+        text = prepared.slot_frame < 0
+        for name, value in (
+            ("clips", 1),
+            ("segments", len(prepared.lengths)),
+            ("tokens", int(text.sum())),
+            ("frames", len(prepared.frame_features)),
+            ("filled_slots", len(text)),
+            ("cut_tokens", prepared.cut_tokens),
+            ("cut_frames", prepared.cut_frames),
+        ):
+            self.counts[name] += value
+
+
+class GroupPacker(ClipPacker):
+    """Fills one group of one batch with clips and queries in rows of their own.
+
+    Args:
+      arrays: the group's arrays, as `empty_batch` makes them, without the leading G.
+      choose: the queries of a clip: `Prepared -> (numbers of the subtitles held out, [(words,
+        span), ...])`, as `drawn_subtitles`, `annotated_queries` or `no_queries`.
+    """
+
+    def __init__(self, arrays, config, tokens, choose):
+        super().__init__(arrays, config)
+        self.choose = choose
+        self.query_rows = QueryRows(arrays, config, tokens)
+
+    def _ask(self, prepared):
+        held_out, queries = self.choose(prepared)
+        first = self.query_rows.queries
+        if not self.query_rows.add([words for words, _ in queries]):
+            return None
+        for n, (words, span) in enumerate(queries, first):
+            self.arrays["query_clip"][n] = self.clips
+            self.arrays["query_spans"][n] = span
+            self.counts["filled_query_slots"] += len(words) + 1
+        self.counts["queries"] += len(queries)
+        return held_out
+
+
+class QueryRows:
+    """Queries in rows of a group, `[CLS] words` each.
+
+    Args:
+      arrays: the group's arrays, as `query_arrays` makes them, without the leading G.
+
+    Attributes:
+      queries: how many there are so far.
+    """
+
+    def __init__(self, arrays, config, tokens):
+        self.arrays = arrays
+        self.tokens = tokens
+        self.rows = Rows(config.query_rows_per_group, config.row_length)
+        self.queries = 0
+
+    def add(self, queries) -> bool:
+        """Packs queries, each its words; False, and nothing changed, if they do not all fit."""
+        if self.queries + len(queries) > len(self.arrays["query_mask"]):
+            return False
+        places = self.rows.place(np.array([len(words) + 1 for words in queries], int))
+        if places is None:
+            return False
+        for words, first, segment in zip(queries, *places, strict=True):
+            self._write(words, first, segment)
+        return True
+
+    def _write(self, words, first, segment):
+        arrays, n = self.arrays, self.queries
+        slots = slice(first, first + len(words) + 1)
+        tokens = arrays["query_token_ids"].reshape(-1)[slots]
+        tokens[0], tokens[1:] = self.tokens.cls, words
+        arrays["query_position_ids"].reshape(-1)[slots] = np.arange(len(words) + 1)
+        arrays["query_segment_ids"].reshape(-1)[slots] = segment
+        arrays["query_index"].reshape(-1)[slots] = n
+        arrays["query_mask"][n] = True
+        self.queries += 1
+
+
+# What is counted of every batch: sums over its groups.
+COUNTS = (
+    "clips",
+    "segments",
+    "tokens",
+    "frames",
+    "queries",
+    "filled_slots",
+    "filled_query_slots",
+    "cut_tokens",
+    "cut_frames",
+)
+
+
+def empty_batch(groups, config, feature_size, pad) -> dict[str, np.ndarray]:
+    """Arrays of a batch with nothing in it; shapes in the module's docstring."""
+    queries = config.clips_per_group * config.queries_per_clip
+    return {
+        **clip_arrays(groups, config, feature_size, pad),
+        **query_arrays(groups, config, queries, pad),
+        "query_clip": filled(groups, (queries,)),
+        "query_spans": filled(groups, (queries, 2)),
+    }
+
+
+def clip_arrays(groups, config, feature_size, pad, versions=1) -> dict[str, np.ndarray]:
+    """The part of a batch that clips and their subtitles fill."""
+    clips, frames = config.clips_per_group, config.max_frames
+    rows = config.rows_per_group, config.row_length
+    return {
+        "clip_numbers": filled(groups, (clips,)),
+        # Zeros that cost nothing until they are written.
+        "frame_features": np.zeros((groups, clips, frames, feature_size), np.float16),
+        "num_frames": filled(groups, (clips,)),
+        "token_ids": filled(groups, rows, pad),
+        "position_ids": filled(groups, rows),
+        "segment_ids": filled(groups, rows),
+        "frame_index": filled(groups, rows, -1),
+        "frame_slot": filled(groups, (clips * versions, frames), -1),
+        "clip_index": filled(groups, rows),
+        "subtitle_index": filled(groups, rows),
+        "held_out": filled(groups, rows, False, bool),
+    }
+
+
+def query_arrays(groups, config, queries, pad) -> dict[str, np.ndarray]:
+    """The part of a batch that queries in rows of their own fill."""
+    rows = config.query_rows_per_group, config.row_length
+    return {
+        "query_token_ids": filled(groups, rows, pad),
+        "query_position_ids": filled(groups, rows),
+        "query_segment_ids": filled(groups, rows),
+        "query_index": filled(groups, rows, -1),
+        "query_mask": filled(groups, (queries,), False, bool),
+    }
+
+
+def filled(groups, shape, value=0, dtype=np.int32) -> np.ndarray:
+    """`[groups, *shape]` of one value."""
+    return np.full((groups, *shape), value, dtype)

@@ -1,0 +1,125 @@
+"""Random access to the records of a dataset."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import InputError
+from data.records import codec, tfrecord
+from data.schema import Clip, DatasetMetadata, Query, records_dir
+
+ON_CORRUPT = ("error", "skip")
+
+
+class _Records:
+    """The records of one kind in one split, numbered from 0; safe to read from many threads.
+
+    Attributes:
+      metadata: of the dataset.
+      corrupt: number of each damaged record met so far, and a sentence about it.
+    """
+
+    _kind: str
+
+    def __init__(self, dataset_dir: str | os.PathLike, split: str, on_corrupt: str = "error"):
+        """Opens a split.
+
+        Args:
+          dataset_dir: the dataset's folder.
+          split: 'train', 'validation' or 'test'.
+          on_corrupt: what a damaged record does: 'error' stops, 'skip' has it noted in `corrupt`
+            and the log.
+
+        Raises:
+          InputError: no such dataset or split, or one that is not whole.
+        """
+        if on_corrupt not in ON_CORRUPT:
+            raise InputError(f"on_corrupt is {on_corrupt!r}: choose one of {', '.join(ON_CORRUPT)}")
+        self.metadata = DatasetMetadata.load(dataset_dir)
+        self.corrupt: dict[int, str] = {}
+        self._skip = on_corrupt == "skip"
+        self._shards, lengths = self._find_shards(Path(dataset_dir), split)
+        self._first_numbers = np.concatenate([[0], np.cumsum(lengths)])
+        self._offsets = [tfrecord.offsets(shard) for shard in self._shards]
+
+    def __len__(self) -> int:
+        return int(self._first_numbers[-1])
+
+    def _find_shards(self, dataset_dir: Path, split: str) -> tuple[list[Path], list[int]]:
+        """The split's files and how many records each was written with."""
+        counts = getattr(self.metadata, self._kind)
+        if split not in counts:
+            raise InputError(
+                f"dataset {dataset_dir} has no {self._kind} in a split {split!r}: it has "
+                f"{', '.join(counts) or 'none in any'}"
+            )
+        folder = records_dir(dataset_dir, self._kind)
+        try:
+            info = json.loads((folder / "dataset_info.json").read_text())
+            lengths = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
+            prefix = f"{info['name']}-{split}.tfrecord"
+        except (OSError, ValueError, KeyError, StopIteration) as error:
+            raise InputError(
+                f"{folder / 'dataset_info.json'} is missing or does not list the shards of "
+                f"{split}: copy dataset {dataset_dir} whole, or build it again"
+            ) from error
+        shards = [folder / f"{prefix}-{i:05d}-of-{len(lengths):05d}" for i in range(len(lengths))]
+        for shard in shards:
+            if not shard.is_file():
+                raise InputError(
+                    f"{shard} is missing: copy dataset {dataset_dir} whole, or build it again"
+                )
+        return shards, [int(length) for length in lengths]
+
+    def _read(self, number: int, decode):
+        """`decode` of a record's bytes; None for a damaged record that is skipped."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"record {number} of {len(self)}")
+        shard = int(np.searchsorted(self._first_numbers, number, "right")) - 1
+        record = number - int(self._first_numbers[shard])
+        offsets = self._offsets[shard]
+        data = None
+        if record + 1 < len(offsets):
+            start, stop = offsets[record : record + 2].tolist()
+            data = tfrecord.read_record(self._shards[shard], start, stop)
+        try:
+            if data is None:
+                raise InputError("it is damaged or cut off")
+            return decode(data)
+        except InputError as error:
+            message = (
+                f"record {record} of {self._shards[shard]} cannot be read ({error}): restore the "
+                "file, build the dataset again, or have damaged records skipped"
+            )
+            if not self._skip:
+                raise InputError(message) from error
+            if number not in self.corrupt:
+                self.corrupt[number] = message
+                logging.warning("%s. Skipped; %d so far.", message, len(self.corrupt))
+            return None
+
+
+class Split(_Records):
+    """The clips of a split."""
+
+    _kind = "clips"
+
+    def read(self, number: int) -> Clip | None:
+        """Clip `number`; None if it is damaged and damaged records are skipped."""
+        return self._read(number, self._decode)
+
+    def _decode(self, data: bytes) -> Clip:
+        return codec.decode_clip(data, self.metadata.feature_width)
+
+
+class QuerySplit(_Records):
+    """The queries about the clips of a split."""
+
+    _kind = "queries"
+
+    def read(self, number: int) -> Query | None:
+        """Query `number`; None if it is damaged and damaged records are skipped."""
+        return self._read(number, codec.decode_query)

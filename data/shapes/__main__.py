@@ -1,0 +1,25 @@
+"""Draws a film of the sample corpus and prints its story: `python -m data.shapes --help`."""
+
+import argparse
+
+from data.command import ends_with_a_sentence
+from data.files import writing_to
+from data.shapes.sheet import contact_sheet, plot
+from data.shapes.source import SECONDS_PER_FEATURE, film
+
+
+def main() -> None:
+    """Shows one film: a contact sheet as PNG, and its story as text."""
+    parser = argparse.ArgumentParser(prog="python -m data.shapes", description=main.__doc__)
+    parser.add_argument("--clip", type=int, default=0, help="number of the film")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True, help="PNG file to write")
+    options = parser.parse_args()
+    with ends_with_a_sentence(), writing_to(options.out, "name another --out"):
+        clip = film(options.seed, options.clip)
+        contact_sheet(clip, SECONDS_PER_FEATURE).save(options.out)
+        print(plot(clip))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Clips as an index takes them and gives them back, and as they are stored."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+
+from data.errors import InputError
+from hero_jax.index.files import Manifest, Record
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A subtitle: its text, from `start` to `end` in seconds of the video."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """A clip to be stored; it may be a window of a video.
+
+    clip_id: of no other clip of the index; one that has it already is replaced.
+    video_id: of the video, which several clips may be of.
+    start: second of the video at which the first frame begins.
+    frames: `[F, H]` encoded frames, F >= 1, in float32 or the index's dtype.
+    lines: what is said.
+    """
+
+    clip_id: str
+    video_id: str
+    start: float
+    frames: np.ndarray
+    lines: tuple[Line, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexedClip:
+    """A stored clip without its frames; see `Entry`. num_frames: 0 if it is deleted."""
+
+    clip_id: str
+    video_id: str
+    start: float
+    num_frames: int
+    lines: tuple[Line, ...]
+
+
+def encode(entry: Entry, manifest: Manifest) -> Record:
+    """An entry as it is stored; InputError if the index cannot take it."""
+    return Record(*_encode_text(entry), _encode_frames(entry, manifest))
+
+
+def decode(record: Record, *, deleted: bool) -> IndexedClip:
+    video_id, start, lines = json.loads(record.text)
+    num_frames = 0 if deleted else len(record.frames)
+    lines = tuple(itertools.starmap(Line, lines))
+    return IndexedClip(record.clip_id.decode(), video_id, start, num_frames, lines)
+
+
+def _encode_text(entry: Entry) -> tuple[bytes, bytes]:
+    """Id and the rest of the text of a clip; InputError if it cannot be stored."""
+    if not entry.clip_id:
+        raise InputError(f"A clip of video {entry.video_id!r} has an empty id: give it one")
+    lines = [(float(line.start), float(line.end), line.text) for line in entry.lines]
+    try:
+        text = _encode_json((entry.video_id, float(entry.start), lines))
+        return entry.clip_id.encode(), text.encode()
+    except ValueError as error:
+        raise InputError(
+            f"Clip {entry.clip_id!r} has text that is not UTF-8, or times that are not finite "
+            f"({error}): correct it"
+        ) from error
+
+
+def _encode_frames(entry: Entry, manifest: Manifest) -> np.ndarray:
+    """`[F, H]` in the index's dtype; InputError if they cannot be stored."""
+    clip, frames = f"Clip {entry.clip_id!r}", np.asarray(entry.frames)
+    if frames.ndim != 2 or frames.shape[1] != manifest.width:
+        raise InputError(
+            f"{clip} has frames of shape {list(frames.shape)} where the index takes "
+            f"[frames, {manifest.width}]: encode it with the index's model"
+        )
+    if not 1 <= len(frames) <= manifest.max_frames:
+        raise InputError(
+            f"{clip} has {len(frames)} frames where the index takes 1 to {manifest.max_frames}: "
+            "cut its video in other windows"
+        )
+    if frames.dtype not in ("float32", manifest.dtype):
+        raise InputError(
+            f"{clip} has frames in {frames.dtype} where the index takes float32 or "
+            f"{manifest.dtype}: convert them"
+        )
+    with np.errstate(over="ignore"):
+        stored = frames.astype(manifest.dtype, copy=False)
+    if not np.isfinite(stored).all():
+        raise InputError(
+            f"{clip} has values that are not finite, or beyond the range of {manifest.dtype}: look "
+            "for what is wrong with its features"
+        )
+    return stored

@@ -1,0 +1,80 @@
+"""Video-and-language inference (VIOLIN): whether a statement about a clip is true."""
+
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hero_jax.models.batch import frame_mask
+from hero_jax.models.heads import ChoiceHead
+from hero_jax.tasks.base import Task, metric
+from hero_jax.tasks.losses import mean
+
+
+class Entailment(Task):
+    """Binary cross-entropy of every statement; those of a pair are read in one batch."""
+
+    layout = "choices"
+    query_type = "statement"
+    passes = types.MappingProxyType({"choices": "predict"})
+    has_head = True
+    temporal = True
+
+    def make_head(self, config, rngs):
+        return ChoiceHead(config, rngs=rngs)
+
+    def loss(self, model, batch, context):
+        logits, labels = self.logits(model, batch, context.dropout_key), batch["labels"]
+        known = labels >= 0
+        # log(1 + exp(-x)) of the right sign is the cross-entropy of the sigmoid.
+        losses = jax.nn.softplus(jnp.where(labels == 1, -logits, logits))
+        total, count = jnp.sum(losses, where=known), jnp.sum(known, dtype=jnp.float32)
+        right = jnp.sum((logits > 0) == (labels == 1), where=known)
+        return mean(total, count), {
+            "loss": metric(total, count),
+            "accuracy": metric(right, count),
+        }
+
+    def logits(self, model, batch, dropout_key):
+        """Of statements, `[G, C, V]`."""
+        frames = model.encode_with_texts(batch, key=dropout_key)
+        valid = jnp.broadcast_to(frame_mask(batch)[..., None, :], frames.shape[:-1])
+        return model.heads[self.name](frames, valid)
+
+    def predict(self, model, batch):
+        names = ("choice_mask", "query_numbers")
+        return {
+            "logits": self.logits(model, batch, None),
+            **{name: batch[name] for name in names},
+        }
+
+    def summarize(self, predictions, split):
+        logits = _logits(predictions)
+        labelled = {n: split.queries[n] for n in logits if split.queries[n].label >= 0}
+        if not labelled:
+            return {}
+        right = {n: (logits[n] > 0) == (query.label == 1) for n, query in labelled.items()}
+        kinds = sorted({query.kind for query in labelled.values()} - {""})
+        return {
+            "accuracy": np.mean(list(right.values())),
+            "statements": len(labelled),
+            **{
+                f"accuracy_{kind}": np.mean([right[n] for n in right if labelled[n].kind == kind])
+                for kind in kinds
+            },
+        }
+
+    def submission(self, predictions, split):
+        """By the statement's id, 1 for true and 0 for false."""
+        logits = _logits(predictions)
+        labels = {split.queries[n].query_id: int(logit > 0) for n, logit in logits.items()}
+        return {"labels.json": json.dumps(labels, indent=0)}
+
+
+def _logits(predictions) -> dict[int, float]:
+    """The logit of each statement by the number of its record."""
+    asked = predictions["choice_mask"]
+    numbers = predictions["query_numbers"][asked].tolist()
+    return dict(zip(numbers, predictions["logits"][asked].tolist(), strict=True))

@@ -1,0 +1,211 @@
+"""The training and evaluation step: pure functions of parameters, batch, seed and step."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from hero_jax import sharding
+from hero_jax.models.hero import HERO
+from hero_jax.models.params import flatten, unflatten
+from hero_jax.tasks.base import Context, Task
+from hero_jax.training import optimizer
+from hero_jax.training.state import TrainState
+
+# Evaluation draws as a training step of this number would.
+EVALUATION_STEP = 0
+
+
+def draw_task(config, step: int) -> str:
+    """The task of a step when one task is trained a step: by ratio, from seed and step alone."""
+    names = [name for name in config.tasks if config.tasks[name]]
+    ratios = np.array([config.tasks[name] for name in names])
+    return str(np.random.default_rng([config.seed, step]).choice(names, p=ratios / ratios.sum()))
+
+
+def sum_over(function, count: int):
+    """The sum of pytrees `function(0) ... function(count - 1)`, compiled once."""
+    if count == 1:
+        return function(0)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, 0))
+    return jax.lax.fori_loop(
+        0, count, lambda number, sums: jax.tree.map(jnp.add, sums, function(number)), zeros
+    )
+
+
+class Program:
+    """The compiled functions of an experiment on a mesh.
+
+    Attributes:
+      tasks: by name.
+      shardings: of a TrainState.
+    """
+
+    def __init__(self, config, tasks: dict[str, Task], mesh: jax.sharding.Mesh):
+        self.config = config
+        self.mesh = mesh
+        self.tasks = tasks
+        self.graphdef, abstract = nnx.split(nnx.eval_shape(self._module), nnx.Param)
+        self.transform = optax.chain(
+            optimizer.clip_by_global_norm(config.optimizer.max_gradient_norm),
+            optimizer.adamw(
+                optimizer.schedule(config.optimizer),
+                config.optimizer.betas,
+                config.optimizer.weight_decay,
+                optimizer.decay_mask(abstract),
+                optimizer.rate_scales(abstract, config.optimizer.head_rate_multiplier),
+            ),
+        )
+        params = sharding.parameter_shardings(abstract, mesh)
+        whole = sharding.replicated(mesh)
+        adam = optimizer.AdamWState(whole, params, params)
+        self.shardings = TrainState(whole, params, (optax.EmptyState(), adam))
+        self._train_steps: dict[str, Callable] = {}
+        self._evaluate_steps: dict[str, Callable] = {}
+
+    def init(self) -> TrainState:
+        """A new state, drawn from the seed."""
+        return jax.jit(lambda: self._state(self._draw()), out_shardings=self.shardings)()
+
+    def host_params(self) -> dict[str, np.ndarray]:
+        """Parameters drawn from the seed, by path, whole on every host."""
+        whole = sharding.replicated(self.mesh)
+        return jax.device_get(flatten(jax.jit(self._draw, out_shardings=whole)()))
+
+    def place_params(self, flat: dict[str, np.ndarray]) -> nnx.State:
+        """Parameters by path, put where they belong on the mesh."""
+        params = jax.tree.map(lambda place: place, self.shardings.params)
+        places = flatten(params)
+        placed = {
+            path: jax.make_array_from_callback(
+                flat[path].shape, places[path], flat[path].__getitem__
+            )
+            for path in places
+        }
+        nnx.replace_by_pure_dict(params, unflatten(placed))
+        return params
+
+    def _module(self):
+        # Heads come last, so that a seed draws the same encoder with any of them.
+        heads = {name: task.make_head for name, task in self.tasks.items() if task.has_head}
+        return HERO(self.config.model, heads, rngs=nnx.Rngs(self.config.seed))
+
+    def _draw(self):
+        return nnx.split(self._module(), nnx.Param)[1]
+
+    def model(self, params: nnx.State) -> HERO:
+        """The model with given parameters."""
+        return nnx.merge(self.graphdef, params)
+
+    def start_from(self, params: nnx.State) -> TrainState:
+        """A new state with given parameters."""
+        return jax.jit(self._state, out_shardings=self.shardings)(params)
+
+    def abstract_state(self) -> TrainState:
+        """Shapes and shardings of a state."""
+        shapes = jax.eval_shape(self.init)
+        return jax.tree.map(
+            lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
+            shapes,
+            self.shardings,
+        )
+
+    def _state(self, params):
+        return TrainState(jnp.zeros([], jnp.int32), params, self.transform.init(params))
+
+    def train_step(self, state: TrainState, batches, name: str):
+        """One update.
+
+        Args:
+          batches: arrays with leading `[accumulation, G]`.
+          name: a task, or 'all' for the weighted sum.
+
+        Returns:
+          The new state, and metrics: of the tasks under `task/metric` as sums and counts, and
+          `loss`, `gradient_norm`, `parameter_norm` (after the update), `learning_rate` as scalars.
+        """
+        if name not in self._train_steps:
+            self._train_steps[name] = self._compile_train_step(name)
+        return self._train_steps[name](state, batches)
+
+    def _compile_train_step(self, name):
+        weights = self._weights(name)
+        config = self.config
+
+        def loss(params, batch, context):
+            module = nnx.merge(self.graphdef, params)
+            total, metrics = 0.0, {}
+            for number, (task_name, weight) in enumerate(weights.items()):
+                own = dataclasses.replace(
+                    context, dropout_key=jax.random.fold_in(context.dropout_key, number)
+                )
+                value, own_metrics = self.tasks[task_name].loss(module, batch, own)
+                total += weight * value
+                metrics |= {f"{task_name}/{key}": m for key, m in own_metrics.items()}
+            return total, metrics
+
+        gradient = jax.value_and_grad(loss, has_aux=True)
+
+        def step(state, batches):
+            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+
+            def accumulate(number):
+                context = Context(
+                    key=jax.random.fold_in(key, 0),
+                    dropout_key=jax.random.fold_in(jax.random.fold_in(key, 1), number),
+                    step=state.step,
+                )
+                batch = jax.tree.map(lambda x: x[number], batches)
+                return gradient(state.params, batch, context)
+
+            accumulation = jax.tree.leaves(batches)[0].shape[0]
+            (total, metrics), gradients = sum_over(accumulate, accumulation)
+            mean = 1 / accumulation
+            gradients = jax.tree.map(lambda g: g * mean, gradients)
+            updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            metrics |= {
+                "loss": total * mean,
+                "gradient_norm": optax.tree.norm(gradients),
+                "parameter_norm": optax.tree.norm(params),
+                "learning_rate": optimizer.schedule(config.optimizer)(state.step),
+            }
+            return TrainState(state.step + 1, params, opt_state), metrics
+
+        whole = sharding.replicated(self.mesh)
+        return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, whole))
+
+    def _weights(self, name):
+        if name == "all":
+            return {task: self.config.tasks[task] for task in self.tasks}
+        return {name: 1.0}
+
+    def evaluate_step(self, params: nnx.State, batch, name: str, layout: str = "clips"):
+        """A task's metrics, and its predictions if it makes any, on a batch without dropout.
+
+        Args:
+          layout: of the batch. A downstream task has no metrics of one batch, and looks at no label
+            to predict.
+        """
+        if (name, layout) not in self._evaluate_steps:
+            task = self.tasks[name]
+            predict = getattr(task, task.passes[layout])
+
+            def step(params, batch):
+                module = nnx.merge(self.graphdef, params)
+                if task.layout != "clips":
+                    return {}, predict(module, batch)
+                key = jax.random.key(self.config.seed)
+                context = Context(
+                    key=jax.random.fold_in(key, 0), dropout_key=None, step=EVALUATION_STEP
+                )
+                return task.evaluate(module, batch, context), predict(module, batch)
+
+            self._evaluate_steps[name, layout] = jax.jit(
+                step, out_shardings=sharding.replicated(self.mesh)
+            )
+        return self._evaluate_steps[name, layout](params, batch)

@@ -1,0 +1,23 @@
+"""Batches from a stream, and whether they are the same."""
+
+import itertools
+
+import numpy as np
+
+from data.pipeline.stream import initial_state
+
+
+def take(source, count):
+    return [*itertools.islice(source, count)]
+
+
+def train(source, seed, count):
+    """The first batches of training."""
+    state = initial_state(source.groups, source.config.max_waiting)
+    return take(source.train(seed, state, 0), count)
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)

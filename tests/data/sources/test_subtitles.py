@@ -1,0 +1,601 @@
+"""Subtitles in every kind of file, written out and read back, and all that can be wrong in one."""
+
+import csv
+import json
+import os
+import pickle
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import InputError
+from data.report import Report
+from data.schema import RawSubtitle
+from data.sources.subtitles import open_subtitles
+
+SHARED = os.environ.get("HERO_SHARED")
+MISTAKE = "subtitles with a mistake: left out"
+NO_TEXT = "subtitles without text: left out"
+STRAY = "text outside of subtitles: left out"
+
+
+def read_file(folder: Path, name: str, content: str | bytes) -> tuple[list, Report]:
+    """What a folder with that one file has of video a: (start, end, text) each, and the report."""
+    content = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(content)
+    report = Report()
+    subtitles = open_subtitles(folder).read("a", report)
+    return [(s.start, s.end, s.text) for s in subtitles], report
+
+
+def read_cues(folder: Path, name: str, content: str | bytes) -> list:
+    """The same where nothing is left out."""
+    cues, report = read_file(folder, name, content)
+    assert report.counts == {}
+    return cues
+
+
+VTT = """WEBVTT - a title
+Kind: captions
+Language: en
+
+STYLE
+::cue { color: red }
+
+REGION
+id:below width:40%
+
+NOTE A comment of one line
+
+intro
+00:01.500 --> 00:02.000 line:80% align:start
+Hello
+there
+
+NOTE
+A comment of
+several lines
+
+00:00:03.000 --> 100:00:04.250
+Bye
+"""
+# As YouTube writes what it has recognised: a line of one space, and the time of every word.
+AUTOMATIC = """WEBVTT
+Kind: captions
+
+00:00:00.160 --> 00:00:02.310 align:start position:0%
+\x20
+hello<00:00:00.480><c> and</c><00:00:00.719><c.colorE5E5E5> welcome</c>
+
+00:00:02.310 --> 00:00:02.320 align:start position:0%
+hello and welcome
+\x20
+"""
+SRT = """1
+00:00:01,500 --> 00:00:02,000
+Hello
+there
+
+2
+100:00:03,000 --> 100:00:04,250  X1:40 X2:600 Y1:20 Y2:50
+1984
+"""
+TAGS = """1
+00:00:01,000 --> 00:00:02,000
+{\\an8}<i>I</i> <b>al</b>ways <font color="#ff0000">loved</font> you <3 &amp; me
+
+2
+00:00:02,000 --> 00:00:03,000
+<v.loud Mary Jane>Hi</v> 5 < 6
+"""
+CUES = [(1.5, 2.0, "Hello there"), (360003.0, 360004.25, "1984")]
+FILES = {
+    "WebVTT": ("a.vtt", VTT, [(1.5, 2.0, "Hello there"), (3.0, 360004.25, "Bye")]),
+    "recognised speech": (
+        "a.vtt",
+        AUTOMATIC,
+        [(0.16, 2.31, "hello and welcome"), (2.31, 2.32, "hello and welcome")],
+    ),
+    "SubRip": ("a.srt", SRT, CUES),
+    "upper case name": ("a.SRT", SRT, CUES),
+    "CRLF": ("a.srt", SRT.replace("\n", "\r\n"), CUES),
+    "CRCRLF": ("a.srt", SRT.replace("\n", "\r\r\n"), CUES),
+    "CR": ("a.srt", SRT.replace("\n", "\r"), CUES),
+    "byte order mark": ("a.srt", "\ufeff" + SRT, CUES),
+    "byte order mark of WebVTT": (
+        "a.vtt",
+        "\ufeffWEBVTT\r\n\r\n00:01.000 --> 00:02.000\r\nHi",
+        [(1.0, 2.0, "Hi")],
+    ),
+    "empty lines first": ("a.srt", "\n \n" + SRT, CUES),
+    "no numbers": ("a.srt", SRT.replace("1\n", "", 1).replace("\n2\n", "\n"), CUES),
+    "no empty line between": ("a.srt", SRT.replace("\n\n", "\n"), CUES),
+    "empty line within": ("a.srt", SRT.replace("Hello\n", "Hello\n\n"), CUES),
+    "WebVTT's point": ("a.srt", SRT.replace(",", "."), CUES),
+    "SubRip's comma": (
+        "a.vtt",
+        "WEBVTT\n\n00:00:01,500 --> 00:00:02,000 line:5%,end\nHi",
+        [(1.5, 2.0, "Hi")],
+    ),
+    "SubRip called .vtt": ("a.vtt", SRT, CUES),
+    "WebVTT called .srt": ("a.srt", VTT, [(1.5, 2.0, "Hello there"), (3.0, 360004.25, "Bye")]),
+    "tags": (
+        "a.srt",
+        TAGS,
+        [(1.0, 2.0, "I always loved you <3 &amp; me"), (2.0, 3.0, "Hi 5 < 6")],
+    ),
+    "another order": (
+        "a.vtt",
+        "WEBVTT\n\n00:05.000 --> 00:09.000\nlater\n\n00:01.000 --> 00:06.000\nsooner\n",
+        [(5.0, 9.0, "later"), (1.0, 6.0, "sooner")],
+    ),
+    "CSV": (
+        "a.csv",
+        ',start,end,text\n0,1.5,2,Hello there\n1,3,4.25,"one, two\n""three"""\n',
+        [(1.5, 2.0, "Hello there"), (3.0, 4.25, 'one, two\n"three"')],
+    ),
+    "CSV of another order": ("a.csv", "text,end,start\r\nHi,2,1\r\n", [(1.0, 2.0, "Hi")]),
+    "time before 0": ("a.csv", "start,end,text\n-0.5,1,Hi\n", [(-0.5, 1.0, "Hi")]),
+    "no SubRip": ("a.srt", " \r\n", []),
+    "no WebVTT": ("a.vtt", "WEBVTT\n\nNOTE nobody speaks\n", []),
+    "no CSV": ("a.csv", "", []),
+    "no rows of CSV": ("a.csv", "start,end,text\n", []),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), FILES.values(), ids=FILES)
+def test_reads_a_file(tmp_path, name, content, expected):
+    assert read_cues(tmp_path, name, content) == expected
+
+
+def cue(times: str, text: str = "Hi") -> str:
+    return f"WEBVTT\n\n00:00.000 --> 00:01.000\nfirst\n\n{times}\n{text}\n"
+
+
+LINE = {"vid_name": "a", "sub": [{"text": "first", "start": 0, "end": 1}]}
+
+
+def line(**changes) -> str:
+    """JSON lines: the third has a second subtitle that is changed; None takes a field away."""
+    changed = {"text": "Hi", "start": 1.0, "end": 2.0} | changes
+    changed = {name: value for name, value in changed.items() if value is not None}
+    return f"\n\n{json.dumps(LINE | {'sub': [*LINE['sub'], changed]})}\n"
+
+
+def row(content: str) -> str:
+    return f"start,end,text\n0,1,first\n{content}\n"
+
+
+LEFT_OUT = {
+    "ends first": (
+        "a.vtt",
+        cue("00:05.000 --> 00:04.000"),
+        MISTAKE,
+        r"a\.vtt line 6: .* 5.0 and 4",
+    ),
+    "60 seconds": ("a.vtt", cue("00:01.000 --> 00:60.000"), MISTAKE, r"line 6: .* '00:01.*60.000'"),
+    "no end": ("a.vtt", cue("00:01.000 -->"), MISTAKE, "line 6: its times are '00:01.000 -->'"),
+    "no text": ("a.vtt", cue("00:01.000 --> 00:02.000", "\n"), NO_TEXT, r"a\.vtt line 6$"),
+    "tags only": ("a.vtt", cue("00:01.000 --> 00:02.000", "<i> </i>"), NO_TEXT, r"a\.vtt line 6$"),
+    "paragraph": ("a.vtt", cue("1\n2"), STRAY, r"a\.vtt line 6$"),
+    "SubRip's paragraph": (
+        "a.srt",
+        "\nsubtitles by me\n\n1\n00:00:00,000 --> 00:00:01,000\nfirst\n",
+        STRAY,
+        r"a\.srt line 2$",
+    ),
+    "SubRip's times": (
+        "a.srt",
+        "1\n00:00:00,000 --> 00:00:01,000\nfirst\n\n2\n00:00:01,000 --> 2 s\nHi\n",
+        MISTAKE,
+        r"a\.srt line 6: its times are '00:00:01,000 --> 2 s'",
+    ),
+    "SubRip without text": (
+        "a.srt",
+        "1\n00:00:00,000 --> 00:00:01,000\n\n2\n00:00:00,000 --> 00:00:01,000\nfirst\n",
+        NO_TEXT,
+        r"a\.srt line 2$",
+    ),
+    "CSV time": ("a.csv", row("1:00,2:00,Hi"), MISTAKE, r"a\.csv line 3: start has .* '1:00'"),
+    "CSV without end": ("a.csv", row("1,,Hi"), MISTAKE, r"a\.csv line 3: end has to be a number"),
+    "short row": ("a.csv", row("1,2"), MISTAKE, r"a\.csv line 3: text is missing"),
+    "long row": ("a.csv", row("1,2,Hi, you"), MISTAKE, r"a\.csv line 3: it has more fields"),
+    "CSV NaN": ("a.csv", row("1,nan,Hi"), MISTAKE, r"a\.csv line 3: end is not finite"),
+    "CSV without text": ("a.csv", row("1,2, "), NO_TEXT, r"a\.csv line 3$"),
+    "text missing": ("jsonl", line(text=None), MISTAKE, "line 3, subtitle 1: text is missing"),
+    "text a number": ("jsonl", line(text=3), MISTAKE, "line 3, subtitle 1: text has to be a str"),
+    "half a pair": ("jsonl", line(text="\ud83d"), MISTAKE, "line 3, subtitle 1: text has half of"),
+    "blank": ("jsonl", line(text=" "), NO_TEXT, "line 3, subtitle 1$"),
+    "start missing": ("jsonl", line(start=None), MISTAKE, "line 3, subtitle 1: start is missing"),
+    "start a string": (
+        "jsonl",
+        line(start="1"),
+        MISTAKE,
+        "line 3, subtitle 1: start has to be a n",
+    ),
+    "backwards": ("jsonl", line(start=3), MISTAKE, "line 3, subtitle 1: .* 3.0 and 2.0 seconds"),
+    "NaN": ("jsonl", line(end=float("nan")), MISTAKE, "line 3, subtitle 1: end is not finite"),
+    "no time at all": (
+        "jsonl",
+        line(end=1e300),
+        MISTAKE,
+        r"line 3, subtitle 1: .* 1\.0 and 1e\+300",
+    ),
+    "no object": (
+        "jsonl",
+        json.dumps(LINE | {"sub": ["Hi", *LINE["sub"]]}),
+        MISTAKE,
+        "line 1, subtitle 0: it has to be an object",
+    ),
+    "entry": (
+        "json",
+        json.dumps({"a": {"start": [0, 2], "end": [1, 1], "text": ["first", "Hi"]}}),
+        MISTAKE,
+        r"a\.json video a, subtitle 1: start and end are 2.0 and 1.0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "reason", "where"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_leaves_out_what_is_wrong_and_says_where(tmp_path, name, content, reason, where):
+    if name in ("json", "jsonl"):
+        path = tmp_path / f"a.{name}"
+        path.write_text(content)
+        report = Report()
+        subtitles = [(s.start, s.end, s.text) for s in open_subtitles(path).read("a", report)]
+    else:
+        subtitles, report = read_file(tmp_path, name, content)
+    assert subtitles == [(0.0, 1.0, "first")]
+    assert report.counts == {reason: 1}
+    (example,) = report.examples[reason]
+    assert example.startswith(str(tmp_path))
+    assert re.search(where, example)
+
+
+WRONG_FILES = {
+    "text": ("a.srt", "Hello there\nand goodbye\n", r"a\.srt has text but no subtitles"),
+    "text called WebVTT": ("a.vtt", "Hello there", r"a\.vtt has text but no subtitles"),
+    "no times that can be read": ("a.vtt", "WEBVTT\n\n1 --> 2\nHi", r"a\.vtt has text but no subt"),
+    "Latin-1": (
+        "a.srt",
+        SRT.replace("Hello", "H\xe9llo").encode("latin-1"),
+        r"a\.srt is not UTF-8",
+    ),
+    "UTF-16": ("a.vtt", VTT.encode("utf-16"), r"a\.vtt is not UTF-8"),
+    "Latin-1 in CSV": ("a.csv", row("1,2,H\xe9").encode("latin-1"), r"a\.csv is not UTF-8"),
+    "columns": (
+        "a.csv",
+        "begin,end,text\n1,2,Hi\n",
+        r"a\.csv line 1 has to name the columns start",
+    ),
+    "open quotes": ("a.csv", row('1,2,"Hi\n2,3,you'), r"a\.csv line \d: unexpected end of data"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_says_that_a_file_cannot_be_used(tmp_path, name, content, said):
+    with pytest.raises(InputError, match=said) as caught:
+        read_file(tmp_path, name, content)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+GOOD = json.dumps(LINE)
+CAPTIONS = {"a": {"start": [0], "end": [1], "text": ["first"]}}
+WRONG_SOURCES = {
+    "no file": ("a.jsonl", None, r"a\.jsonl cannot be read"),
+    "JSON": ("a.jsonl", f"\n{GOOD}\n{{", r"a\.jsonl line 3: it is not JSON"),
+    "list": ("a.jsonl", "[]", "line 1: it has to be an object"),
+    "no id": ("a.jsonl", '{"sub": []}', "line 1: vid_name is missing"),
+    "blank id": ("a.jsonl", '{"vid_name": "", "sub": []}', "line 1: vid_name is empty"),
+    "no subtitles": ("a.jsonl", '{"vid_name": "a"}', "line 1: sub is missing"),
+    "subtitles": ("a.jsonl", '{"vid_name": "a", "sub": {}}', "line 1: sub has to be a list"),
+    "twice": ("a.jsonl", f"{GOOD}\n\n{GOOD}", "line 3: a has line 1 already"),
+    "Latin-1": ("a.jsonl", b'{"vid_name": "\xe9"}', r"a\.jsonl is not UTF-8"),
+    "JSON lines": ("a.json", f"{GOOD}\n{GOOD}", r"a\.json cannot be used.* call it \.jsonl"),
+    "one JSON line": ("a.json", GOOD, r"a\.json video vid_name: it has to be an object"),
+    "list of captions": ("a.json", "[]", r"a\.json cannot be used, it has to be an object"),
+    "no end": ("a.json", '{"a": {"start": []}}', r"a\.json video a: end is missing"),
+    "lengths": (
+        "a.json",
+        json.dumps({"a": CAPTIONS["a"] | {"end": []}}),
+        r"a\.json video a: start, end and text have \[1, 0, 1\] entries",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), WRONG_SOURCES.values(), ids=WRONG_SOURCES)
+def test_says_that_a_source_cannot_be_used(tmp_path, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=said) as caught:
+        open_subtitles(tmp_path / name)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_folder_may_name_languages_and_hold_other_files(tmp_path):
+    for name in (
+        "a.en.vtt",
+        "b.pt-BR.srt",
+        "c.zh_Hans.csv",
+        "d.1.srt",
+        "e.en",
+        "f.mp4",
+        "g.ENG.srt",
+        "h.eng.srt",
+    ):
+        (tmp_path / name).write_text("")
+    subtitles = open_subtitles(tmp_path)
+    assert subtitles.ids() == {"a", "b", "c", "d.1", "g.ENG", "h"}
+    assert subtitles.read("a", Report()) == ()
+
+
+@pytest.mark.parametrize(
+    "names", [("a.srt", "a.vtt"), ("a.en.vtt", "a.vtt"), ("a.en.vtt", "a.de.vtt")]
+)
+def test_a_video_has_one_file_in_a_folder(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match="which are subtitles of a: leave one") as caught:
+        open_subtitles(tmp_path)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_a_folder_without_subtitles_is_the_wrong_one(tmp_path):
+    with pytest.raises(InputError, match="holds no subtitles"):
+        open_subtitles(tmp_path)
+
+
+def test_without_a_path_nobody_speaks():
+    subtitles = open_subtitles(None)
+    assert subtitles.ids() == set()
+    assert subtitles.narrowed(["a"]).read("a", Report()) == ()
+
+
+def test_says_that_json_lines_were_changed(tmp_path):
+    path = tmp_path / "a.jsonl"
+    others = json.dumps(LINE | {"vid_name": "b"})
+    path.write_text(f"{GOOD}\n{others}\n")
+    subtitles = open_subtitles(path)
+    path.write_text(f"{others}\n{GOOD}\n")
+    with pytest.raises(InputError, match=r"a\.jsonl was changed"):
+        subtitles.read("a", Report())
+
+
+# Whatever is seen, and two line separators that end no line in any of these files.
+SEEN = st.characters(
+    categories=["L", "M", "N", "P", "S", "Zs", "Zl", "Zp"], exclude_characters="<>{}"
+)
+SPOKEN_LINE = st.text(SEEN, min_size=1, max_size=12).map(str.strip).filter(bool)
+MILLISECONDS = st.one_of(st.integers(0, 100_000), st.integers(0, 120 * 3_600_000))
+CUE = st.tuples(MILLISECONDS, MILLISECONDS, st.lists(SPOKEN_LINE, min_size=1, max_size=3))
+
+
+def clock(milliseconds: int, point: str, leave_out_hours: bool) -> str:
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    hours = "" if leave_out_hours and not hours else f"{hours:02}:"
+    return f"{hours}{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+def write_cues(cues, is_webvtt: bool, line_break: str, numbered: bool) -> str:
+    point = "." if is_webvtt else ","
+    lines = ["WEBVTT", ""] if is_webvtt else []
+    for number, (start, end, text) in enumerate(cues, 1):
+        if numbered or not is_webvtt:
+            lines.append(str(number))
+        times = [clock(time, point, leave_out_hours=is_webvtt) for time in (start, end)]
+        lines += [" --> ".join(times), *text, ""]
+    return line_break.join(lines)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cues=st.lists(CUE, max_size=6),
+    is_webvtt=st.booleans(),
+    numbered=st.booleans(),
+    line_break=st.sampled_from(["\n", "\r\n"]),
+    mark=st.sampled_from(["", "\ufeff"]),
+)
+def test_cues_are_read_as_they_were_written(cues, is_webvtt, numbered, line_break, mark):
+    content = mark + write_cues(cues, is_webvtt, line_break, numbered)
+    with tempfile.TemporaryDirectory() as folder:
+        found, report = read_file(Path(folder), "a.vtt" if is_webvtt else "a.srt", content)
+    sound = [(start, end, text) for start, end, text in cues if start <= end]
+    assert [(round(1000 * start), round(1000 * end)) for start, end, _ in found] == [
+        (start, end) for start, end, _ in sound
+    ]
+    assert [text for _, _, text in found] == [" ".join(text) for _, _, text in sound]
+    backwards = len(cues) - len(sound)
+    assert report.counts == ({MISTAKE: backwards} if backwards else {})
+
+
+PIECES = """
+7
+Hi
+NOTE
+NOTE of
+STYLE
+REGION
+id:a
+WEBVTT
+WEBVTT -->
+<i>
+{\\an8}
+00:01.000 --> 00:02.000
+00:00:01,000 --> 00:00:02,000 X1:4
+2:00.000 --> 00:01.000
+00:61.000 --> 00:02.000
+00:01.000 --> 00:02.0001
+-->
+a --> b
+"""
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from([" ", *PIECES.split("\n")]), max_size=12),
+    is_webvtt=st.booleans(),
+)
+def test_every_arrow_is_a_subtitle_or_counted(lines, is_webvtt):
+    content = "\n".join(["WEBVTT"] * is_webvtt + lines)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found, report = read_file(Path(folder), "a.vtt", content)
+        except InputError:
+            assert not any(re.match("(?!.*61)[0-9:.,]+ --> ", line) for line in lines)
+            return
+    title, *others = content.split("\n")
+    arrows = sum("-->" in line for line in others) + ("-->" in title and "WEBVTT" not in title)
+    assert len(found) + report.counts[MISTAKE] + report.counts[NO_TEXT] == arrows
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(str.strip)
+SUBTITLE = st.tuples(TEXT, st.lists(st.floats(-10, 1e6), min_size=2, max_size=2).map(sorted)).map(
+    lambda drawn: RawSubtitle(drawn[0], *drawn[1])
+)
+VIDEOS = st.dictionaries(TEXT, st.lists(SUBTITLE, max_size=4).map(tuple), max_size=5)
+
+
+def as_lines(videos, draw) -> str:
+    lines = []
+    for video_id, subtitles in videos.items():
+        sub = [{"text": s.text, "start": s.start, "end": s.end} for s in subtitles]
+        record = {"vid_name": video_id, "sub": sub}
+        lines.append(json.dumps(record, ensure_ascii=draw(st.booleans())))
+        lines += [""] * draw(st.integers(0, 1))
+    return draw(st.sampled_from(["", "\ufeff"])) + "\n".join(lines)
+
+
+def as_captions(videos, draw) -> str:
+    captions = {
+        video_id: {name: [getattr(s, name) for s in subs] for name in ("start", "end", "text")}
+        for video_id, subs in videos.items()
+    }
+    return json.dumps(captions, indent=draw(st.sampled_from([None, 2])))
+
+
+@settings(max_examples=100, deadline=None)
+@given(videos=VIDEOS, data=st.data(), form=st.sampled_from(["json", "jsonl"]))
+def test_json_is_read_as_it_was_written(videos, data, form):
+    wanted = data.draw(st.sets(st.sampled_from([*videos, "\n no such video"])))
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"subtitles.{form}"
+        write = {"json": as_captions, "jsonl": as_lines}[form]
+        path.write_bytes(write(videos, data.draw).encode())
+        subtitles = open_subtitles(path)
+        narrowed = pickle.loads(pickle.dumps(subtitles.narrowed(wanted)))
+        assert subtitles.ids() == set(videos)
+        assert narrowed.ids() == wanted & set(videos)
+        for video_id, expected in videos.items():
+            assert subtitles.read(video_id, report) == expected
+            assert narrowed.read(video_id, report) == (expected if video_id in wanted else ())
+    assert report.counts == {}
+
+
+@settings(max_examples=50, deadline=None)
+@given(subtitles=st.lists(SUBTITLE, max_size=5))
+def test_csv_is_read_as_it_was_written(subtitles):
+    subtitles = [s for s in subtitles if "\0" not in s.text]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["", "start", "end", "text"])
+            writer.writerows([i, s.start, s.end, s.text] for i, s in enumerate(subtitles))
+        report = Report()
+        assert open_subtitles(Path(folder)).read("a", report) == tuple(subtitles)
+    assert report.counts == {}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "folder"])
+def test_what_workers_get_knows_their_videos_and_no_texts(tmp_path, form):
+    if form == "jsonl":
+        path = tmp_path / "subtitles.jsonl"
+        path.write_text("".join(f"{json.dumps(LINE | {'vid_name': i})}\n" for i in ("one", "two")))
+    else:
+        path = tmp_path
+        for video_id in ("one", "two"):
+            (path / f"{video_id}.csv").write_text("start,end,text\n0,1,first\n")
+    sent = pickle.dumps(open_subtitles(path).narrowed(["two"]))
+    assert b"one" not in sent
+    assert b"first" not in sent
+    assert pickle.loads(sent).read("two", Report()) == (RawSubtitle("first", 0.0, 1.0),)
+
+
+@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.parametrize(
+    ("folder", "video_id", "count", "first", "last"),
+    [
+        (
+            "videos",
+            "nasa_13013",
+            4,
+            (0.21, 4.26, "NAR: This is the optical and science segment of the Webb"),
+            (12.47, 16.57, "This half of the observatory element successfully"),
+        ),
+        (
+            "videos",
+            "ai_explained",
+            3,
+            (0.0, 3.16, "The is Artificial Intelligence."),
+            (
+                9.68,
+                15.68,
+                "This includes, for example, recognizing images, making decisions or engaging in "
+                "dialogue.",
+            ),
+        ),
+        (
+            "videos",
+            "his_girl_friday",
+            5,
+            (0.0, 0.999, "Hildy!"),
+            (4.3, 6.0, "Somebody must've stolen the crown jewels"),
+        ),
+        (
+            "elephants_dream",
+            "captions",
+            78,
+            (15.0, 17.951, "At the left we can see..."),
+            (537.0, 539.867, "...it is."),
+        ),
+        (
+            "elephants_dream",
+            "descriptions",
+            63,
+            (0.0, 5.0, "The orange open movie project presents"),
+            (
+                647.5,
+                653.0,
+                "Produced By Ton Roosendaal Copyright 2006 Netherlands Media Art Institute / "
+                "Montevideo Blender Foundation",
+            ),
+        ),
+    ],
+)
+def test_reads_real_subtitles(folder, video_id, count, first, last):
+    report = Report()
+    subtitles = open_subtitles(Path(SHARED) / folder).read(video_id, report)
+    assert report.counts == {}
+    assert len(subtitles) == count
+    assert (subtitles[0].start, subtitles[0].end, subtitles[0].text) == first
+    assert (subtitles[-1].start, subtitles[-1].end, subtitles[-1].text) == last
+
+
+@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+def test_reads_real_json_lines():
+    path = Path(SHARED) / "tvr_text" / "subtitles.jsonl"
+    subtitles, report = open_subtitles(path), Report()
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert subtitles.ids() == {record["vid_name"] for record in records}
+    assert len(records) == 1000
+    for record in records:
+        expected = tuple(RawSubtitle(s["text"], s["start"], s["end"]) for s in record["sub"])
+        assert subtitles.read(record["vid_name"], report) == expected
+    assert report.counts == {}

@@ -1,0 +1,305 @@
+"""The original's checkpoint from our parameters, and PyTorch's file of it."""
+
+import collections
+import io
+import json
+import pickle
+import re
+import resource
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs import tvc
+from data.errors import InputError
+from hero_jax.conversion import original_names
+from hero_jax.conversion.state_dict import from_state_dict, to_state_dict
+from hero_jax.conversion.torch.read import read_state_dict
+from hero_jax.conversion.torch.write import write_state_dict
+from hero_jax.models.params import flatten, unflatten
+from hero_jax.tasks.captioning import Captioning
+from hero_jax.tasks.entailment import Entailment
+from hero_jax.tasks.question_answering import QuestionAnswering
+from tests.golden.report import model_config
+from tests.hero_jax.random_models import random_model
+from tests.hero_jax.tiny import QUICK, TOKENS, make_config
+from tests.paths import TESTDATA
+
+WORD = "cross_modal/text_embedding/word"
+BIAS = "cross_modal/lm_head/bias"
+
+
+def assert_same(got, expected):
+    """Same names, shapes, types and bytes."""
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
+        assert got[name].tobytes() == array.tobytes(), name
+
+
+# The original's checkpoints come back
+
+
+def golden(variant):
+    """A golden directory, its model's blocks and meta, and the weights of pre-training."""
+    folder = TESTDATA / "golden" / variant
+    blocks, meta = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("model_config", "meta")
+    )
+    return folder, blocks, meta, dict(np.load(folder / "weights.npz"))
+
+
+def make_head(kind, blocks):
+    """The head that a downstream task's weights are of."""
+    if kind == "captioning":
+        config = ml_collections.ConfigDict(tvc.get_config("shapes").captioning.to_dict())
+        config.decoder_layers = blocks["d_config"]["num_hidden_layers"]
+        config.decoder_positions = blocks["d_config"]["max_position_embeddings"]
+        return Captioning(config, TOKENS, "any").make_head
+    tasks = {"video_qa": QuestionAnswering, "violin": Entailment}
+    return tasks[kind](ml_collections.ConfigDict({"span_weight": 1.0}), TOKENS, "any").make_head
+
+
+@pytest.mark.parametrize("variant", ["equal", "ragged"])
+@pytest.mark.parametrize("kind", ["weights", "video_qa", "violin", "captioning"])
+def test_the_originals_weights_come_back_byte_for_byte(variant, kind):
+    folder, blocks, meta, state = golden(variant)
+    config = model_config(blocks, meta, state)
+    heads = {}
+    if kind != "weights":
+        heads["any_name"] = make_head(kind, blocks)
+        # What the task has no use for is not in its file, but in our model.
+        own = dict(np.load(folder / f"{kind}.npz")).items()
+        state |= {n.removeprefix("weights/"): a for n, a in own if n.startswith("weights/")}
+    drawn = flatten(random_model(config, heads)[1])
+    params, report = from_state_dict(state, drawn, config.vocab_size, "golden")
+    # The decoder's causal mask and the smoothed label: no parameters, the original makes them anew.
+    constants = ["decoder.tri_mask", "loss_func.one_hot"] if kind == "captioning" else []
+    assert (report.missing, report.unused) == ([], constants)
+    for name in constants:
+        del state[name]
+    found = to_state_dict(params, config.vocab_size)
+    assert_same(found, state)
+    assert list(found) == sorted(found)
+
+
+@settings(deadline=None)
+@given(data=st.data(), vocab_size=st.integers(1, 300))
+def test_vocabularies_come_back_with_their_padding(data, vocab_size):
+    rows = vocab_size + data.draw(st.sampled_from([0, -vocab_size % 8]))
+    padded = vocab_size + -vocab_size % 8
+    rng = np.random.default_rng(vocab_size)
+    table = rng.normal(size=(rows, 2)).astype(np.float32)
+    bias = np.where(np.arange(rows) < vocab_size, rng.normal(size=rows), 0).astype(np.float32)
+    drawn = {
+        WORD: np.ones((vocab_size + -vocab_size % 128, 2), np.float32),
+        BIAS: np.ones(vocab_size, np.float32),
+    }
+    state = {
+        original_names.WORDS: table,
+        original_names.WORD_BIAS: bias,
+        original_names.TIED_WORDS: table,
+    }
+    params, _ = from_state_dict(state, drawn, vocab_size, "hero.pt")
+    # The original's always are padded; what is not gets rows of zeros.
+    missing = [(0, padded - rows)]
+    table = np.pad(table, [*missing, (0, 0)])
+    state |= {original_names.WORDS: table, original_names.WORD_BIAS: np.pad(bias, missing)}
+    found = to_state_dict(params, vocab_size)
+    assert_same(found, state | {original_names.TIED_WORDS: table})
+    assert found[original_names.WORDS] is found[original_names.TIED_WORDS]
+
+
+def test_nothing_reads_the_tables_padding():
+    config = make_config().model
+    graphdef, params = random_model(config)
+    ids = jnp.arange(config.vocab_size)
+
+    def loss(params):
+        model = nnx.merge(graphdef, params)
+        logits = model.word_logits(model.cross_modal.text_embedding(ids, ids % 8))
+        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[ids, ids])
+
+    compute = jax.jit(jax.value_and_grad(loss), compiler_options=QUICK)
+    flat = flatten(params)
+    flat[WORD] = flat[WORD].at[config.vocab_size :].set(1e3)
+    other = jax.tree.map(lambda x: x, params)
+    nnx.replace_by_pure_dict(other, unflatten(flat))
+    (expected, gradients), (found, others) = compute(params), compute(other)
+    assert found == expected
+    jax.tree.map(np.testing.assert_array_equal, others, gradients)
+    assert not flatten(gradients)[WORD][config.vocab_size :].any()
+
+
+def test_parameters_on_devices_and_of_other_types_become_float32():
+    params = {
+        WORD: jnp.ones((128, 2), jnp.bfloat16),
+        "temporal/pooler/kernel": np.array([[1.5, -2.0, 0.25], [3.0, 4.0, 5.0]]),
+        "feature_head/mlp/out/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "span_head/start": jnp.arange(5, dtype=jnp.bfloat16),
+    }
+    found = to_state_dict(params, 4)
+    assert all(array.flags.c_contiguous for array in found.values())
+    assert_same(
+        found,
+        {
+            "v_encoder.c_encoder.pooler.dense.weight": np.float32([[1.5, 3], [-2, 4], [0.25, 5]]),
+            "v_encoder.feat_regress.net.3.weight": np.float32([[0, 3], [1, 4], [2, 5]]),
+            "video_st_predictor.weight": np.float32([[[0, 1, 2, 3, 4]]]),
+            original_names.WORDS: np.ones((8, 2), np.float32),
+            original_names.TIED_WORDS: np.ones((8, 2), np.float32),
+        },
+    )
+
+
+def test_two_heads_of_a_kind_are_refused():
+    params = {f"heads/{name}/pool/kernel": np.zeros((2, 1)) for name in ("violin", "another")}
+    with pytest.raises(InputError, match=r"^The tasks 'violin' and 'another' have .* export a run"):
+        to_state_dict(params, 4)
+
+
+def test_heads_of_two_kinds_are_written():
+    names = ("heads/violin/pool/kernel", "heads/tvqa/answer/pool/kernel")
+    params = {path: np.ones((2, 1), np.float32) for path in names} | {WORD: np.ones((128, 1))}
+    assert {"violin_pool.weight", "qa_pool.weight"} < to_state_dict(params, 4).keys()
+
+
+# PyTorch's file
+
+TABLE = np.arange(9, dtype=np.float32).reshape(3, 3)
+ARRAYS = {
+    "table": TABLE,
+    "bytes of text: ä": np.float32([-0.0, np.nan, np.inf]),
+    "tied": TABLE,
+    # Of the same memory, but not the same.
+    "turned": TABLE.T,
+    "row": TABLE[0],
+    "a": np.zeros((0, 3), np.float32),
+    "scalar": np.float32([2.5]).reshape(()),
+}
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
+def test_a_written_file_is_read_in_its_order(tmp_path, suffix):
+    path = tmp_path / f"hero.{suffix}"
+    path.write_text("of before")
+    write_state_dict(path, ARRAYS)
+    found = read_state_dict(path)
+    assert list(found) == list(ARRAYS)
+    assert_same(found, ARRAYS)
+    assert np.shares_memory(found["table"], found["tied"])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    shapes=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+        st.lists(st.integers(0, 70), max_size=4).filter(lambda shape: np.prod(shape) < 1e5),
+        min_size=1,
+    )
+)
+def test_any_names_and_shapes_are_read_back(tmp_path_factory, shapes):
+    rng = np.random.default_rng(0)
+    # Without "module.", which reading takes off.
+    arrays = {f"_{name}": rng.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    path = tmp_path_factory.mktemp("written") / "a.pt"
+    write_state_dict(path, arrays)
+    assert_same(read_state_dict(path), arrays)
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            assert info.compress_type == zipfile.ZIP_STORED
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            file.seek(info.header_offset + 26)
+            lengths = file.read(4)
+            start = file.tell() + sum(
+                int.from_bytes(n, "little") for n in (lengths[:2], lengths[2:])
+            )
+            assert start % 64 == 0, info.filename
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path):
+    paths = [tmp_path / name for name in ("a.pt", "b.bin", "c.pt")]
+    write_state_dict(paths[0], ARRAYS)
+    copies = {name: array.copy() for name, array in ARRAYS.items()}
+    write_state_dict(paths[1], copies | {"tied": copies["table"]})
+    # Arrays that shared their memory in a file do in the next one.
+    write_state_dict(paths[2], read_state_dict(paths[0]))
+    contents = [path.read_bytes() for path in paths]
+    assert contents[0] == contents[1] == contents[2]
+
+
+class Calls(pickle.Unpickler):
+    """Python's own reading of a pickle, in which what is called stays a list of its arguments."""
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        return lambda *arguments: [f"{module}.{name}", *arguments]
+
+    def persistent_load(self, pid):
+        return [pid[0], pid[1](), *pid[2:]]
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        found = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    found["data.pkl"] = Calls(io.BytesIO(found["data.pkl"])).load()
+    return found
+
+
+def test_a_file_says_of_tensors_what_pytorchs_says(tmp_path):
+    real = members(TESTDATA / "torch" / "zip.pt")
+    with np.load(TESTDATA / "torch" / "expected.npz") as expected:
+        names = ("0.weight", "0.bias", "1.weight", "1.bias", "base", "empty")
+        arrays = {name: expected[name] for name in names}
+    write_state_dict(tmp_path / "a.pt", arrays)
+    ours = members(tmp_path / "a.pt")
+    keys = {}
+    for name in names:
+        theirs, own = (found["data.pkl"][name] for found in (real, ours))
+        keys[name] = theirs[1].pop(2), own[1].pop(2)
+        assert own == theirs
+        assert ours[f"data/{keys[name][1]}"] == real[f"data/{keys[name][0]}"]
+    assert len(set(keys.values())) == len(names)
+    assert ours.keys() - {f"data/{key}" for _, key in keys.values()} == {
+        *("data.pkl", "byteorder", "version")
+    }
+    for name in ("byteorder", "version"):
+        assert ours[name] == real[name]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    path = tmp_path / "hero.pt"
+    path.write_text("of before")
+    arrays = {"a": np.ones(30_000, np.float32)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    try:
+        with pytest.raises(InputError, match=f"^{re.escape(str(path))} could not be .* make room"):
+            write_state_dict(path, arrays)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["of before"]
+    write_state_dict(path, arrays)
+    assert_same(read_state_dict(path), arrays)
+
+
+def test_what_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.pt").mkdir()
+    for name in ("absent/a.pt", "file/a.pt", "folder.pt"):
+        with pytest.raises(InputError, match=re.escape(f"{tmp_path / name} could not be written")):
+            write_state_dict(tmp_path / name, ARRAYS)
+    with pytest.raises(InputError, match=r"a\.npz does not end in one of \.pt, "):
+        write_state_dict(tmp_path / "a.npz", ARRAYS)
+    with pytest.raises(TypeError, match="wide is float64"):
+        write_state_dict(tmp_path / "a.pt", {"wide": np.ones(3)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.pt"]

@@ -1,0 +1,177 @@
+"""Pickles that hold more than a state dict: refused by name, and nothing in them executed."""
+
+import io
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import InputError
+from hero_jax.conversion.torch.unpickle import Pickle
+from tests.hero_jax.conversion.torch.torch_archives import (
+    WEIGHT,
+    Payload,
+    Storage,
+    refusal,
+    save_legacy,
+    save_zip,
+    tensor,
+    whole,
+)
+
+SAVE = pytest.mark.parametrize("save", [save_zip, save_legacy])
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda path, payload, protocol: save_zip(path, {"a": payload}, protocol),
+        lambda path, payload, protocol: save_legacy(path, {"a": payload}, protocol),
+        lambda path, payload, protocol: save_legacy(path, {}, magic=payload),
+        lambda path, payload, protocol: save_legacy(path, {}, machine=payload),
+        lambda path, payload, protocol: path.write_bytes(pickle.dumps(payload, protocol)),
+    ],
+    ids=["zip", "legacy", "legacy-magic", "legacy-machine", "pickle"],
+)
+def test_a_payload_is_not_executed(tmp_path, save, protocol):
+    made = tmp_path / "made"
+    pickle.loads(pickle.dumps(Payload(made)))
+    assert made.exists(), "the payload is none"
+    made.rmdir()
+    save(tmp_path / "a.pt", Payload(made), protocol)
+    sentence = refusal(tmp_path / "a.pt")
+    assert f"'{os.mkdir.__module__}.mkdir'" in sentence
+    assert "nothing in it was executed" in sentence
+    assert not made.exists()
+
+
+def program(*instructions, end=b"."):
+    return b"\x80\x02" + b"".join(instructions) + end
+
+
+def call(module, name, arguments=b")"):
+    return f"c{module}\n{name}\n".encode() + arguments + b"R"
+
+
+@SAVE
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (call("builtins", "eval"), "'builtins.eval'"),
+        (call("numpy._core.multiarray", "_reconstruct"), "'numpy._core.multiarray._reconstruct'"),
+        (b"chero.model\nHero\n)\x81", "'hero.model.Hero'"),
+        (call("torch._utils", "_rebuild_sparse_tensor"), "'torch._utils._rebuild_sparse_tensor'"),
+        (call("torch", "FloatStorage.from_file"), "'torch.FloatStorage.from_file'"),
+        (b"\x8c\x02os\x8c\x06system\x93", "'os.system'"),
+        (b"(ios\nsystem\n", "INST"),
+        (b"(U\x01ao", "OBJ"),
+        (b"\x82\x01", "EXT1"),
+        (b"ccollections\nOrderedDict\n)\x81", "NEWOBJ"),
+        (b"}K\x01\x85K\x02s", "a tuple as key"),
+        (b"ccollections\nOrderedDict\n}X\x04\x00\x00\x00nameK\x01sb", "damaged"),
+        (b"ctorch\nFloatStorage\n)R", "damaged"),
+        (b"](K\x01X\x01\x00\x00\x00au", "damaged"),
+        (b"K\x01Q", "damaged"),
+        (b"(K\x01K\x02K\x03K\x04K\x05tQ", "damaged"),
+        (b"(X\x07\0\0\0storagectorch\nFloatStorage\nU\x01aNK\x03K\x01tQ", "damaged"),  # a view
+        (b"h\x07", "damaged"),
+        (b"t", "damaged"),
+        (b"", "damaged"),
+        (b"})" + b"\x85" * 200_000 + b"Ns", "a tuple as key"),
+    ],
+)
+def test_what_no_state_dict_holds_is_named(tmp_path, save, body, named):
+    assert named in refusal(save(tmp_path / "a.pt", (program(body), {})))
+
+
+# Instructions with arguments, so that random programs get further than their first byte.
+INSTRUCTIONS = [
+    *(bytes([n]) for n in b"]}()tesuabRQN\x85\x86\x87\x88\x93\x94"),
+    *(b"K\x00", b"K\x03", b"J\xff\xff\xff\xff", b"q\x01", b"h\x01"),
+    *(b"X\x07\x00\x00\x00storage", b"X\x01\x00\x00\x00a"),
+    *(b"ctorch\nFloatStorage\n", b"ctorch\nSize\n", b"ccollections\nOrderedDict\n"),
+    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n"),
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00aNK\x03tQ",
+]
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(INSTRUCTIONS), max_size=40))
+def test_any_program_is_interpreted_or_refused(instructions):
+    known = (dict, list, tuple, str, bytes, int, float, type(None))
+    try:
+        value = Pickle().load(io.BytesIO(program(*instructions)))
+    except InputError:
+        return
+    assert (
+        isinstance(value, known) or type(value).__module__ == "hero_jax.conversion.torch.unpickle"
+    )
+
+
+@SAVE
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (-1, (2,), (1,)),  # before the storage
+        (0, (7,), (1,)),  # behind it
+        (5, (2,), (1,)),
+        (0, (2, 2), (5, 1)),
+        (0, (2,), (-1,)),
+        (1, (2,), (-1,)),
+        (0, (-1,), (1,)),
+        (0, (2**40, 2**40), (0, 0)),
+        (0, (2,), (2**70,)),
+        (0, (2,), (1, 1)),
+        (0, (1,) * 70, (1,) * 70),
+        (0, ("a",), (1,)),
+        (1.0, (2,), (1,)),
+    ],
+)
+def test_a_view_outside_its_storage_is_refused(tmp_path, save, arguments):
+    content = {"a": tensor(Storage(np.zeros(6, np.float32), "0"), *arguments)}
+    assert "damaged" in refusal(save(tmp_path / "a.pt", content))
+
+
+@SAVE
+def test_a_sign_yet_to_be_applied_is_refused(tmp_path, save):
+    lazy = whole(WEIGHT)
+    lazy.reduced = lazy.reduced[0], (*lazy.reduced[1], {"neg": True})
+    assert "conjugate or sign" in refusal(save(tmp_path / "a.pt", {"a": lazy}))
+
+
+@SAVE
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ([1, 2], "a value of type list"),
+        (whole(WEIGHT), "a value of type tensor"),
+        ({}, "no arrays"),
+        ({"model": 1, "epoch": 3}, "its keys are 'model', 'epoch', of which none"),
+        ({"a": {"x": whole(WEIGHT)}, "b": {"x": whole(WEIGHT)}}, "of which 'a', 'b'"),
+        ({"model": {"x": whole(WEIGHT)}, "y": whole(WEIGHT)}, "its keys are 'model', 'y'"),
+        ({"x": whole(WEIGHT), "step": 3}, "its keys are 'x', 'step'"),
+        ({"model": {1: whole(WEIGHT)}}, "of which none"),
+        ({str(i): i for i in range(12)}, "'9' and 2 more"),
+    ],
+)
+def test_other_content_is_described(tmp_path, save, content, named):
+    assert named in refusal(save(tmp_path / "a.pt", content))
+
+
+def test_two_tensors_disagree_on_their_storage(tmp_path):
+    three = np.zeros(3)
+    assert three.nbytes == WEIGHT.nbytes
+    content = {"a": whole(WEIGHT, "0"), "b": whole(three, "0")}
+    assert "damaged" in refusal(save_zip(tmp_path / "a.pt", content))
+
+
+def test_a_deeply_nested_storage_key_is_refused(tmp_path):
+    path = save_legacy(tmp_path / "a.pt", {"a": whole(WEIGHT)})
+    raw = path.read_bytes()
+    keys = pickle.dumps(["0"], protocol=2)
+    path.write_bytes(raw.replace(keys, program(b"])", b"\x85" * 200_000, b"a")))
+    assert "list of storages" in refusal(path)
