@@ -179,7 +179,7 @@ def test_a_checkpoint_that_is_not_there(runs, tmp_path):
 
 def test_a_workdir_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file/checkpoints cannot be written to"):
+    with pytest.raises(InputError, match=r"file/checkpoints could not be written to"):
         Checkpoints(tmp_path / "file")
 
 

@@ -128,7 +128,7 @@ def test_the_weighted_sum_is_the_weighted_sum_of_the_tasks():
         adam = state.opt_state[1]
         norm = float(metrics["gradient_norm"])
         scale = max(norm / config.optimizer.max_gradient_norm, 1.0)
-        return float(metrics["loss"]), jax.tree.map(lambda m: np.asarray(m) * scale, adam.mean)
+        return float(metrics["loss"]), jax.tree.map(lambda m: np.asarray(m) * scale, adam.mu)
 
     alone = {name: step(name) for name in weights}
     loss, gradient = step("all")
