@@ -1,4 +1,4 @@
-"""Writes an export of a run: `python main.py --mode=export --workdir=RUN --out=DIR`."""
+"""Exports of runs: a folder that inference and search read, or the original's state dict."""
 
 import contextlib
 import dataclasses
@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import tempfile
-from importlib import metadata
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -26,7 +28,7 @@ from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.tasks.registry import TASKS
 from hero_jax.training.checkpoint import Checkpoints
 
-# Of a batch, what decides what is read; the rest is about speed.
+# Fields of a batch that decide what is read; the others only decide speed.
 LIMITS = (
     *("row_length", "rows_per_group", "clips_per_group", "max_frames", "max_tokens"),
     *("max_query_tokens", "context_subtitles", "segmentation", "max_clip_tokens"),
@@ -34,107 +36,108 @@ LIMITS = (
 PACKAGES = ("jax", "flax", "numpy")
 
 
-def from_run(workdir, which: str = "latest") -> exported.Exported:
-    """The model of a run's checkpoint.
+def from_run(workdir: str | os.PathLike, which: str = "latest") -> exported.Exported:
+    """Returns the model of a run's checkpoint.
 
     Args:
       which: 'latest', 'best' or a step.
 
     Raises:
-      InputError: no such run or checkpoint, or its tokenizer is not to be found.
+      InputError: no such run or checkpoint, or its tokenizer is missing.
     """
     return _read_run(workdir, which)[0]
 
 
-def _read_run(workdir, which):
-    """The model, and JSON values about its training: step, metrics and sources."""
+def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported, dict[str, Any]]:
+    """Returns the model, and JSON values about its training: step, metrics and sources."""
     config = _config(workdir)
     checkpoints = Checkpoints(workdir, best_metric=config["best_metric"], read_only=True)
     step = checkpoints.find(which)
     if step is None:
         raise InputError(
-            f"There is no checkpoint in {checkpoints.directory}; name the --workdir of a run."
+            f"there is no checkpoint in {checkpoints.directory}: name the workdir of a run"
         )
-    about = checkpoints.about(step)
+    metadata = checkpoints.metadata(step)
     params = checkpoints.restore_params(step)
-    tokenizer = _tokenizer(config, about["data"], workdir)
-    tasks, searched = _tasks(about["config"])
+    tokenizer = _tokenizer(config, metadata["data"], workdir)
+    tasks, searching = _tasks(metadata["config"])
     description = exported.describe(
-        model=about["config"]["model"],
-        data=about["data"],
-        batch=searched["batch"],
-        ranking=_ranking(searched["settings"]),
+        model=metadata["config"]["model"],
+        data=metadata["data"],
+        batch=searching["batch"],
+        ranking=_ranking(searching["settings"]),
         tasks=tasks,
         params=params,
     )
     metrics = checkpoints.manager.metrics(step) or {}
-    trained = {"step": step, "metrics": metrics, "sources": about["sources"]}
+    trained = {"step": step, "metrics": metrics, "sources": metadata["sources"]}
     return exported.Exported(description, params, tokenizer), trained
 
 
-def _config(workdir):
+def _config(workdir: str | os.PathLike) -> dict[str, Any]:
     path = Path(workdir) / "config.json"
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): name the --workdir of a run."
-        ) from error
+        raise InputError(f"{path} cannot be read ({error}): name the workdir of a run") from error
 
 
-def _tokenizer(config, data, workdir):
-    """The tokenizer of the first dataset that the run was trained on."""
+def _tokenizer(
+    config: dict[str, Any], data: dict[str, Any], workdir: str | os.PathLike
+) -> Tokenizer:
+    """Returns the tokenizer of the first dataset that the run was trained on."""
     parts = [config, *config.get("parts", {}).values()]
     names = [part["data"]["name"] for part in parts if "name" in part["data"]]
     for name in names:
         path = tokenizer_path(Path(config["data"]["dir"]) / name.split(",")[0].strip())
-        if path.is_file() and (found := Tokenizer.load(path)).identity == data["tokenizer"]:
-            return found
+        if path.is_file() and (tokenizer := Tokenizer.load(path)).identity == data["tokenizer"]:
+            return tokenizer
     raise InputError(
-        f"The tokenizer of the run in {workdir} is not in {config['data']['dir']}, where its data "
-        f"were ({', '.join(names)}): run this where they are."
+        f"the tokenizer of the run in {workdir} is not in {config['data']['dir']}, where its data "
+        f"were ({', '.join(names)}): export the run where they are"
     )
 
 
-def _tasks(config) -> tuple[dict, dict]:
-    """Tasks by name, and what clips are searched with: a task that finds moments, or clips."""
+def _tasks(config: dict[str, Any]) -> tuple[dict[str, dict], dict[str, Any]]:
+    """Returns downstream tasks by name, and the one whose limits and ranking search has."""
     parts = {name.removeprefix("parts."): config[name] for name in config if "parts." in name}
-    found = {}
+    tasks = {}
     for name, ratio in config["tasks"].items():
-        own = parts.get(name, config)
-        kinds = [kind for kind in TASKS if kind in own]
-        for kind in kinds if name in parts else [name]:
-            if ratio and kind not in exported.PRETRAINING:
-                found[name] = _task(kind, own)
+        part = parts.get(name, config)
+        for kind in [kind for kind in TASKS if kind in part] if name in parts else [name]:
+            if ratio and TASKS[kind].query_type:
+                tasks[name] = _task(kind, part)
     first = next(iter(parts.values()), config)
-    by_kind = {task["kind"]: task for task in found.values()}
-    searched = {"batch": _limits(first), "settings": {}}
-    searched = by_kind.get("video_retrieval", searched)
-    return found, by_kind.get("moment_retrieval", searched)
+    searching: dict[str, Any] = {"batch": _limits(first), "settings": {}}
+    priority = 0
+    for task in tasks.values():
+        if TASKS[task["kind"]].search_priority > priority:
+            searching, priority = task, TASKS[task["kind"]].search_priority
+    return tasks, searching
 
 
-def _task(kind, part):
+def _task(kind: str, part: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "settings": part[kind], "batch": _limits(part)}
 
 
-def _limits(part):
+def _limits(part: dict[str, Any]) -> dict[str, Any]:
     return {name: part["batch"][name] for name in LIMITS}
 
 
-def _ranking(settings):
-    """`RankingSettings` of a task, with those of TVR for what it leaves open."""
+def _ranking(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns `RankingSettings`, those of TVR for what the settings of a task leave open."""
     names = [field.name for field in dataclasses.fields(RankingSettings)]
     given = {name: settings[name] for name in names if name in settings}
     return dataclasses.asdict(RankingSettings(**given))
 
 
-def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
+def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
     """Writes the export of a run's checkpoint; see `hero_jax.inference.exported`.
 
-    It appears whole or not at all.
+    The folder appears whole or not at all.
 
     Raises:
-      InputError: no such run, or `out` is there already or cannot be written to.
+      InputError: no such run, or `out` exists already or cannot be written to.
     """
     out = Path(out)
     model, trained = _read_run(workdir, which)
@@ -151,7 +154,7 @@ def export(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
     return out
 
 
-def export_torch(workdir, out: str | os.PathLike, which: str = "latest") -> Path:
+def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
     """Writes a checkpoint as the original's state dict, which PyTorch reads.
 
     Raises:
@@ -166,10 +169,10 @@ def export_torch(workdir, out: str | os.PathLike, which: str = "latest") -> Path
 
 
 @contextlib.contextmanager
-def _new_folder(out: Path):
-    """A folder that is made beside another and takes its name when all is in it."""
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yields a folder beside `out` that takes its place at the end."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"--out={out} is there already: choose another, or move it away.")
+        raise InputError(f"{out} exists already: choose another folder, or move it away")
     with writing_to(out, "choose another place"):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -181,12 +184,12 @@ def _new_folder(out: Path):
             shutil.rmtree(made, ignore_errors=True)
 
 
-def _write(path, text):
+def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _card(model, trained) -> str:
-    """What people want to know of a model, as Markdown."""
+def _card(model: exported.Exported, trained: dict[str, Any]) -> str:
+    """Returns the model card, as Markdown."""
     description = model.description
     data, batch = description["data"], description["batch"]
     size = sum(np.size(value) for value in model.params.values())
@@ -195,7 +198,7 @@ def _card(model, trained) -> str:
         for source in trained["sources"]
     )
     metrics = table(trained["metrics"]) if trained["metrics"] else "  not evaluated"
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return f"""# A HERO model
 
 {size:,} parameters; trained {trained["step"]:,} steps for {

@@ -1,15 +1,17 @@
-"""What runs, models and data have to have in common, and sentences about what they have not."""
+"""Comparison of runs, models and data: what they have to have in common, and where they differ."""
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 
 from data.errors import InputError
 from data.schema import DatasetMetadata
-from hero_jax.experiment import config_checks
+from hero_jax.experiment.config_checks import ACCEPTABLE
 
-# What data have to have in common, with the words for it.
+# Fields that data have to have in common, with their words in a sentence.
 IDENTITY = {
     "feature_widths": "features of widths",
     "seconds_per_feature": "seconds between features of",
@@ -17,28 +19,28 @@ IDENTITY = {
     "special_ids": "ids of special tokens of",
     "tokenizer": "the tokenizer",
 }
-# Enough of a tokenizer's hash to tell it from others.
+# Digits of a tokenizer's hash that a sentence shows.
 HASH_SHOWN = 12
 
 
-def plain(value):
-    """A config value as JSON would give it back."""
+def plain(value: Any) -> Any:
+    """Returns a config value as JSON would give it back."""
     if hasattr(value, "items"):
         return {key: plain(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
-def differences(here, there, prefix=""):
-    """(field, value here, value there) of what differs between two nested dicts."""
-    if isinstance(here, dict) and isinstance(there, dict):
-        for key in sorted(here.keys() | there.keys()):
-            yield from differences(here.get(key), there.get(key), f"{prefix}.{key}")
-    elif here != there:
-        yield prefix, here, there
+def differences(left: Any, right: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields (field, value in left, value in right) where two nested dicts differ."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted(left.keys() | right.keys()):
+            yield from differences(left.get(key), right.get(key), f"{prefix}.{key}")
+    elif left != right:
+        yield prefix, left, right
 
 
-def identity(metadata: DatasetMetadata) -> dict:
-    """What features and words mean: models must only meet data in which they mean the same."""
+def identity(metadata: DatasetMetadata) -> dict[str, Any]:
+    """Returns what features and words mean: a model only reads data in which they mean the same."""
     return {
         "feature_widths": list(metadata.feature_widths),
         "seconds_per_feature": metadata.seconds_per_feature,
@@ -50,45 +52,47 @@ def identity(metadata: DatasetMetadata) -> dict:
 
 
 def check_identity(
-    metadata: DatasetMetadata, expected: dict, whose: str, accepted: set[str]
+    metadata: DatasetMetadata, expected: dict[str, Any], subject: str, accepted: set[str]
 ) -> None:
-    """InputError if data differ from others in what is not accepted; warns of what is.
+    """Checks that a dataset's identity is the expected one; warns of accepted differences.
 
     Args:
-      metadata: of the dataset.
-      expected: the `identity` of the other data.
-      whose: how a sentence about them begins, as "Dataset 'tv' has".
-      accepted: fields that may differ, of `settings.ACCEPTABLE`.
+      expected: the `identity` of other data.
+      subject: the beginning of a sentence about them, as "Dataset 'tv' has".
+      accepted: fields that may differ, of `config_checks.ACCEPTABLE`.
+
+    Raises:
+      InputError: another field differs.
     """
-    found = identity(metadata)
-    for field, what in IDENTITY.items():
-        if found[field] == expected[field]:
+    actual = identity(metadata)
+    for field, words in IDENTITY.items():
+        if actual[field] == expected[field]:
             continue
         difference = (
-            f"{whose} {what} {_shown(field, expected)}, and dataset {metadata.name!r} has "
-            f"{_shown(field, found)}"
+            f"{subject} {words} {_shown(field, expected)}, and dataset {metadata.name!r} has "
+            f"{_shown(field, actual)}"
         )
-        # No model takes features of two widths, however they are made up.
-        if field not in config_checks.ACCEPTABLE or (
-            field == "feature_widths" and sum(found[field]) != sum(expected[field])
+        # No model takes features of two widths, whatever their parts are.
+        if field not in ACCEPTABLE or (
+            field == "feature_widths" and sum(actual[field]) != sum(expected[field])
         ):
-            raise InputError(f"{difference}; build the dataset to match.")
+            raise InputError(f"{difference}: build the dataset to match")
         if field not in accepted:
             names = ",".join(sorted(accepted | {field}))
             raise InputError(
-                f"{difference}; build the dataset to match, or go on in spite of it with "
-                f"--config.data.accept_mismatch={names}."
+                f"{difference}: build the dataset to match, or accept the difference with "
+                f"data.accept_mismatch={names}"
             )
         if jax.process_index() == 0:
             print(
-                f"warning: {difference}; accepted by config.data.accept_mismatch.",
+                f"warning: {difference}; accepted by data.accept_mismatch",
                 file=sys.stderr,
                 flush=True,
             )
 
 
-def _shown(field, identity):
-    """A value of an identity, as short as it can be told from others."""
+def _shown(field: str, values: dict[str, Any]) -> Any:
+    """Returns a value of an identity, short but distinct."""
     if field != "tokenizer":
-        return identity[field]
-    return " ".join(filter(None, [identity["tokenizer_name"], identity[field][:HASH_SHOWN]]))
+        return values[field]
+    return " ".join(filter(None, [values["tokenizer_name"], values[field][:HASH_SHOWN]]))

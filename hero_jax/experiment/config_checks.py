@@ -1,16 +1,124 @@
-"""What the values of a config have to be, whatever the data and the devices are."""
+"""Checks of a config that need neither data nor devices.
+
+Settings of tasks check themselves; see `hero_jax.tasks.base.TaskSettings`.
+"""
 
 import math
 import operator
+from collections.abc import Callable
+from typing import Any
 
+from data.config import Config
 from data.errors import InputError
+from hero_jax.tasks.base import Task
+
+CHOICES = {
+    "objective": ("one_task", "weighted_sum"),
+    "model.encoder": ("hierarchical", "text_only", "flat"),
+    "model.dtype": ("float32", "bfloat16"),
+    "batch.segmentation": ("subtitle", "clip", "frames"),
+}
+AT_LEAST_1 = """
+    batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames
+    batch.max_tokens batch.max_query_tokens batch.choices batch.max_waiting model.hidden_size
+    model.intermediate_size model.num_heads
+    optimizer.steps log_every eval_every save_every keep_checkpoints
+"""
+AT_LEAST_0 = """
+    seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
+    batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
+    optimizer.learning_rate optimizer.warmup_steps optimizer.max_gradient_norm profile_steps
+"""
+DROPOUTS = "model.dropout model.attention_dropout"
+# Fields of the data's identity that users may allow to differ.
+ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer")
 
 
-def check_batch(config, task=None) -> None:
-    """InputError if the batch's limits exceed the model's tables.
+def _is_decay(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value < 1
+
+
+LIMITS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("1 or more", lambda x: x >= 1, AT_LEAST_1),
+    ("0 or more", lambda x: x >= 0, AT_LEAST_0),
+    ("at least 0 and below 1", lambda x: 0 <= x < 1, DROPOUTS),
+    (
+        "two numbers, as (0.9, 0.98)",
+        lambda x: len(x) == 2 and all(map(_is_decay, x)),
+        "optimizer.betas",
+    ),
+)
+
+
+def check(config: Config) -> None:
+    """Checks each value of an experiment or a task group.
+
+    Raises:
+      InputError: a value is out of range; the sentence names its field.
+    """
+    for field, choices in CHOICES.items():
+        value = operator.attrgetter(field)(config)
+        if value not in choices:
+            raise InputError(f"{field}={value!r} has to be one of {', '.join(choices)}")
+    for requirement, good, fields in LIMITS:
+        for field in fields.split():
+            value = operator.attrgetter(field)(config)
+            if not good(value):
+                raise InputError(f"{field}={value} has to be {requirement}")
+    size, heads = config.model.hidden_size, config.model.num_heads
+    if size % heads:
+        raise InputError(
+            f"model.hidden_size={size} has to be a multiple of model.num_heads={heads}"
+        )
+    _check_sources(config)
+    for name in accepted_mismatches(config):
+        if name not in ACCEPTABLE:
+            raise InputError(
+                f"data.accept_mismatch={config.data.accept_mismatch!r} names {name!r}: choose of "
+                f"{', '.join(ACCEPTABLE)}, with commas between"
+            )
+
+
+def source_names(config: Config) -> list[str]:
+    """Returns the names of a config's datasets."""
+    return [name.strip() for name in config.data.name.split(",")]
+
+
+def accepted_mismatches(config: Config) -> set[str]:
+    """Returns the fields of the data's identity in which data may differ from what is expected."""
+    return {name.strip() for name in config.data.accept_mismatch.split(",")} - {""}
+
+
+def _check_sources(config: Config) -> None:
+    data, names, weights = config.data, source_names(config), config.data.weights
+    if "" in names or len(set(names)) < len(names):
+        raise InputError(
+            f"data.name={data.name!r} has to name datasets with commas between, each once"
+        )
+    if weights and len(weights) != len(names):
+        raise InputError(
+            f"data.weights={weights} does not have a number for each of the {len(names)} datasets "
+            f"of data.name={data.name!r}: give as many, or () to weigh them by their clips"
+        )
+    if weights and not (all(map(_is_weight, weights)) and sum(weights) > 0):
+        raise InputError(
+            f"data.weights={weights} has to be numbers of 0 or more and not all 0, as 0.7,0.3, or "
+            "() to weigh datasets by their clips"
+        )
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value) and value >= 0
+
+
+def check_batch(config: Config, task: Task | None = None) -> None:
+    """Checks that the batch's limits fit the model's tables.
 
     Args:
       task: the downstream task, None in pre-training.
+
+    Raises:
+      InputError: a limit exceeds a table; the sentence names both fields.
     """
     batch = config.batch
     layout = "clips" if task is None else task.layout
@@ -38,138 +146,29 @@ def check_batch(config, task=None) -> None:
         limits.append(("batch.max_query_tokens + 1", longest, "model.text_positions"))
         limits.append(("batch.max_query_tokens + 1", longest, "model.query_positions"))
         limits.append(("batch.max_query_tokens + 1", longest, "batch.row_length"))
-    if layout == "captions":
-        positions = f"{task.block}.decoder_positions"
+    if layout == "captions" and task is not None:
+        positions = f"{task.kind}.decoder_positions"
         limits.append(("batch.max_query_tokens + 1", longest, positions))
     for what, value, field in limits:
         most = operator.attrgetter(field)(config)
         if value > most:
             raise InputError(
-                f"config.{what} is {value}, more than config.{field}={most}; lower the one or "
-                "raise the other."
+                f"{what} is {value}, more than {field}={most}: lower the one or raise the other"
                 if what.startswith("batch")
-                else f"{what.capitalize()} has {value} tokens, more than config.{field}={most}; "
-                "lower config.batch.max_tokens, max_query_tokens or max_clip_tokens, or raise it."
+                else f"{what} has {value} tokens, more than {field}={most}: lower "
+                "batch.max_tokens, max_query_tokens or max_clip_tokens, or raise it"
             )
 
 
-def check_encoder(config) -> None:
-    """InputError if clips are not cut into segments as the encoder needs it."""
+def check_encoder(config: Config) -> None:
+    """Checks that clips are cut into segments as the encoder needs them.
+
+    Raises:
+      InputError: they are not.
+    """
     encoder, segmentation = config.model.encoder, config.batch.segmentation
     if (encoder == "flat") != (segmentation == "clip"):
         raise InputError(
-            f"config.model.encoder={encoder!r} does not go with config.batch.segmentation="
-            f"{segmentation!r}: 'flat' needs 'clip', the others do without."
+            f"model.encoder={encoder!r} does not go with batch.segmentation={segmentation!r}: "
+            "'flat' needs 'clip', the other encoders need another"
         )
-
-
-CHOICES = {
-    "objective": ("one_task", "weighted_sum"),
-    "model.encoder": ("hierarchical", "text_only", "flat"),
-    "model.dtype": ("float32", "bfloat16"),
-    "batch.segmentation": ("subtitle", "clip", "frames"),
-    "mfm_nce.candidates": ("group", "batch"),
-    "vsm.ranking": ("hinge", "lse"),
-    "moment_retrieval.ranking": ("hinge", "lse"),
-    "video_retrieval.ranking": ("hinge", "lse"),
-    "captioning.decoding": ("greedy", "beam", "sample"),
-}
-AT_LEAST_1 = """
-    batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames
-    batch.max_tokens batch.max_query_tokens batch.choices batch.max_waiting model.hidden_size
-    model.intermediate_size model.num_heads
-    optimizer.steps log_every eval_every save_every keep_checkpoints
-"""
-AT_LEAST_0 = """
-    seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
-    batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
-    optimizer.learning_rate optimizer.warmup_steps optimizer.max_gradient_norm vsm.hard_pool
-    profile_steps
-"""
-SHARES = """
-    mlm.mask_probability mfm_nce.mask_probability mffr.mask_probability fom.shuffle_probability
-    vsm.span_drop_probability
-"""
-DROPOUTS = "model.dropout model.attention_dropout"
-# Of the data's identity what a person may let differ.
-ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer")
-LIMITS = (
-    ("1 or more", lambda x: x >= 1, AT_LEAST_1),
-    ("0 or more", lambda x: x >= 0, AT_LEAST_0),
-    ("from 0 to 1", lambda x: 0 <= x <= 1, SHARES),
-    ("at least 0 and below 1", lambda x: 0 <= x < 1, DROPOUTS),
-    (
-        "two numbers, as (0.9, 0.98)",
-        lambda x: len(x) == 2 and all(map(_decay, x)),
-        "optimizer.betas",
-    ),
-)
-
-
-def check(config) -> None:
-    """InputError if a value makes no sense."""
-    for field, choices in CHOICES.items():
-        if not _has(config, field):
-            continue
-        value = operator.attrgetter(field)(config)
-        if value not in choices:
-            raise InputError(f"config.{field}={value!r} is not known: {', '.join(choices)} are.")
-    for wanted, good, fields in LIMITS:
-        for field in filter(lambda field: _has(config, field), fields.split()):
-            value = operator.attrgetter(field)(config)
-            if not good(value):
-                raise InputError(f"config.{field}={value} has to be {wanted}.")
-    size, heads = config.model.hidden_size, config.model.num_heads
-    if size % heads:
-        raise InputError(
-            f"config.model.hidden_size={size} does not divide over config.model.num_heads={heads}; "
-            "make it a multiple."
-        )
-    _check_sources(config)
-    for name in accepted_mismatches(config):
-        if name not in ACCEPTABLE:
-            raise InputError(
-                f"config.data.accept_mismatch={config.data.accept_mismatch!r} names {name!r}: "
-                f"choose of {', '.join(ACCEPTABLE)}, with commas between."
-            )
-
-
-def _has(config, field):
-    """Whether the config has the block of a field; downstream ones have their own task's alone."""
-    return field.partition(".")[0] in config
-
-
-def source_names(config) -> list[str]:
-    """The datasets that a config names."""
-    return [name.strip() for name in config.data.name.split(",")]
-
-
-def accepted_mismatches(config) -> set[str]:
-    """In what data may differ from what was expected."""
-    return {name.strip() for name in config.data.accept_mismatch.split(",")} - {""}
-
-
-def _check_sources(config):
-    data, names, weights = config.data, source_names(config), config.data.weights
-    if "" in names or len(set(names)) < len(names):
-        raise InputError(
-            f"config.data.name={data.name!r} has to name datasets with commas between, each once."
-        )
-    if weights and len(weights) != len(names):
-        raise InputError(
-            f"config.data.weights={weights} does not have a number for each of the {len(names)} "
-            f"datasets of config.data.name={data.name!r}: give as many, or () to go by their clips."
-        )
-    if weights and not (all(map(_weight, weights)) and sum(weights) > 0):
-        raise InputError(
-            f"config.data.weights={weights} has to be numbers of 0 or more and not all 0, as "
-            "0.7,0.3, or () to go by the datasets' clips."
-        )
-
-
-def _weight(value):
-    return isinstance(value, float | int) and math.isfinite(value) and value >= 0
-
-
-def _decay(value):
-    return isinstance(value, float | int) and 0 <= value < 1

@@ -3,8 +3,21 @@
 import dataclasses
 import pathlib
 
+from data.config import Config
 from data.errors import InputError
 from data.schema import DatasetMetadata
+
+
+class MissingDataset(InputError):
+    """A dataset of the config that has not been built.
+
+    Attributes:
+      directory: where it should be.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        super().__init__(f"dataset {directory} does not exist")
+        self.directory = directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,28 +29,33 @@ class OpenDataset:
     metadata: DatasetMetadata
 
 
-def open_dataset(config, name: str) -> OpenDataset:
-    """A dataset that has been built; InputError if it has not."""
+def open_dataset(config: Config, name: str) -> OpenDataset:
+    """Returns a dataset that has been built.
+
+    Raises:
+      MissingDataset: there is no folder of that name.
+      InputError: the folder does not hold a whole dataset.
+    """
     directory = pathlib.Path(config.data.dir) / name
     if not directory.is_dir():
-        raise InputError(
-            f"Dataset {directory} does not exist: build it with `python -m data.build raw "
-            f"--out={directory} ...` (see its --help), or take the sample corpus: `python -m "
-            f"data.build shapes --out={config.data.dir}/shapes` and "
-            "--config=configs/pretrain.py:shapes."
-        )
+        raise MissingDataset(directory)
     return OpenDataset(name, directory, DatasetMetadata.load(directory))
 
 
-def check_data(config, source: OpenDataset) -> None:
-    """InputError if config and dataset disagree; says what to set."""
+def check_data(config: Config, source: OpenDataset) -> None:
+    """Checks that a model of this config reads a dataset.
+
+    Raises:
+      InputError: a size or the frame rate differs; the sentence says what to set.
+    """
     metadata = source.metadata
-    for field, here, there, what in (
+    widths = " + ".join(map(str, metadata.feature_widths))
+    for field, expected, actual, description in (
         (
             "model.feature_size",
             config.model.feature_size,
             metadata.feature_width,
-            f"features {' + '.join(map(str, metadata.feature_widths))} wide",
+            f"features {widths} wide",
         ),
         (
             "model.vocab_size",
@@ -52,8 +70,8 @@ def check_data(config, source: OpenDataset) -> None:
             f"a feature every {metadata.seconds_per_feature} s",
         ),
     ):
-        if here != there:
+        if expected != actual:
             raise InputError(
-                f"Dataset {source.directory} has {what}, but config.{field} is {here}: set "
-                f"--config.{field}={there}, or use the dataset the config is for."
+                f"dataset {source.directory} has {description}, but {field} is {expected}: set "
+                f"{field}={actual}, or use the dataset that the config is for"
             )

@@ -1,134 +1,179 @@
-"""A config made ready: its parts' data checked against the model and the mesh."""
+"""A config made ready: the data of its task groups checked against the model and the mesh."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from data.errors import InputError
 from hero_jax import sharding
 from hero_jax.experiment.compatibility import IDENTITY, check_identity, differences, identity, plain
+from hero_jax.experiment.datasets import MissingDataset
 from hero_jax.experiment.task_group import TaskGroup
 
-# A checkpoint may only go on with these, and the blocks of its tasks, as they were.
+# Blocks that a run may only continue with as they were; so are the blocks of its tasks.
 FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer")
-# What may differ between a model and the checkpoint that its weights come from.
+# Fields of `model` that may differ from those of the checkpoint whose weights it starts from.
 FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
-# What the parts of a config have from the whole of it.
+# Blocks that all parts of a config share.
 SHARED = ("model", "seed", "optimizer", "mesh")
 
 
 class Experiment:
     """What training and evaluation share.
 
-    Attributes: config, parts (by name; one named '' unless the config has parts), metadata (of the
-    first dataset, which the model is made for), mesh, tasks (of all parts, by name).
-
-    Raises:
-      InputError: data missing, or settings that do not go together.
+    Attributes:
+      config: a copy of the given one, complete.
+      task_groups: by name; one named '' unless the config has parts.
+      dataset_metadata: of the first dataset, which the model is made for.
+      mesh: of all devices.
+      tasks: of all groups, by name.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: ConfigDict):
+        """Opens the datasets of a config, and checks it.
+
+        Raises:
+          InputError: data are missing, or settings do not go together.
+        """
         self.config = config = config.copy_and_resolve_references()
         self.mesh = sharding.make_mesh(config.mesh)
-        self.parts = {name: TaskGroup(own, self.mesh, name) for name, own in _part_configs(config)}
-        first, *others = self.parts.values()
-        self.metadata, self.accepted = first.metadata, first.accepted
-        for part in others:
-            whose = f"Dataset {first.sources[0].name!r} has"
-            check_identity(part.metadata, identity(first.metadata), whose, part.accepted)
+        self.task_groups = {
+            name: _make_group(part, self.mesh, name) for name, part in _part_configs(config)
+        }
+        first, *others = self.task_groups.values()
+        self.dataset_metadata, self.accepted = first.metadata, first.accepted
+        for group in others:
+            subject = f"dataset {first.sources[0].name!r} has"
+            check_identity(group.metadata, identity(first.metadata), subject, group.accepted)
         self.tasks = {
-            name: task for part in self.parts.values() for name, task in part.tasks.items()
+            name: task for group in self.task_groups.values() for name, task in group.tasks.items()
         }
 
-    def part_of(self, task: str) -> str:
-        """The name of the part that a task is in; 'all' stands for those of the only part."""
+    def group_of(self, task: str) -> TaskGroup:
+        """Returns the group that a task is in; 'all' stands for the tasks of the only group."""
         return next(
-            name for name, part in self.parts.items() if task in part.tasks or task == "all"
+            group for group in self.task_groups.values() if task in group.tasks or task == "all"
         )
 
-    def about(self) -> dict:
-        """What a checkpoint says of how it came to be, as JSON values."""
+    def run_metadata(self) -> dict[str, Any]:
+        """Returns how a checkpoint of this experiment is made, as JSON values."""
+        groups = self.task_groups.values()
         return {
             "config": {name: plain(self.config[name]) for name in FIXED if name in self.config}
-            | {name: value for part in self.parts.values() for name, value in _own(part)},
-            "data": identity(self.metadata),
-            "sources": [mixed for part in self.parts.values() for mixed in part.mixed()],
+            | {name: value for group in groups for name, value in _own_blocks(group)},
+            "data": identity(self.dataset_metadata),
+            "sources": [source for group in groups for source in group.training_shares()],
         }
 
-    def check_model(self, about: dict, whose: str) -> None:
-        """InputError if a checkpoint is of a model of another shape, or made for other data."""
-        _check_complete(about, whose)
-        theirs = about["config"]["model"]
-        for field, here, there in differences(plain(self.config.model), theirs):
+    def check_model(self, metadata: dict[str, Any], subject: str) -> None:
+        """Checks that a checkpoint's weights fit this model, and its data these data.
+
+        Args:
+          metadata: of the checkpoint.
+          subject: its name in a sentence.
+
+        Raises:
+          InputError: they do not.
+        """
+        _check_complete(metadata, subject)
+        for field, here, there in differences(
+            plain(self.config.model), metadata["config"]["model"]
+        ):
             if field[1:] not in FREE:
                 raise InputError(
-                    f"{whose} has config.model{field}={there}, not {here}; set "
-                    f"--config.model{field}={there}."
+                    f"{subject} has model{field}={there}, not {here}: set model{field}={there}"
                 )
-        check_identity(self.metadata, about["data"], f"{whose} was made for", self.accepted)
+        check_identity(
+            self.dataset_metadata, metadata["data"], f"{subject} was made for", self.accepted
+        )
 
-    def check_same(self, about: dict, directory) -> None:
-        """InputError if a run would go on with other settings or other data than it began with."""
-        mine, whose = self.about(), f"The run in {directory}"
-        _check_complete(about, whose)
+    def check_same(self, metadata: dict[str, Any], directory: str | os.PathLike) -> None:
+        """Checks that a run would continue with the settings and data that it began with.
+
+        Args:
+          metadata: of its last checkpoint.
+          directory: of its checkpoints, for messages.
+
+        Raises:
+          InputError: it would not.
+        """
+        current, subject = self.run_metadata(), f"the run in {directory}"
+        _check_complete(metadata, subject)
         # First the data, on which some of the config depends.
-        check_identity(self.metadata, about["data"], f"{whose} was made for", self.accepted)
-        if mine["sources"] != about["sources"]:
+        check_identity(
+            self.dataset_metadata, metadata["data"], f"{subject} was made for", self.accepted
+        )
+        if current["sources"] != metadata["sources"]:
             raise InputError(
-                f"{whose} is trained on {_in_words(about['sources'])}, not on "
-                f"{_in_words(mine['sources'])}: set --config.data.name and --config.data.weights "
-                "to that, choose another --workdir, or start from its weights with "
-                "--config.init_from."
+                f"{subject} is trained on {_in_words(metadata['sources'])}, not on "
+                f"{_in_words(current['sources'])}: set data.name and data.weights to that, choose "
+                "another workdir, or start from its weights with init_from"
             )
-        for name in dict.fromkeys([*mine["config"], *about["config"]]):
+        for name in dict.fromkeys([*current["config"], *metadata["config"]]):
             for field, here, there in differences(
-                mine["config"].get(name), about["config"].get(name)
+                current["config"].get(name), metadata["config"].get(name)
             ):
                 raise InputError(
-                    f"{whose} has config.{name}{field}={there}, not {here}: set it to that, choose "
-                    "another --workdir, or start from its weights with --config.init_from."
+                    f"{subject} has {name}{field}={there}, not {here}: set it to that, choose "
+                    "another workdir, or start from its weights with init_from"
                 )
 
 
-def _part_configs(config):
-    """(name, config) of every part; a config without parts is the only one, named ''."""
+def _make_group(config: ConfigDict, mesh: Mesh, name: str) -> TaskGroup:
+    try:
+        return TaskGroup(config, mesh, name)
+    except MissingDataset:
+        raise
+    except InputError as error:
+        raise InputError(f"parts.{name}: {error}" if name else str(error)) from error
+
+
+def _part_configs(config: ConfigDict) -> list[tuple[str, ConfigDict]]:
+    """Returns (name, config) of every part; a config without parts is the only one, named ''."""
     if not config.parts:
         return [("", config)]
     if config.objective != "one_task":
         raise InputError(
-            f"config.objective={config.objective!r} does not go with config.parts, whose batches "
-            "differ: set it to 'one_task'."
+            f"objective={config.objective!r} does not go with parts, whose batches differ: set "
+            "objective=one_task"
         )
-    made = []
+    parts = []
     for name, ratio in config.tasks.items():
         if name not in config.parts:
             known = ", ".join(config.parts)
-            raise InputError(f"config.tasks.{name}: config.parts has no such part, only {known}.")
+            raise InputError(f"tasks.{name}: no such part, choose of {known}")
         if not ratio >= 0:
-            raise InputError(f"config.tasks.{name}={ratio} is negative; set it to 0 or more.")
+            raise InputError(f"tasks.{name}={ratio} is negative: set it to 0 or more")
         if ratio:
-            own = config.parts[name].copy_and_resolve_references()
-            own.update({field: config[field] for field in SHARED})
-            own.data.dir = config.data.dir
-            made.append((name, own))
-    if not made:
-        raise InputError("All of config.tasks are 0; give one of them a ratio.")
-    return made
+            part = config.parts[name].copy_and_resolve_references()
+            part.update({field: config[field] for field in SHARED})
+            part.data.dir = config.data.dir
+            parts.append((name, part))
+    if not parts:
+        raise InputError("all of tasks are 0: give one of them a ratio")
+    return parts
 
 
-def _own(part):
-    """(name, value) of the settings that are a part's own."""
-    blocks = {task.block: plain(part.config[task.block]) for task in part.tasks.values()}
-    if not part.name:
+def _own_blocks(group: TaskGroup) -> Iterable[tuple[str, Any]]:
+    """Returns (name, value) of the settings that are a group's own."""
+    blocks = {task.kind: plain(group.config[task.kind]) for task in group.tasks.values()}
+    if not group.name:
         return blocks.items()
-    return [(f"parts.{part.name}", {"batch": plain(part.config.batch), **blocks})]
+    return [(f"parts.{group.name}", {"batch": plain(group.config.batch), **blocks})]
 
 
-def _check_complete(about: dict, whose: str) -> None:
-    """InputError if a checkpoint lacks what later versions say of a run."""
-    if "sources" not in about or not IDENTITY.keys() <= about["data"].keys():
+def _check_complete(metadata: dict[str, Any], subject: str) -> None:
+    """Raises an InputError if a checkpoint lacks what later versions write about a run."""
+    if "sources" not in metadata or not IDENTITY.keys() <= metadata["data"].keys():
         raise InputError(
-            f"{whose} was made by an earlier version, which did not write down all that has to be "
-            "compared; train it again."
+            f"{subject} was made by an earlier version, which did not write all that has to be "
+            "compared: train it again"
         )
 
 
-def _in_words(sources):
-    parts = (f"{s['name']} ({s['clips']} clips, {100 * s['share']:g}%)" for s in sources)
-    return " and ".join(parts)
+def _in_words(sources: list[dict[str, Any]]) -> str:
+    shares = (f"{s['name']} ({s['clips']} clips, {100 * s['share']:g}%)" for s in sources)
+    return " and ".join(shares)

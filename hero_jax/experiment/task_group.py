@@ -1,4 +1,9 @@
-"""The data of an experiment, or of one of its tasks, made ready: datasets, batches, checks."""
+"""Tasks that read the same batches: their datasets, checks and batches."""
+
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from data.errors import InputError
 from data.pipeline.batches import Batches, CorpusBatches, UnitBatches, fitting_rows
@@ -14,25 +19,34 @@ from hero_jax.experiment import config_checks
 from hero_jax.experiment.compatibility import check_identity, identity
 from hero_jax.experiment.config_checks import check_batch, check_encoder
 from hero_jax.experiment.datasets import OpenDataset, check_data, open_dataset
-from hero_jax.tasks.base import Tokens
+from hero_jax.tasks.base import Task, Tokens
 from hero_jax.tasks.registry import make_tasks
 
 LAYOUTS = {"retrieval": Retrieval, "choices": Choices, "captions": Captions}
 
 
 class TaskGroup:
-    """Tasks that are trained on the same batches, and where these come from.
+    """Tasks that are trained on the same batches, and the data of these batches.
 
-    Attributes: name, config, sources, metadata (of the first source, which the model is made for),
-    tasks (by name), downstream (the one task that reads annotated queries, None in pre-training),
-    left_out (of training: a `data.report.Report`).
-
-    Raises:
-      InputError: data missing, or settings that do not go together.
+    Attributes:
+      name: of the part of the config; '' if it has none.
+      config: of the group, with the numbers of rows filled in.
+      sources: its datasets.
+      metadata: of the first dataset, which the model is made for.
+      tasks: by name.
+      downstream: the one task that reads annotated queries, None in pre-training.
+      left_out: what training leaves out.
     """
 
-    def __init__(self, config, mesh, name: str = ""):
-        """name: of the part, and so of its task; '' if there is only one part."""
+    def __init__(self, config: ConfigDict, mesh: Mesh, name: str = ""):
+        """Opens the datasets, and checks the config.
+
+        Args:
+          name: of the part, and so of its task; '' for a config without parts.
+
+        Raises:
+          InputError: data are missing, or settings do not go together.
+        """
         self.name, self.config, self.mesh = name, config, mesh
         config_checks.check(config)
         self.sources = [open_dataset(config, name) for name in config_checks.source_names(config)]
@@ -40,22 +54,21 @@ class TaskGroup:
         self.accepted = config_checks.accepted_mismatches(config)
         check_data(config, self.sources[0])
         for source in self.sources[1:]:
-            expected, whose = identity(self.metadata), f"Dataset {self.sources[0].name!r} has"
-            check_identity(source.metadata, expected, whose, self.accepted)
+            subject = f"dataset {self.sources[0].name!r} has"
+            check_identity(source.metadata, identity(self.metadata), subject, self.accepted)
         self.with_split(config.data.eval_split)
         sharding.check_groups(mesh, config.batch.groups)
         check_encoder(config)
         self.tasks = make_tasks(config, self._tokens(), name)
-        downstream = [task for task in self.tasks.values() if task.layout != "clips"]
-        self.downstream = downstream[0] if downstream else None
+        self.downstream = next((task for task in self.tasks.values() if task.downstream), None)
         self.left_out = Report()
         if self.downstream:
-            self._check_downstream()
+            self._check_downstream(self.downstream)
         check_batch(config, self.downstream)
         self._annotated: dict[tuple[str, str], AnnotatedSplit] = {}
         self._find_rows()
 
-    def _tokens(self):
+    def _tokens(self) -> Tokens:
         ids = self.metadata.special_ids
         first_word, end_word = self.metadata.word_ids
         return Tokens(
@@ -67,23 +80,23 @@ class TaskGroup:
             end_word=end_word,
         )
 
-    def _check_downstream(self):
-        task, metadata = self.downstream, self.metadata
+    def _check_downstream(self, task: Task) -> None:
         if len(self.tasks) > 1:
             raise InputError(
-                f"config.tasks has {', '.join(self.tasks)}, which do not read the same batches: "
-                "give one of them alone, or see configs/multitask.py."
+                f"tasks has {', '.join(self.tasks)}, which do not read the same batches: give one "
+                "of them alone, or see configs/multitask.py"
             )
         if len(self.sources) > 1:
             raise InputError(
-                f"config.data.name={self.config.data.name!r} has to be one dataset: only "
-                "pre-training mixes several."
+                f"data.name={self.config.data.name!r} has to be one dataset: only pre-training "
+                "mixes several"
             )
-        if metadata.query_type != task.query_type:
-            has = f"{metadata.query_type} annotations" if metadata.query_type else "no annotations"
+        query_type = self.metadata.query_type
+        if query_type != task.query_type:
+            has = f"{query_type} annotations" if query_type else "no annotations"
             raise InputError(
-                f"Dataset {self.sources[0].directory} has {has}, and {type(task).__name__} needs "
-                f"some of type {task.query_type!r}: build it with such annotations."
+                f"dataset {self.sources[0].directory} has {has}, and {task.kind} needs some of "
+                f"type {task.query_type!r}: build it with such annotations"
             )
 
     def batches(self, split: str) -> Batches:
@@ -97,8 +110,8 @@ class TaskGroup:
         if not units:
             reasons = "; ".join(self.left_out.lines()) or "it has none"
             raise InputError(
-                f"Split {split!r} of {self.sources[0].directory} has no query to train on: "
-                f"{reasons}."
+                f"split {split!r} of {self.sources[0].directory} has no query to train on: "
+                f"{reasons}"
             )
         return UnitBatches(annotated, units, layout, self.config.batch, self._groups())
 
@@ -106,8 +119,8 @@ class TaskGroup:
         """Clips and queries of a split; InputError if it has no queries."""
         if not source.metadata.queries.get(split):
             raise InputError(
-                f"Split {split!r} of {source.directory} has no annotations: build the dataset with "
-                "them, or set --config.data.eval_split to another."
+                f"split {split!r} of {source.directory} has no annotations: build the dataset with "
+                "them, or set data.eval_split to another"
             )
         key = source.name, split
         if key not in self._annotated:
@@ -129,7 +142,7 @@ class TaskGroup:
             layout.group,
             layout.most,
             lambda query: "",
-            first_of_group=self.downstream.layout == "captions",
+            first_of_group=self.downstream is not None and self.downstream.layout == "captions",
         )
         return UnitBatches(annotated, units, layout, self.config.batch, self._groups()), left_out
 
@@ -162,8 +175,8 @@ class TaskGroup:
         if not found:
             known = dict.fromkeys(name for source in self.sources for name in source.metadata.clips)
             raise InputError(
-                f"Dataset {' or '.join(str(source.directory) for source in self.sources)} has no "
-                f"split {split!r}: set --config.data.eval_split to one of {', '.join(known)}."
+                f"dataset {' or '.join(str(source.directory) for source in self.sources)} has no "
+                f"split {split!r}: set data.eval_split to one of {', '.join(known)}"
             )
         return found
 
@@ -184,11 +197,11 @@ class TaskGroup:
         if self.downstream is None:
             return self.source_batches(source, other)
         # Queries that tell nothing have no clips to be packed with, but there are clips.
-        return self.evaluation_batches(source, other, next(iter(self.downstream.passes)))[0]
+        return self.evaluation_batches(source, other, self.downstream.passes[0].layout)[0]
 
-    def mixed(self) -> list[dict]:
-        """Names, numbers of clips and shares of what is trained on."""
+    def training_shares(self) -> list[dict[str, Any]]:
+        """Returns names, numbers of clips and shares of the datasets that are trained on."""
         names = [source.name for source in self.sources]
         sizes = [source.metadata.clips[self.config.data.train_split] for source in self.sources]
-        mixed = zip(names, sizes, shares(self.config.data.weights, sizes), strict=True)
-        return [{"name": name, "clips": size, "share": share} for name, size, share in mixed]
+        rows = zip(names, sizes, shares(self.config.data.weights, sizes), strict=True)
+        return [{"name": name, "clips": size, "share": share} for name, size, share in rows]

@@ -1,14 +1,13 @@
 """An exported model: a folder with all that is needed to use it, and nothing of its training.
 
-  model.json            what this module calls the description
+  model.json            the description; see `Exported`
   weights.safetensors   parameters by path, float32
   weights/              the same for Orbax
   tokenizer.json
   compiled/             functions for other programs (see `hero_jax.inference.compiled`)
-  README.md             a card for people
+  README.md             a model card
 
-Weights and description are the archive. Neither TensorFlow nor a config framework is needed to read
-it.
+Weights and description are the archive. Reading it needs neither TensorFlow nor a config framework.
 """
 
 import dataclasses
@@ -16,6 +15,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,35 +30,37 @@ from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.tasks.base import Task, Tokens
-from hero_jax.tasks.registry import TASKS
+from hero_jax.tasks.registry import make_task
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
-# Tasks of pre-training, which answer nothing by themselves.
-PRETRAINING = ("mlm", "mfm_nce", "mffr", "fom", "vsm")
 
 
 class Settings(dict):
     """A JSON object whose fields are attributes as well, as in a config."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
 
-    def changed(self, **fields) -> "Settings":
-        """A copy in which some fields are others."""
+    def changed(self, **fields: Any) -> "Settings":
+        """Returns a copy with some fields changed."""
         return Settings({**self, **fields})
 
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What the model reads: `data.schema.DatasetMetadata` as far as packing wants it.
+    """What the model reads: the part of `data.schema.DatasetMetadata` that packing needs.
 
-    widths: of the parts that stand side by side in a frame's features.
+    Attributes:
+      widths: of the parts that stand side by side in a frame's features.
+      seconds_per_feature: seconds between two frames.
+      special_ids: of the tokenizer.
+      query_type: of annotations, '' for none.
     """
 
     widths: tuple[int, ...]
@@ -68,7 +70,7 @@ class Features:
 
     @property
     def feature_width(self) -> int:
-        """Of a frame's features."""
+        """Width of a frame's features."""
         return sum(self.widths)
 
 
@@ -76,20 +78,22 @@ class Features:
 class Exported:
     """A model that was read from an export, or is about to be written to one.
 
-    description: JSON values: `format`, `identity` (a hash of weights and of what they mean),
-      `model` (the config's block), `data` (`hero_jax.experiment.compatibility`),
-      `batch` (limits of what is searched), `ranking` (`RankingSettings`), `tasks` (by name: `kind`,
-      `settings`, `batch`).
-    params: by path.
+    Attributes:
+      description: JSON values: `format`, `identity` (a hash of the weights and of what they mean),
+        `model` (the config's block), `data` (see `hero_jax.experiment.compatibility.identity`),
+        `batch` (limits of clips and queries that are searched), `ranking` (`RankingSettings`),
+        `tasks` (by name: `kind`, `settings`, `batch`).
+      params: by path.
+      tokenizer: that the model was trained with.
     """
 
-    description: dict
+    description: dict[str, Any]
     params: dict[str, np.ndarray]
     tokenizer: Tokenizer
 
     @property
     def features(self) -> Features:
-        """What features and words mean."""
+        """Meaning of features and words."""
         data = self.description["data"]
         return Features(
             tuple(data["feature_widths"]),
@@ -99,47 +103,61 @@ class Exported:
 
     @property
     def ranking(self) -> RankingSettings:
-        """How moments are ranked, unless somebody wants it otherwise."""
+        """Settings of the ranking of moments."""
         return RankingSettings(**self.description["ranking"])
 
     def batch(self, task: str = "") -> Settings:
-        """The limits of a task, or without one those of clips and queries that are searched."""
-        whose = self.description["tasks"][task] if task else self.description
-        return Settings(whose["batch"])
+        """Returns the limits of a task's batches, or of clips and queries that are searched."""
+        owner = self.description["tasks"][task] if task else self.description
+        return Settings(owner["batch"])
 
     def tasks(self) -> dict[str, Task]:
-        """The tasks of the run, by name."""
+        """Returns the tasks of the run, by name."""
         ids = self.features.special_ids
         tokens = Tokens(ids.cls, ids.pad, ids.sep, ids.mask, *self.tokenizer.word_ids)
         return {
-            name: TASKS[task["kind"]](Settings(task["settings"]), tokens, name, task["kind"])
+            name: make_task(task["kind"], task["settings"], tokens, name)
             for name, task in self.description["tasks"].items()
         }
 
-    def abstract(self):
-        """Structure and shapes of the model, as `nnx.split` gives them."""
+    def abstract(self) -> tuple[nnx.GraphDef, nnx.State]:
+        """Returns structure and shapes of the model, as `nnx.split` gives them."""
         config = Settings(self.description["model"])
         heads = {name: task.make_head for name, task in self.tasks().items() if task.has_head}
         abstract = nnx.eval_shape(lambda: HERO(config, heads, rngs=nnx.Rngs(0)))
         return nnx.split(abstract, nnx.Param)
 
     def model(self) -> HERO:
-        """The model with its weights, on the first device; InputError if they are others."""
+        """Returns the model with its weights, on the first device.
+
+        Raises:
+          InputError: the weights are of another model.
+        """
         graphdef, state = self.abstract()
         needed = flatten(state)
         for path in sorted(needed.keys() | self.params.keys()):
-            here, there = (x[path].shape if path in x else None for x in (needed, self.params))
-            if here != there:
+            expected, actual = (
+                arrays[path].shape if path in arrays else None for arrays in (needed, self.params)
+            )
+            if expected != actual:
                 raise InputError(
-                    f"{WEIGHTS} has {path} of shape {there}, where {DESCRIPTION} makes it {here}: "
-                    "the two are not of one export; export the run again."
+                    f"{WEIGHTS} has {path} of shape {actual}, where {DESCRIPTION} makes it "
+                    f"{expected}: they are not of one export, export the run again"
                 )
         nnx.replace_by_pure_dict(state, unflatten(jax.device_put(self.params)))
         return nnx.merge(graphdef, state)
 
 
-def describe(*, model: dict, data: dict, batch: dict, ranking: dict, tasks: dict, params) -> dict:
-    """The description of a model; see `Exported`."""
+def describe(
+    *,
+    model: dict[str, Any],
+    data: dict[str, Any],
+    batch: dict[str, Any],
+    ranking: dict[str, Any],
+    tasks: dict[str, Any],
+    params: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Returns the description of a model; see `Exported`."""
     description = {
         "format": FORMAT_VERSION,
         "model": model,
@@ -152,10 +170,10 @@ def describe(*, model: dict, data: dict, batch: dict, ranking: dict, tasks: dict
 
 
 def _identity(description: dict, params: dict[str, np.ndarray]) -> str:
-    """What embeddings have to share to be compared: a hash of weights, features and limits."""
+    """Returns a hash of weights, features and limits, which comparable embeddings share."""
     digest = hashlib.sha256()
-    means = {name: description[name] for name in ("model", "data", "batch")}
-    digest.update(json.dumps(means, sort_keys=True).encode())
+    fields = {name: description[name] for name in ("model", "data", "batch")}
+    digest.update(json.dumps(fields, sort_keys=True).encode())
     for path in sorted(params):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(params[path]).data)
@@ -174,30 +192,29 @@ def read(folder: str | os.PathLike) -> Exported:
         version = description["format"]
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder} is no exported model, it has no {DESCRIPTION}: make one of a run with "
-            "`python main.py --mode=export --workdir=RUN --out=DIR`."
+            f"{folder} is not an exported model, it has no {DESCRIPTION}: export a run first"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / DESCRIPTION} cannot be read ({error}): export the run again."
+            f"{folder / DESCRIPTION} cannot be read ({error}): export the run again"
         ) from error
     if version != FORMAT_VERSION:
         raise InputError(
             f"{folder} is an export of format {version}, and this version reads format "
-            f"{FORMAT_VERSION}: export the run again."
+            f"{FORMAT_VERSION}: export the run again"
         )
     tokenizer = Tokenizer.load(folder / TOKENIZER)
     expected = description["data"]["tokenizer"]
     if tokenizer.identity != expected:
         raise InputError(
             f"{folder / TOKENIZER} is not the tokenizer that the model was trained with: copy the "
-            "export whole, or export the run again."
+            "export whole, or export the run again"
         )
     try:
         params = safetensors.numpy.load_file(folder / WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
             f"{folder / WEIGHTS} cannot be read ({error}): copy the export whole, or export the "
-            "run again."
+            "run again"
         ) from error
     return Exported(description, params, tokenizer)

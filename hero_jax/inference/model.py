@@ -1,19 +1,20 @@
 """HERO for use: an exported model encodes clips and queries, answers, judges and describes.
 
-    from hero_jax import inference
+    from hero_jax import inference, search
 
     model = inference.load("export")
     clip = model.clip("film", features, [(0.0, 2.5, "the red circle jumps")])
-    index = inference.build_index(model, [clip], "index")
-    found = inference.search(model, index, ["a red circle jumps"], top=5)
+    index = search.build_index(model, [clip], "index")
+    moments = search.search(model, index, ["a red circle jumps"], top=5)
 
-Of the project it needs what `requirements-inference.txt` lists: neither TensorFlow nor a config
-framework.
+It needs the packages of `requirements-inference.txt`: neither TensorFlow nor a config framework.
 """
 
 import dataclasses
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,31 +31,23 @@ from data.records.reader import Split
 from data.schema import Clip, RawClip, RawQuery, RawSubtitle
 from hero_jax.index.entries import Entry, Line
 from hero_jax.inference import exported
-from hero_jax.inference.windows import WINDOW_OVERLAP, _window
-from hero_jax.tasks.captioning import generate_captions
+from hero_jax.inference.windows import windows
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Batch, Task
+from hero_jax.tasks.question_answering import Answer
 
 # Clips of a batch to encode.
 CLIPS_AT_ONCE = 16
-# Rows of a batch of queries, few for few, and what the length of a row is a multiple of.
+# Numbers of rows in a batch of queries, the fewest that hold them, and the unit of their length.
 QUERY_ROWS = (1, 4, 16)
 ROW_MULTIPLE = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """probabilities: of each answer; best: the number of the likeliest; moment: where it is shown,
-    first and last second of the clip."""
-
-    probabilities: tuple[float, ...]
-    best: int
-    moment: tuple[float, float]
-
-
-def load(path) -> "Model":
+def load(path: str | os.PathLike) -> "Model":
     """Reads an export. A run that was not exported is `Model(hero_jax.export.from_run(workdir))`.
 
     Raises:
-      InputError: there is none, or it cannot be read.
+      InputError: it is not an export, or cannot be read.
     """
     return Model(exported.read(path))
 
@@ -63,9 +56,11 @@ class Model:
     """A model with its weights on the first device.
 
     Attributes:
-      exported: `hero_jax.inference.exported.Exported`.
-      features: what it reads, `hero_jax.inference.exported.Features`.
-      identity: JSON values that embeddings have to share to be compared.
+      exported: the export that it was read from.
+      features: what it reads.
+      identity: JSON values that comparable embeddings share.
+      tasks: of the run, by name.
+      tokenizer: that it was trained with.
       width: of embeddings.
     """
 
@@ -75,18 +70,18 @@ class Model:
         self.identity = {"identity": description["identity"], "data": description["data"]}
         self.tasks = source.tasks()
         self.tokenizer = source.tokenizer
-        self.width = description["model"]["hidden_size"]
+        self.width: int = description["model"]["hidden_size"]
         self.graphdef, self.params = nnx.split(source.model())
-        self._jitted: dict = {}
+        self._jitted: dict[str, Callable[..., Any]] = {}
 
-    def run(self, name, function, *arguments):
-        """function(model, *arguments), compiled once for a name and the arguments' shapes."""
+    def run(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Returns function(model, *arguments), compiled once for a name and the shapes."""
         if name not in self._jitted:
             graphdef = self.graphdef
             self._jitted[name] = jax.jit(lambda p, *x: function(nnx.merge(graphdef, p), *x))
         return jax.device_get(self._jitted[name](self.params, *arguments))
 
-    # What there is to be searched
+    # Clips
 
     def clip(
         self,
@@ -97,14 +92,15 @@ class Model:
         video_id: str = "",
         start: float = 0.0,
     ) -> Clip:
-        """A clip from arrays.
+        """Makes a clip from arrays.
 
         Args:
           clip_id: its name.
           features: `[frames, width]`, or the parts that stand side by side in them (2D, 3D); one
-            every `self.features.seconds_per_feature` seconds.
+            frame every `self.features.seconds_per_feature` seconds.
           subtitles: (first second, last second, text), in time of the clip.
-          video_id, start: the video that it is cut from, and where in it it begins (seconds).
+          video_id: of the video that it is cut from.
+          start: of the clip in that video, in seconds.
 
         Raises:
           InputError: features of another width, or that are not finite; impossible times.
@@ -113,105 +109,86 @@ class Model:
         widths = self.features.widths
         if len(parts) == 1 and parts[0].ndim == 2 and parts[0].shape[1] == sum(widths):
             parts = tuple(np.split(parts[0], np.cumsum(widths)[:-1], axis=1))
-        found = tuple(part.shape[-1] for part in parts)
-        if found != widths:
+        actual = tuple(part.shape[-1] for part in parts)
+        if actual != widths:
             raise InputError(
-                f"clip {clip_id} has features of widths {found}, and the model reads {widths}: "
-                "extract them as those that it was trained on."
+                f"clip {clip_id} has features of widths {actual}, and the model reads {widths}: "
+                "extract them as those that it was trained on"
             )
-        said = tuple(RawSubtitle(text, begin, end) for begin, end, text in subtitles)
-        raw = RawClip(clip_id, parts, said, video_id=video_id, video_start=start)
+        lines = tuple(RawSubtitle(text, first, last) for first, last, text in subtitles)
+        raw = RawClip(clip_id, parts, lines, video_id=video_id, video_start=start)
         return make_clip(raw, widths, self.tokenizer, self.features.seconds_per_feature)
 
-    def records(self, dataset, split: str, on_corrupt: str = "error") -> Iterator[Clip]:
-        """The clips of a dataset that `data.build` made.
+    def records(
+        self, dataset: str | os.PathLike, split: str, on_corrupt: str = "error"
+    ) -> Iterator[Clip]:
+        """Returns the clips of a dataset that `data.build` made.
 
         Raises:
           InputError: no such dataset or split, or one that the model is not made for.
         """
         clips = Split(dataset, split, on_corrupt)
-        expected, found = self.exported.description["data"], clips.metadata
-        for what, here, there in (
-            ("features of widths", list(found.feature_widths), expected["feature_widths"]),
+        data, metadata = self.exported.description["data"], clips.metadata
+        for words, actual, expected in (
+            ("features of widths", list(metadata.feature_widths), data["feature_widths"]),
             (
                 "seconds between features of",
-                found.seconds_per_feature,
-                expected["seconds_per_feature"],
+                metadata.seconds_per_feature,
+                data["seconds_per_feature"],
             ),
-            ("the tokenizer", found.tokenizer, expected["tokenizer"]),
+            ("the tokenizer", metadata.tokenizer, data["tokenizer"]),
         ):
-            if here != there:
+            if actual != expected:
                 raise InputError(
-                    f"dataset {dataset} has {what} {here}, and the model was made for {there}: "
-                    "build the dataset to match."
+                    f"dataset {dataset} has {words} {actual}, and the model was made for "
+                    f"{expected}: build the dataset to match"
                 )
         return filter(None, map(clips.read, range(len(clips))))
 
     def encode_clips(self, clips: Iterable[Clip]) -> Iterator[Entry]:
-        """Clips in the order they come; a long one as windows that overlap, `NAME#0`, `NAME#1`, ...
+        """Yields encoded clips in order; a long one as overlapping windows NAME#0, NAME#1, ...
 
         An entry's frames are `[F, width]` in the model's own precision.
         """
-        windows = (window for clip in clips for window in self._windows(clip))
         config = self._config(self.exported.batch(), CLIPS_AT_ONCE)
-        laid_out = (
-            (clip, start, segments.prepare(clip, 0, config, self.features, framed=True))
-            for clip, start in windows
-        )
-        for batch, inside in self._packed(laid_out, config):
-            frames = self.run("encode_clips", _encode_clips, batch)[0]
-            for own, (clip, start, prepared) in zip(frames, inside, strict=False):
-                yield self._entry(clip, start, own[: len(prepared.frame_features)])
-
-    def _windows(self, clip):
-        """(clip, seconds of its video at which it begins), of a long one in parts."""
-        most, frames = self.exported.batch()["max_frames"], len(clip.frame_features)
-        if frames <= most:
-            return [(clip, clip.video_start)]
-        step = max(round(most * (1 - WINDOW_OVERLAP)), 1)
-        firsts = [*range(0, frames - most, step), frames - most]
         seconds = self.features.seconds_per_feature
-        return [
-            (_window(clip, number, first, most), clip.video_start + first * seconds)
-            for number, first in enumerate(firsts)
-        ]
-
-    def _entry(self, clip, start, frames):
-        shift = clip.video_start
-        lines = tuple(
-            Line(begin + shift, end + shift, text)
-            for begin, end, text in zip(
-                clip.subtitle_starts.tolist(),
-                clip.subtitle_ends.tolist(),
-                clip.subtitle_texts,
-                strict=True,
-            )
+        prepared_windows = (
+            (window, start, segments.prepare(window, 0, config, self.features, framed=True))
+            for clip in clips
+            for window, start in windows(clip, config.max_frames, seconds)
         )
-        return Entry(clip.clip_id, clip.video_id or clip.clip_id, start, frames, lines)
+        for batch, inside in self._packed(prepared_windows, config):
+            encoded = self.run("encode_clips", _encode_clips, batch)[0]
+            for frames, (clip, start, prepared) in zip(encoded, inside, strict=False):
+                yield _entry(clip, start, frames[: len(prepared.frame_features)])
 
-    def _config(self, batch, clips):
-        """Limits of a batch of so many clips, with as many rows for each as in training."""
+    def _config(self, batch: exported.Settings, clips: int) -> exported.Settings:
+        """Returns the limits of a batch of so many clips, with the rows per clip of training."""
         rows = -(-clips * batch["rows_per_group"] // batch["clips_per_group"])
         return batch.changed(groups=1, clips_per_group=clips, rows_per_group=rows)
 
-    def _packed(self, laid_out, config):
-        """Batches of clips, and what is in each; items end with the clip's `Prepared`."""
-        arrays, packer, inside = {}, None, []
-        for item in laid_out:
+    def _packed(
+        self, items: Iterable[tuple], config: exported.Settings
+    ) -> Iterator[tuple[dict[str, np.ndarray], list[tuple]]]:
+        """Yields batches of clips, and the items in each; an item ends with its `Prepared`."""
+        arrays: dict[str, np.ndarray] = {}
+        inside: list[tuple] = []
+        packer: packing.ClipPacker | None = None
+        for item in items:
             if packer is None or packer.full or not packer.add(item[-1]):
                 if inside:
                     yield arrays, inside
-                inside, own = [], config
-                arrays, packer = self._empty(own)
-                # Rare, and each size is compiled once: a clip of more words than several have.
+                inside, limits = [], config
+                arrays, packer = self._empty(limits)
+                # A clip of more words than several have is rare, and each size is compiled once.
                 while not packer.add(item[-1]):
-                    own = own.changed(rows_per_group=2 * own.rows_per_group)
-                    arrays, packer = self._empty(own)
+                    limits = limits.changed(rows_per_group=2 * limits.rows_per_group)
+                    arrays, packer = self._empty(limits)
             inside.append(item)
         if inside:
             yield arrays, inside
 
-    def _empty(self, config):
+    def _empty(self, config: exported.Settings) -> tuple[dict[str, np.ndarray], packing.ClipPacker]:
         features = self.features
         arrays = packing.clip_arrays(1, config, features.feature_width, features.special_ids.pad)
         return arrays, packing.ClipPacker(_group(arrays), config)
@@ -219,9 +196,9 @@ class Model:
     # Queries
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """One vector for each sentence, `[N, width]` float32.
+        """Returns a vector for each sentence, `[N, width]` float32.
 
-        What is longer than the model has places for is cut, with a warning.
+        A sentence that is longer than the model has positions for is cut, with a warning.
 
         Raises:
           InputError: an empty sentence.
@@ -233,20 +210,20 @@ class Model:
         while waiting:
             tokens = sum(len(words) + 1 for words in waiting)
             rows = next((n for n in QUERY_ROWS if n * length >= tokens), QUERY_ROWS[-1])
-            own = config.changed(query_rows_per_group=rows, row_length=length)
+            limits = config.changed(query_rows_per_group=rows, row_length=length)
             pad = self.features.special_ids.pad
-            arrays = packing.query_arrays(1, own, rows * length // 2, pad)
-            packer = packing.QueryRows(_group(arrays), own, self.features.special_ids)
+            arrays = packing.query_arrays(1, limits, rows * length // 2, pad)
+            packer = packing.QueryRows(_group(arrays), limits, self.features.special_ids)
             while waiting and packer.add([waiting[-1]]):
                 waiting.pop()
-            found = self.run("encode_queries", _encode_queries, arrays)[0]
-            vectors.append(found[: packer.queries])
+            encoded = self.run("encode_queries", _encode_queries, arrays)[0]
+            vectors.append(encoded[: packer.queries])
         return np.concatenate([np.zeros((0, self.width), np.float32), *vectors])
 
-    def _words(self, text, most):
+    def _words(self, text: str, most: int) -> Sequence[int]:
         query = make_query(RawQuery("", "", text), "query", self.tokenizer)
         if not text.strip():
-            raise InputError("a query is empty: write what is to be found.")
+            raise InputError("a query is empty: write what to find")
         if len(query.token_ids) > most:
             warnings.warn(
                 f"a query of {len(query.token_ids)} tokens is cut to {most}: {text[:40]!r}...",
@@ -254,82 +231,80 @@ class Model:
             )
         return cut(query.token_ids, most)
 
-    # Questions, statements, captions
+    # Tasks
+
+    def respond(self, name: str, clip: Clip, query: RawQuery) -> Any:
+        """Returns a task's reply to a query about a clip; see the task's `respond`.
+
+        Args:
+          name: of one of `tasks`.
+          query: with what the task reads of it: text, answers, moments.
+
+        Raises:
+          InputError: no such task, or one that does not read queries about a clip.
+        """
+        task = self.tasks.get(name)
+        if task is None:
+            known = ", ".join(self.tasks) or "none"
+            raise InputError(f"this model has no task {name!r}: its tasks are {known}")
+        batch, num_frames = self._batch_of(task, clip, query)
+        return task.respond(
+            self.run(f"respond {name}", lambda m, b: task.serve(m, b), batch),
+            num_frames=num_frames,
+            seconds_per_feature=self.features.seconds_per_feature,
+            tokenizer=self.tokenizer,
+        )
 
     def answer(self, clip: Clip, question: str, answers: Sequence[str]) -> Answer:
-        """Which of the answers is right.
+        """Chooses the right answer of a question about a clip, and finds the moment that shows it.
 
         Raises:
           InputError: the model was not trained to answer, or there are no answers.
         """
-        task = self._task("question_answering", "answer questions")
+        name = self._task_of_kind("question_answering", "answer questions")
         if not answers:
-            raise InputError(f"the question {question!r} comes without answers to choose from.")
-        query = RawQuery("", "", question, answers=tuple(answers))
-        batch, frames = self._asked(task, clip, query, "question", len(answers))
-        logits, start, end = (
-            x[0, 0] for x in self.run("answer", lambda m, b: task.logits(m, b, None), batch)
-        )
-        weights = np.exp(logits - logits.max())
-        seconds = self.features.seconds_per_feature
-        # The likeliest pair of a first and a last frame.
-        pairs = np.where(np.tri(frames, dtype=bool).T, start[:frames, None] + end[:frames], -np.inf)
-        first, last = np.unravel_index(pairs.argmax(), pairs.shape)
-        return Answer(
-            tuple((weights / weights.sum()).tolist()),
-            int(logits.argmax()),
-            (float(first * seconds), float((last + 1) * seconds)),
-        )
+            raise InputError(f"the question {question!r} comes without answers to choose from")
+        return self.respond(name, clip, RawQuery("", "", question, answers=tuple(answers)))
 
     def entails(self, clip: Clip, statement: str) -> float:
-        """The probability that a statement about a clip is true.
+        """Returns the probability that a statement about a clip is true.
 
         Raises:
           InputError: the model was not trained to judge statements.
         """
-        task = self._task("inference", "judge statements")
-        query = RawQuery("", "", statement)
-        batch, _ = self._asked(task, clip, query, "statement", 1)
-        logits = self.run("entails", lambda m, b: task.logits(m, b, None), batch)
-        return float(1 / (1 + np.exp(-logits[0, 0, 0])))
+        name = self._task_of_kind("inference", "judge statements")
+        return self.respond(name, clip, RawQuery("", "", statement))
 
     def caption(self, clip: Clip, moment: tuple[float, float] | None = None) -> str:
-        """A sentence about a moment of a clip (seconds), or without one about all of it.
+        """Returns a sentence about a moment of a clip (seconds), by default about all of it.
 
         Raises:
           InputError: the model was not trained to describe.
         """
-        task = self._task("captioning", "describe moments")
+        name = self._task_of_kind("captioning", "describe moments")
         moments = () if moment is None else (moment,)
-        query = RawQuery("", "", "", moments=moments)
-        batch, _ = self._asked(task, clip, query, "caption", 1)
+        return self.respond(name, clip, RawQuery("", "", "", moments=moments))
 
-        def describe(model, batch):
-            head = model.heads[task.name]
-            return generate_captions(model, head, batch, config=task.config, tokens=task.tokens)
-
-        words = self.run("caption", describe, batch)[0, 0].tolist()
-        end = task.tokens.sep
-        return self.tokenizer.decode(words[: words.index(end)] if end in words else words).strip()
-
-    def _task(self, kind, what):
-        """The run's task of a kind."""
-        for task in self.tasks.values():
-            if task.block == kind:
-                return task
+    def _task_of_kind(self, kind: str, purpose: str) -> str:
+        """Returns the name of the run's task of a kind."""
+        for name, task in self.tasks.items():
+            if task.kind == kind:
+                return name
         known = ", ".join(self.tasks) or "none"
         raise InputError(
-            f"this model was not trained to {what} (its tasks: {known}): export a run that was."
+            f"this model was not trained to {purpose} (its tasks: {known}): export a run that was"
         )
 
-    def _asked(self, task, clip, query, query_type, count):
-        """A batch of one clip with what is asked of it, and the number of its frames."""
+    def _batch_of(
+        self, task: Task, clip: Clip, query: RawQuery
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Returns a batch of one clip with one query, and the number of its frames."""
         config = self._config(self.exported.batch(task.name), 1)
-        config = config.changed(choices=count, queries_per_clip=1)
-        features = dataclasses.replace(self.features, query_type=query_type)
-        layout = (Captions if query_type == "caption" else Choices)(config, features)
-        query = make_query(query, query_type, self.tokenizer)
-        prepared = layout.prepare(clip, 0, [(0, query)])
+        config = config.changed(choices=max(len(query.answers), 1), queries_per_clip=1)
+        features = dataclasses.replace(self.features, query_type=task.query_type)
+        layout = (Captions if task.query_type == "caption" else Choices)(config, features)
+        made = make_query(query, task.query_type, self.tokenizer)
+        prepared = layout.prepare(clip, 0, [(0, made)])
         while True:
             batch = layout.arrays(1)
             if layout.packer(_group(batch)).add(prepared):
@@ -337,16 +312,30 @@ class Model:
             config["rows_per_group"] *= 2
 
 
-def _group(arrays):
-    """The arrays of a batch's only group."""
+def _group(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a batch's only group."""
     return {name: array[0] for name, array in arrays.items()}
 
 
-def _encode_clips(model, batch):
+def _entry(clip: Clip, start: float, frames: np.ndarray) -> Entry:
+    shift = clip.video_start
+    lines = tuple(
+        Line(first + shift, last + shift, text)
+        for first, last, text in zip(
+            clip.subtitle_starts.tolist(),
+            clip.subtitle_ends.tolist(),
+            clip.subtitle_texts,
+            strict=True,
+        )
+    )
+    return Entry(clip.clip_id, clip.video_id or clip.clip_id, start, frames, lines)
+
+
+def _encode_clips(model: HERO, batch: Batch) -> jax.Array:
     return model.encode_clips(batch).astype(model.temporal.dtype)
 
 
-def _encode_queries(model, batch):
+def _encode_queries(model: HERO, batch: Batch) -> jax.Array:
     names = ("token_ids", "position_ids", "segment_ids")
     rows = {name: batch[f"query_{name}"] for name in names}
     rows |= {name: batch[name] for name in ("query_index", "query_mask")}

@@ -1,28 +1,77 @@
 """Captioning: a sentence about a moment of a clip."""
 
+import dataclasses
 import json
-import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.errors import InputError
+from data.pipeline.units import AnnotatedSplit
+from data.schema import Query
+from data.tokenizer import Tokenizer
 from hero_jax.models import decoding
 from hero_jax.models.caption_decoder import CaptionDecoder
+from hero_jax.models.hero import HERO
 from hero_jax.models.ops import fold, take_slots
-from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.base import (
+    Batch,
+    ExportedFunction,
+    Task,
+    TaskSettings,
+    Tokens,
+    chunk_size,
+    metric,
+)
 from hero_jax.tasks.losses import mean, smoothed, sum_over_selected
 
+# Ways to choose the next word.
 DECODINGS = ("greedy", "beam", "sample")
-# What is sampled is drawn from this and the number of the caption's record.
+# Seed of sampled captions, which depend on it and on the number of the caption's record.
 SAMPLING_SEED = 0
-# `encode_clips` and `encode_queries` fold the numbers below into the dropout key.
+# Folded into the dropout key for the decoder; `encode_clips` and `encode_queries` fold in less.
 DECODER_KEY = 5
 
 
+@dataclasses.dataclass(frozen=True)
+class CaptioningSettings(TaskSettings):
+    """Settings of captioning.
+
+    Attributes:
+      label_smoothing: share of the target that all other words have together.
+      decoder_layers, decoder_positions: of the decoder.
+      max_steps: tokens of a caption to generate.
+      decoding: 'greedy', 'beam' or 'sample'.
+      beam_width, length_penalty: of beam search.
+      temperature, top_p: of sampling.
+    """
+
+    label_smoothing: float = 0.1
+    decoder_layers: int = 2
+    decoder_positions: int = 1_024
+    max_steps: int = 30
+    decoding: str = "greedy"
+    beam_width: int = 5
+    length_penalty: float = 0.6
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        self.require("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more and below 1")
+        self.require("max_steps", self.max_steps >= 1, "1 or more")
+        positions = f"at most decoder_positions={self.decoder_positions}"
+        self.require("max_steps", self.max_steps <= self.decoder_positions, positions)
+        self.require("decoding", self.decoding in DECODINGS, f"one of {', '.join(DECODINGS)}")
+        self.require("beam_width", self.beam_width >= 1, "1 or more")
+        self.require(
+            "temperature", self.temperature > 0, "above 0; decoding='greedy' draws nothing"
+        )
+        self.require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
+
+
 class Captioning(Task):
-    """Words of a moment's caption from its frames, with a decoder of the task's own.
+    """Writes a moment's caption from its frames, with a decoder of its own (TVC).
 
     A batch has captions, or moments to be captioned, as
 
@@ -31,50 +80,47 @@ class Captioning(Task):
       query_numbers      [G, N] int32      of the record
       caption_ranges     [G, N, 2] int32   the moment's first frame, and the one after its last
       caption_token_ids  [G, N, L] int32   words, without special tokens
-      caption_lengths    [G, N] int32      how many; 0 where the caption is kept back
-
-    config: `label_smoothing`, `max_steps` (tokens to generate), `decoding` ('greedy', 'beam' or
-    'sample'), `beam_width` and `length_penalty`, `temperature` and `top_p`, `decoder_layers`,
-    `decoder_positions`.
+      caption_lengths    [G, N] int32      number of words; 0 for captions that are not given
     """
 
+    Settings = CaptioningSettings
     layout = "captions"
     query_type = "caption"
-    passes = types.MappingProxyType({"captions": "predict"})
-    has_head = True
 
     def make_head(self, config, rngs):
-        check(self.config)
         return CaptionDecoder(
             config,
-            layers=self.config.decoder_layers,
-            positions=self.config.decoder_positions,
+            layers=self.settings.decoder_layers,
+            positions=self.settings.decoder_positions,
             rngs=rngs,
         )
+
+    def products(self, work):
+        # A decoder's layer has a second attention.
+        decoder = self.settings.decoder_layers * (work.layer + 4 * work.size * work.size)
+        words = work.size * (work.size + work.config.model.vocab_size)
+        return work.clips + work.texts * (decoder + words)
 
     def loss(self, model, batch, context):
         inputs, targets = shifted(batch, self.tokens)
         key = context.dropout_key
         hidden = decode(model, model.heads[self.name], batch, inputs, key)
-        sums = caption_loss(model, hidden, targets, smoothing=self.config.label_smoothing)
+        sums = caption_loss(model, hidden, targets, smoothing=self.settings.label_smoothing)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
         }
 
     def predict(self, model, batch):
-        tokens = generate_captions(
-            model, model.heads[self.name], batch, config=self.config, tokens=self.tokens
-        )
         return {
-            "tokens": tokens,
+            "tokens": self.serve(model, batch),
             "query_numbers": batch["query_numbers"],
             "query_mask": batch["query_mask"],
         }
 
     def summarize(self, predictions, split):
         captions = written(predictions, split, end=self.tokens.sep)
-        references = {}
+        references: dict[str | int, list[str]] = {}
         for number, query in enumerate(split.queries):
             if query is not None and query.text:
                 references.setdefault(_moment(number, query), []).append(query.text)
@@ -82,14 +128,14 @@ class Captioning(Task):
         if not references:
             return {}
         hypotheses = {moment: captions[moment][1] for moment in references}
-        # Here, for who only has captions written needs no metrics of them.
+        # Imported here, because generating captions does not need the metrics' packages.
         from hero_jax.metrics.captions import score
 
         scores = score(references, hypotheses)
-        return {**scores, "moments": float(len(references))}
+        return {**scores, "moments": len(references)}
 
     def submission(self, predictions, split):
-        """TVC's: a JSON line for each moment; `ts` is null where it is the whole clip."""
+        """Returns TVC's form: a JSON line for each moment; `ts` is null for a whole clip."""
         lines = []
         for query, text in written(predictions, split, end=self.tokens.sep).values():
             name = query.group or query.query_id
@@ -102,24 +148,41 @@ class Captioning(Task):
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
         return {"captions.jsonl": "".join(lines)}
 
+    def exported(self, limits):
+        del limits
+        usage = "moments [b, 2] -> token ids [b, steps]"
+        return ExportedFunction(
+            "caption", usage, [("b, 2", jnp.int32)], False, self._caption_moments
+        )
 
-def check(config):
-    """Raises InputError if the task's block asks for what cannot be."""
-    for name, good, what in (
-        ("label_smoothing", 0 <= config.label_smoothing < 1, "0 or more and below 1"),
-        ("max_steps", config.max_steps >= 1, "1 or more"),
-        ("max_steps", config.max_steps <= config.decoder_positions, "at most decoder_positions"),
-        ("decoding", config.decoding in DECODINGS, f"one of {', '.join(DECODINGS)}"),
-        ("beam_width", config.beam_width >= 1, "1 or more"),
-        ("temperature", config.temperature > 0, "above 0; decoding='greedy' draws nothing"),
-        ("top_p", 0 < config.top_p <= 1, "above 0 and at most 1"),
-    ):
-        if not good:
-            raise InputError(f"{name}={config[name]} of captioning: it has to be {what}.")
+    def _caption_moments(self, model, batch, moments):
+        clips = moments.shape[0]
+        batch = batch | {
+            "caption_ranges": moments[:, None],
+            "query_clip": jnp.zeros((clips, 1), jnp.int32),
+            "query_mask": jnp.ones((clips, 1), bool),
+            "query_numbers": jnp.arange(clips)[:, None],
+        }
+        return self.serve(model, batch)
+
+    def serve(self, model, batch):
+        return generate_captions(
+            model, model.heads[self.name], batch, settings=self.settings, tokens=self.tokens
+        )
+
+    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+        """Returns the caption."""
+        del num_frames, seconds_per_feature
+        return decoded(outputs[0, 0].tolist(), tokenizer, end=self.tokens.sep)
 
 
-def shifted(batch, tokens):
-    """What the decoder reads and what it should answer.
+def decoded(ids: list[int], tokenizer: Tokenizer, *, end: int) -> str:
+    """Returns the text of generated tokens up to their end."""
+    return tokenizer.decode(ids[: ids.index(end)] if end in ids else ids).strip()
+
+
+def shifted(batch: Batch, tokens: Tokens) -> tuple[jax.Array, jax.Array]:
+    """Returns the decoder's inputs and targets.
 
     Returns:
       inputs `[G, N, L + 1]`: the start (CLS) and the words; targets `[G, N, L + 1]`: the words and
@@ -130,19 +193,27 @@ def shifted(batch, tokens):
     inputs = jnp.pad(words, [*edge, (1, 0)], constant_values=tokens.cls)
     place = jnp.arange(inputs.shape[-1])
     targets = jnp.where(place < lengths, jnp.pad(words, [*edge, (0, 1)]), tokens.sep)
-    there = batch["query_mask"][..., None] & (lengths > 0) & (place <= lengths)
-    return inputs, jnp.where(there, targets, -1)
+    is_target = batch["query_mask"][..., None] & (lengths > 0) & (place <= lengths)
+    return inputs, jnp.where(is_target, targets, -1)
 
 
-def decode(model, decoder, batch, inputs, dropout_key):
-    """Decoder outputs `[G, N, L + 1, H]` of captions that are known."""
+def decode(
+    model: HERO,
+    decoder: CaptionDecoder,
+    batch: Batch,
+    inputs: jax.Array,
+    dropout_key: jax.Array | None,
+) -> jax.Array:
+    """Returns decoder outputs `[G, N, L + 1, H]` of captions that are given."""
     frames, frame_mask = moment_frames(model, decoder, batch, dropout_key)
     words = model.cross_modal.text_embedding.word[...][inputs]
     return decoder(words, frames, frame_mask, fold(dropout_key, DECODER_KEY))
 
 
-def moment_frames(model, decoder, batch, dropout_key):
-    """What the decoder reads for each caption.
+def moment_frames(
+    model: HERO, decoder: CaptionDecoder, batch: Batch, dropout_key: jax.Array | None
+) -> tuple[Any, jax.Array]:
+    """Returns the frames that the decoder attends to for each caption.
 
     Returns:
       For each layer keys and values of the caption's clip, `[G, N, heads, F, H / heads]`, and a
@@ -156,8 +227,10 @@ def moment_frames(model, decoder, batch, dropout_key):
     return frames, frame_mask & batch["query_mask"][..., None]
 
 
-def caption_loss(model, hidden, targets, *, smoothing):
-    """Sums over targets `[G, N, L]` that are not -1, of outputs `[G, N, L, H]`."""
+def caption_loss(
+    model: HERO, hidden: jax.Array, targets: jax.Array, *, smoothing: float
+) -> dict[str, jax.Array]:
+    """Returns sums over targets `[G, N, L]` that are not -1, of outputs `[G, N, L, H]`."""
     groups = targets.shape[0]
     hidden = hidden.reshape(groups, -1, hidden.shape[-1])
     targets = targets.reshape(groups, -1)
@@ -175,11 +248,18 @@ def caption_loss(model, hidden, targets, *, smoothing):
     return sum_over_selected(chunk, targets >= 0, chunk_size(targets.shape[1]))
 
 
-def generate_captions(model, decoder, batch, *, config, tokens):
-    """Captions `[G, N, max_steps]` int32 of a batch's moments: words, SEP, padding."""
+def generate_captions(
+    model: HERO,
+    decoder: CaptionDecoder,
+    batch: Batch,
+    *,
+    settings: CaptioningSettings,
+    tokens: Tokens,
+) -> jax.Array:
+    """Returns captions `[G, N, max_steps]` int32 of a batch's moments: words, SEP, padding."""
     groups, count = batch["query_mask"].shape
     frames, frame_mask = moment_frames(model, decoder, batch, None)
-    frames, frame_mask, wanted, numbers = jax.tree.map(
+    frames, frame_mask, is_query, numbers = jax.tree.map(
         lambda x: x.reshape(groups * count, *x.shape[2:]),
         (frames, frame_mask, batch["query_mask"], batch["query_numbers"]),
     )
@@ -189,49 +269,53 @@ def generate_captions(model, decoder, batch, *, config, tokens):
         x, kept = decoder.step(words, position, kept, frames, frame_mask)
         return model.word_logits(x), kept
 
-    limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, config.max_steps)
-    width = config.beam_width if config.decoding == "beam" else 1
-    cache = decoder.empty((groups * count, width), config.max_steps)
-    if config.decoding == "beam":
+    limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, settings.max_steps)
+    width = settings.beam_width if settings.decoding == "beam" else 1
+    cache = decoder.empty((groups * count, width), settings.max_steps)
+    if settings.decoding == "beam":
         result, _ = decoding.beam(
-            step, cache, wanted, limits, width=width, length_penalty=config.length_penalty
+            step, cache, is_query, limits, width=width, length_penalty=settings.length_penalty
         )
-    elif config.decoding == "sample":
+    elif settings.decoding == "sample":
         seed = jax.random.key(SAMPLING_SEED)
         result = decoding.sample(
             step,
             cache,
-            wanted,
+            is_query,
             limits,
             keys=jax.vmap(jax.random.fold_in, (None, 0))(seed, numbers),
-            temperature=config.temperature,
-            top_p=config.top_p,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
         )
     else:
-        result = decoding.greedy(step, cache, wanted, limits)
+        result = decoding.greedy(step, cache, is_query, limits)
     return result.reshape(groups, count, -1)
 
 
-def written(predictions, split, *, end):
-    """For each moment its first record and the text written about it, in the records' order.
+def written(
+    predictions: dict, split: AnnotatedSplit, *, end: int
+) -> dict[str | int, tuple[Query, str]]:
+    """Returns each moment's first record and its generated caption, in the records' order.
 
     Args:
       end: the token where a text ends.
 
     Returns:
-      dict from moment (see `_moment`) to `(data.schema.Query, str)`.
+      dict by moment; see `_moment`.
     """
     mask = predictions["query_mask"]
     numbers, tokens = predictions["query_numbers"][mask], predictions["tokens"][mask]
-    captions = {}
+    captions: dict[str | int, tuple[Query, str]] = {}
     for place in np.argsort(numbers, kind="stable"):
-        number, ids = int(numbers[place]), tokens[place].tolist()
+        number = int(numbers[place])
         query = split.queries[number]
-        text = split.tokenizer.decode(ids[: ids.index(end)] if end in ids else ids)
-        captions.setdefault(_moment(number, query), (query, text.strip()))
+        if query is None:
+            raise ValueError(f"record {number} was captioned, and could not be read")
+        text = decoded(tokens[place].tolist(), split.tokenizer, end=end)
+        captions.setdefault(_moment(number, query), (query, text))
     return captions
 
 
-def _moment(number, query):
-    """The same for the captions of one moment: their group, or for want of one the record."""
+def _moment(number: int, query: Query) -> str | int:
+    """Returns what the captions of a moment share: their group, or the record if it has none."""
     return query.group or number

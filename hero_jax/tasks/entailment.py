@@ -1,7 +1,6 @@
 """Video-and-language inference (VIOLIN): whether a statement about a clip is true."""
 
 import json
-import types
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +8,16 @@ import numpy as np
 
 from hero_jax.models.batch import frame_mask
 from hero_jax.models.heads import ChoiceHead
-from hero_jax.tasks.base import Task, metric
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Batch, metric
+from hero_jax.tasks.choices import Choices, accuracies
 from hero_jax.tasks.losses import mean
 
 
-class Entailment(Task):
-    """Binary cross-entropy of every statement; those of a pair are read in one batch."""
+class Entailment(Choices):
+    """Judges statements, by binary cross-entropy; those of a pair are read in one batch."""
 
-    layout = "choices"
     query_type = "statement"
-    passes = types.MappingProxyType({"choices": "predict"})
-    has_head = True
-    temporal = True
 
     def make_head(self, config, rngs):
         return ChoiceHead(config, rngs=rngs)
@@ -37,8 +34,8 @@ class Entailment(Task):
             "accuracy": metric(right, count),
         }
 
-    def logits(self, model, batch, dropout_key):
-        """Of statements, `[G, C, V]`."""
+    def logits(self, model: HERO, batch: Batch, dropout_key: jax.Array | None) -> jax.Array:
+        """Returns logits of statements, `[G, C, V]`."""
         frames = model.encode_with_texts(batch, key=dropout_key)
         valid = jnp.broadcast_to(frame_mask(batch)[..., None, :], frames.shape[:-1])
         return model.heads[self.name](frames, valid)
@@ -55,26 +52,27 @@ class Entailment(Task):
         labelled = {n: split.queries[n] for n in logits if split.queries[n].label >= 0}
         if not labelled:
             return {}
-        right = {n: (logits[n] > 0) == (query.label == 1) for n, query in labelled.items()}
-        kinds = sorted({query.kind for query in labelled.values()} - {""})
-        return {
-            "accuracy": np.mean(list(right.values())),
-            "statements": len(labelled),
-            **{
-                f"accuracy_{kind}": np.mean([right[n] for n in right if labelled[n].kind == kind])
-                for kind in kinds
-            },
-        }
+        correct = {n: (logits[n] > 0) == (query.label == 1) for n, query in labelled.items()}
+        return {**accuracies(correct, labelled), "statements": len(labelled)}
 
     def submission(self, predictions, split):
-        """By the statement's id, 1 for true and 0 for false."""
+        """Returns 1 for true and 0 for false by the statement's id."""
         logits = _logits(predictions)
         labels = {split.queries[n].query_id: int(logit > 0) for n, logit in logits.items()}
         return {"labels.json": json.dumps(labels, indent=0)}
 
+    def exported(self, limits):
+        usage = "texts [b, v, Q + 2], text_counts [b, v] -> logits [b, v]"
+        return self.exported_logits("entails", usage, limits)
 
-def _logits(predictions) -> dict[int, float]:
-    """The logit of each statement by the number of its record."""
+    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+        """Returns the probability that the statement is true."""
+        del num_frames, seconds_per_feature, tokenizer
+        return float(1 / (1 + np.exp(-outputs[0, 0, 0])))
+
+
+def _logits(predictions: dict) -> dict[int, float]:
+    """Returns the logit of each statement by the number of its record."""
     asked = predictions["choice_mask"]
     numbers = predictions["query_numbers"][asked].tolist()
     return dict(zip(numbers, predictions["logits"][asked].tolist(), strict=True))

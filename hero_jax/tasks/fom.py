@@ -1,21 +1,40 @@
 """Frame order modelling: where a misplaced frame was."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 
+from hero_jax.models.hero import HERO
 from hero_jax.models.ops import exchange
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, metric
+from hero_jax.tasks.base import Batch, Task, TaskSettings, metric
 from hero_jax.tasks.losses import cross_entropy, mean
 
 
-class FrameOrderModelling(Task):
-    """config: `shuffle_probability`."""
+@dataclasses.dataclass(frozen=True)
+class FrameOrderModellingSettings(TaskSettings):
+    """Settings of frame order modelling.
 
+    Attributes:
+      shuffle_probability: share of frames that are moved.
+    """
+
+    shuffle_probability: float = 0.15
+
+    def __post_init__(self):
+        self.require_share("shuffle_probability")
+
+
+class FrameOrderModelling(Task):
+    """Finds the positions that misplaced frames come from (FOM)."""
+
+    Settings = FrameOrderModellingSettings
     temporal = True
 
     def loss(self, model, batch, context):
         order, targets = masking.shuffle_frames(
-            batch, context.key, probability=self.config.shuffle_probability
+            batch, context.key, probability=self.settings.shuffle_probability
         )
         logits = order_logits(model, batch, order, context.dropout_key)
         sums = cross_entropy(logits, targets, targets >= 0)
@@ -27,9 +46,14 @@ class FrameOrderModelling(Task):
             "chance": metric(chance, sums["count"]),
         }
 
+    def products(self, work):
+        return work.clips + work.frames * 2 * work.size * (work.size + work.config.model.max_frames)
 
-def order_logits(model, batch, order, dropout_key):
-    """Logits `[G, C, F, max_frames]` after frame i went to position order[i]."""
+
+def order_logits(
+    model: HERO, batch: Batch, order: jax.Array, dropout_key: jax.Array | None
+) -> jax.Array:
+    """Returns logits `[G, C, F, max_frames]` after frame i went to position order[i]."""
     rows = model.encode_rows(batch, key=dropout_key)
     fused = model.fuse(batch, rows, key=dropout_key)
     frames, size = fused.shape[-2:]

@@ -8,6 +8,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+# Losses that rank a positive above negatives.
+RANKING_LOSSES = ("hinge", "lse")
+
 
 def cross_entropy(logits, labels, valid):
     """Sums over valid positions.

@@ -1,38 +1,83 @@
-"""Queries against clips: what video-subtitle matching and retrieval have in common."""
+"""Queries against clips: shared by video-subtitle matching and retrieval."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 
 from hero_jax.models.batch import frame_mask, without_held_out
 from hero_jax.models.heads import clip_scores
-from hero_jax.tasks.base import metric
-from hero_jax.tasks.losses import cross_entropy, mean, ranking_losses
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Batch, Context, Loss, TaskSettings, metric
+from hero_jax.tasks.losses import RANKING_LOSSES, cross_entropy, mean, ranking_losses
 
 
-def matching_losses(model, batch, context, config):
-    """The losses of ranking and of spans, for the batch's queries.
+@dataclasses.dataclass(frozen=True)
+class RankingLossSettings(TaskSettings):
+    """Settings of the losses that rank clips for a query and queries for a clip.
 
-    Args:
-      config: `ranking` ('hinge' or 'lse'), `margin`, `hard_negatives_from` (a step; -1: never),
-        `hard_pool`, `hard_weight`.
+    Attributes:
+      ranking: 'hinge' or 'lse'; see `hero_jax.tasks.losses.ranking_losses`.
+      margin: of the hinge.
+      context_weight, query_weight: of the loss over clips and of the loss over queries.
+      hard_negatives_from: step from which hard negatives are weighted; -1 for never.
+      hard_pool: number of hard negatives of a query.
+      hard_weight: their weight.
+    """
 
-    Returns:
-      dict of scalars `neg_ctx`, `neg_q` and `span`, and metrics.
+    ranking: str = "hinge"
+    margin: float = 0.1
+    context_weight: float = 8.0
+    query_weight: float = 8.0
+    hard_negatives_from: int = 2_000
+    hard_pool: int = 20
+    hard_weight: float = 10.0
+
+    def __post_init__(self):
+        self.require(
+            "ranking", self.ranking in RANKING_LOSSES, f"one of {', '.join(RANKING_LOSSES)}"
+        )
+        self.require("hard_pool", self.hard_pool >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchingSettings(RankingLossSettings):
+    """Settings of ranking losses beside a loss of spans.
+
+    Attributes:
+      span_weight: of the loss of a span's first and last frame.
+      span_drop_probability: probability of leaving that loss out of a step.
+    """
+
+    span_weight: float = 0.01
+    span_drop_probability: float = 0.8
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.require_share("span_drop_probability")
+
+
+def matching_losses(
+    model: HERO, batch: Batch, context: Context, settings: RankingLossSettings
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Returns the losses of ranking and of spans for the batch's queries, and metrics.
+
+    The losses are the scalars `neg_ctx`, `neg_q` and `span`.
     """
     outputs = match(model, batch, context.dropout_key)
     query_mask, clip_mask = outputs["query_mask"], outputs["clip_mask"]
-    hard = (config.hard_negatives_from >= 0) & (context.step >= config.hard_negatives_from)
+    hard_from = settings.hard_negatives_from
     neg_ctx, neg_q = ranking_losses(
         outputs["scores"],
         outputs["own_clip"],
         outputs["clip_numbers"],
         query_mask,
         clip_mask,
-        kind=config.ranking,
-        margin=config.margin,
-        hard=hard,
-        pool=config.hard_pool,
-        weight=config.hard_weight,
+        kind=settings.ranking,
+        margin=settings.margin,
+        hard=(hard_from >= 0) & (context.step >= hard_from),
+        pool=settings.hard_pool,
+        weight=settings.hard_weight,
     )
     span = batch["query_spans"].reshape(-1, 2)
     start = cross_entropy(outputs["start_logits"], span[:, 0], query_mask)
@@ -40,50 +85,48 @@ def matching_losses(model, batch, context, config):
     count = start["count"]
     span_loss = mean(start["loss"] + end["loss"], count)
     scores = jnp.where(clip_mask, outputs["scores"], -jnp.inf)
-    # Of a clip that is there twice, either is the right one.
+    # If a clip is in the batch twice, either is right.
     best, own = (
         jnp.take(outputs["clip_numbers"], place)
         for place in (jnp.argmax(scores, axis=-1), outputs["own_clip"])
     )
-    found = jnp.sum(best == own, where=query_mask)
+    correct = jnp.sum(best == own, where=query_mask)
     metrics = {
         "neg_ctx": metric(neg_ctx * count, count),
         "neg_q": metric(neg_q * count, count),
         "span_loss": metric(span_loss * count, count),
-        "accuracy": metric(found, count),
+        "accuracy": metric(correct, count),
         "start_accuracy": metric(start["correct"], count),
         "end_accuracy": metric(end["correct"], count),
     }
     return {"neg_ctx": neg_ctx, "neg_q": neg_q, "span": span_loss}, metrics
 
 
-def weigh(losses, metrics, context, config):
-    """The weighted sum of `matching_losses`, and metrics with it.
-
-    Args:
-      config: as in `weigh_ranking`, and `span_weight` and `span_drop_probability` (of leaving the
-        span loss out of a step).
-    """
-    keep = jax.random.bernoulli(context.key, 1 - config.span_drop_probability)
-    # A split is scored with all of its losses.
+def weigh(
+    losses: dict[str, jax.Array],
+    metrics: dict[str, jax.Array],
+    context: Context,
+    settings: MatchingSettings,
+) -> Loss:
+    """Returns the weighted sum of `matching_losses`, and metrics with it."""
+    keep = jax.random.bernoulli(context.key, 1 - settings.span_drop_probability)
+    # Evaluation scores a split with all of its losses.
     keep = keep | (context.dropout_key is None)
-    ranking, _ = weigh_ranking(losses, metrics, config)
-    total = ranking + config.span_weight * keep * losses["span"]
+    ranking, _ = weigh_ranking(losses, metrics, settings)
+    total = ranking + settings.span_weight * keep * losses["span"]
     return total, {"loss": metric(total, 1), **metrics}
 
 
-def weigh_ranking(losses, metrics, config):
-    """The same without spans.
-
-    Args:
-      config: `context_weight` and `query_weight` of the two ranking losses.
-    """
-    total = config.context_weight * losses["neg_ctx"] + config.query_weight * losses["neg_q"]
+def weigh_ranking(
+    losses: dict[str, jax.Array], metrics: dict[str, jax.Array], settings: RankingLossSettings
+) -> Loss:
+    """Returns the weighted sum of the two ranking losses, and metrics with it."""
+    total = settings.context_weight * losses["neg_ctx"] + settings.query_weight * losses["neg_q"]
     return total, {"loss": metric(total, 1), **metrics}
 
 
-def match(model, batch, dropout_key):
-    """Scores of all queries of the batch against all its clips, and spans in their own.
+def match(model: HERO, batch: Batch, dropout_key: jax.Array | None) -> dict[str, jax.Array]:
+    """Scores all queries of the batch against all its clips, and spans in their own.
 
     Returns:
       scores `[N, C]` over the whole batch, own_clip `[N]`, query_mask `[N]`, clip_mask and
@@ -110,14 +153,14 @@ def match(model, batch, dropout_key):
     }
 
 
-def encode(model, batch, dropout_key):
-    """Query vectors `[G, N, H]` and clips `[G, C, F, H]` whose context lacks the queries."""
+def encode(model: HERO, batch: Batch, dropout_key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Returns query vectors `[G, N, H]`, and clips `[G, C, F, H]` encoded without the queries."""
     clips = model.encode_clips(without_held_out(batch), key=dropout_key)
     return encode_queries(model, batch, dropout_key), clips
 
 
-def encode_queries(model, batch, dropout_key):
-    """Query vectors `[G, N, H]`."""
+def encode_queries(model: HERO, batch: Batch, dropout_key: jax.Array | None) -> jax.Array:
+    """Returns query vectors `[G, N, H]`."""
     names = ("token_ids", "position_ids", "segment_ids", "index", "mask")
     rows = {name: batch[f"query_{name}"] for name in names}
     rows = rows | {"query_index": rows.pop("index"), "query_mask": rows.pop("mask")}

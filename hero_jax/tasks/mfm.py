@@ -1,12 +1,49 @@
 """Masked frame modelling, by noise contrastive estimation or by regression."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 
 from hero_jax.models.batch import frame_mask
+from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.base import Batch, Task, TaskSettings, Work, chunk_size, metric
 from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
+
+# Sets of frames that a masked frame is told from.
+CANDIDATES = ("group", "batch")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedFrameRegressionSettings(TaskSettings):
+    """Settings of masked frame regression.
+
+    Attributes:
+      mask_probability: share of frames that are hidden.
+    """
+
+    mask_probability: float = 0.15
+
+    def __post_init__(self):
+        self.require_share("mask_probability")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedFrameModellingSettings(MaskedFrameRegressionSettings):
+    """Settings of masked frame modelling.
+
+    Attributes:
+      candidates: 'group' tells a frame from those of its group of clips, 'batch' from those of the
+        whole batch.
+    """
+
+    candidates: str = "group"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.require("candidates", self.candidates in CANDIDATES, f"one of {', '.join(CANDIDATES)}")
 
 
 class MaskedFrameModelling(Task):
@@ -14,22 +51,40 @@ class MaskedFrameModelling(Task):
 
     The candidates are the true features of all masked frames and the predictions for all others, of
     a group of clips or of the whole batch.
-
-    config: `mask_probability`; `candidates`, 'group' or 'batch'.
     """
 
+    Settings = MaskedFrameModellingSettings
+
     def loss(self, model, batch, context):
-        masked = masking.mask_frames(batch, context.key, probability=self.config.mask_probability)
-        sums = contrast(model, batch, masked, self.config.candidates, context.dropout_key)
+        masked = masking.mask_frames(batch, context.key, probability=self.settings.mask_probability)
+        sums = contrast(model, batch, masked, self.settings.candidates, context.dropout_key)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
             "chance": metric(sums["chance"], sums["count"]),
         }
 
+    def products(self, work):
+        batch = work.config.batch
+        # Each masked frame is compared with all frames of its group.
+        candidates = work.frames / (batch.groups * batch.accumulation)
+        compared = candidates * work.frames * self.settings.mask_probability
+        return work.clips + feature_head(work) + compared * work.config.model.feature_size
 
-def contrast(model, batch, masked, candidates, dropout_key):
-    """Sums over masked frames `[G, C, F]` of the contrastive loss; see `cross_entropy`."""
+
+def feature_head(work: Work) -> float:
+    """Returns the multiplications of predicting the features of all frames."""
+    return work.frames * work.size * (work.size + work.config.model.feature_size)
+
+
+def contrast(
+    model: HERO,
+    batch: Batch,
+    masked: jax.Array,
+    candidates: str,
+    dropout_key: jax.Array | None,
+) -> dict[str, jax.Array]:
+    """Returns sums over masked frames `[G, C, F]` of the contrastive loss; see `cross_entropy`."""
     frames = model.encode_clips(batch, masked=masked, key=dropout_key)
     prediction = model.feature_head(frames)
     truth = batch["frame_features"].astype(prediction.dtype)
@@ -54,19 +109,23 @@ def contrast(model, batch, masked, candidates, dropout_key):
 
 
 class MaskedFrameRegression(Task):
-    """The Euclidean distance of predicted and true features of hidden frames (MFFR).
+    """Predicts hidden frames' features, by their Euclidean distance from the true ones (MFFR)."""
 
-    config: `mask_probability`.
-    """
+    Settings = MaskedFrameRegressionSettings
 
     def loss(self, model, batch, context):
-        masked = masking.mask_frames(batch, context.key, probability=self.config.mask_probability)
+        masked = masking.mask_frames(batch, context.key, probability=self.settings.mask_probability)
         total, count = regress(model, batch, masked, context.dropout_key)
         return mean(total, count), {"loss": metric(total, count)}
 
+    def products(self, work):
+        return work.clips + feature_head(work)
 
-def regress(model, batch, masked, dropout_key):
-    """Sum over masked frames `[G, C, F]` of the root of the summed squared error, and count."""
+
+def regress(
+    model: HERO, batch: Batch, masked: jax.Array, dropout_key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the sum over masked frames `[G, C, F]` of the root squared error, and their count."""
     frames = model.encode_clips(batch, masked=masked, key=dropout_key)
     error = model.feature_head(frames).astype(jnp.float32) - batch["frame_features"]
     squared = jnp.sum(error * error, axis=-1)

@@ -1,19 +1,39 @@
 """Masked language modelling: words from the words around them and the frames under them."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 
+from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, chunk_size, metric
+from hero_jax.tasks.base import Task, TaskSettings, chunk_size, metric
 from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
 
 
+@dataclasses.dataclass(frozen=True)
+class MaskedLanguageModellingSettings(TaskSettings):
+    """Settings of masked language modelling.
+
+    Attributes:
+      mask_probability: share of words that are predicted.
+    """
+
+    mask_probability: float = 0.15
+
+    def __post_init__(self):
+        self.require_share("mask_probability")
+
+
 class MaskedLanguageModelling(Task):
-    """config: `mask_probability`."""
+    """Predicts masked words of subtitles (MLM)."""
+
+    Settings = MaskedLanguageModellingSettings
 
     def loss(self, model, batch, context):
         input_ids, labels = masking.mask_words(
-            batch, context.key, probability=self.config.mask_probability, tokens=self.tokens
+            batch, context.key, probability=self.settings.mask_probability, tokens=self.tokens
         )
         rows = model.encode_rows({**batch, "token_ids": input_ids}, key=context.dropout_key)
         sums = word_loss(model, rows, labels)
@@ -22,6 +42,10 @@ class MaskedLanguageModelling(Task):
             "accuracy": metric(sums["correct"], sums["count"]),
         }
 
+    def products(self, work):
+        masked = work.words * self.settings.mask_probability
+        return work.rows + masked * work.size * (work.size + work.config.model.vocab_size)
+
     def evaluate(self, model, batch, context):
         blank = {**batch, "frame_features": jnp.zeros_like(batch["frame_features"])}
         without_frames = self.loss(model, blank, context)[1]["accuracy"]
@@ -29,8 +53,8 @@ class MaskedLanguageModelling(Task):
         return {**metrics, "accuracy_without_frames": without_frames}
 
 
-def word_loss(model, rows, labels):
-    """Cross-entropy sums of rows `[G, R, T, H]` where labels `[G, R, T]` are not -1."""
+def word_loss(model: HERO, rows: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    """Returns cross-entropy sums of rows `[G, R, T, H]` where labels `[G, R, T]` are not -1."""
     groups = rows.shape[0]
     rows = rows.reshape(groups, -1, rows.shape[-1])
     labels = labels.reshape(groups, -1)

@@ -1,25 +1,51 @@
-"""Multiple-choice questions about a clip (TVQA, How2QA): which answer, and where it is shown."""
+"""Multiple-choice questions about a clip (TVQA, How2QA): the answer, and the moment it is shown."""
 
+import dataclasses
 import json
-import types
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hero_jax.models.batch import frame_mask
 from hero_jax.models.heads import QuestionHead
-from hero_jax.tasks.base import Task, metric
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Batch, TaskSettings, metric
+from hero_jax.tasks.choices import Choices, accuracies
 from hero_jax.tasks.losses import cross_entropy, mean
 
 
-class QuestionAnswering(Task):
-    """config: `span_weight`, of the loss of the moment's first and last frame."""
+class Answer(NamedTuple):
+    """The reply to a question.
 
-    layout = "choices"
+    Attributes:
+      probabilities: of each answer.
+      best: number of the likeliest answer.
+      moment: where it is shown, first and last second of the clip.
+    """
+
+    probabilities: tuple[float, ...]
+    best: int
+    moment: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionAnsweringSettings(TaskSettings):
+    """Settings of question answering.
+
+    Attributes:
+      span_weight: of the loss of the moment's first and last frame.
+    """
+
+    span_weight: float = 0.4
+
+
+class QuestionAnswering(Choices):
+    """Chooses among the answers of a question, and finds the moment that shows the right one."""
+
+    Settings = QuestionAnsweringSettings
     query_type = "question"
-    passes = types.MappingProxyType({"choices": "predict"})
-    has_head = True
-    temporal = True
 
     def make_head(self, config, rngs):
         return QuestionHead(config, rngs=rngs)
@@ -33,7 +59,7 @@ class QuestionAnswering(Task):
         end = cross_entropy(end, spans[..., 1], known)
         answer_loss = mean(answer["loss"], answer["count"])
         span_loss = mean(start["loss"] + end["loss"], 2 * start["count"])
-        total = answer_loss + self.config.span_weight * span_loss
+        total = answer_loss + self.settings.span_weight * span_loss
         return total, {
             "loss": metric(total, 1),
             "answer_loss": metric(answer["loss"], answer["count"]),
@@ -41,8 +67,10 @@ class QuestionAnswering(Task):
             "accuracy": metric(answer["correct"], answer["count"]),
         }
 
-    def logits(self, model, batch, dropout_key):
-        """Of answers `[G, C, V]`, of start and end `[G, C, F]`."""
+    def logits(
+        self, model: HERO, batch: Batch, dropout_key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns logits of answers `[G, C, V]`, of start and of end `[G, C, F]`."""
         frames = model.encode_with_texts(batch, key=dropout_key)
         return model.heads[self.name](frames, frame_mask(batch), batch["choice_mask"])
 
@@ -61,26 +89,43 @@ class QuestionAnswering(Task):
         labelled = {n: split.queries[n] for n in chosen if split.queries[n].label >= 0}
         if not labelled:
             return {}
-        kinds = sorted({query.kind for query in labelled.values()} - {""})
-        right = {n: chosen[n] == query.label for n, query in labelled.items()}
+        correct = {n: chosen[n] == query.label for n, query in labelled.items()}
+        chance = [1 / len(query.answers) for query in labelled.values()]
         return {
-            "accuracy": np.mean(list(right.values())),
-            "chance_accuracy": np.mean([1 / len(query.answers) for query in labelled.values()]),
+            **accuracies(correct, labelled),
+            "chance_accuracy": float(np.mean(chance)),
             "questions": len(labelled),
-            **{
-                f"accuracy_{kind}": np.mean([right[n] for n in right if labelled[n].kind == kind])
-                for kind in kinds
-            },
         }
 
     def submission(self, predictions, split):
-        """TVQA's: the number of the answer by the question's id."""
+        """Returns TVQA's form: the number of the answer by the question's id."""
         answers = {split.queries[n].query_id: label for n, label in _answers(predictions).items()}
         return {"answers.json": json.dumps(answers, indent=0)}
 
+    def exported(self, limits):
+        results = "logits [b, v], start and end logits [b, F]"
+        return self.exported_logits(
+            "answer", f"texts [b, v, Q + 2], text_counts [b, v] -> {results}", limits
+        )
 
-def _answers(predictions) -> dict[int, int]:
-    """The number of the chosen answer by that of the question's record."""
+    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+        """Returns the `Answer`."""
+        del tokenizer
+        logits, start, end = (x[0, 0] for x in outputs)
+        weights = np.exp(logits - logits.max())
+        # The likeliest pair of a first and a last frame.
+        pairs = start[:num_frames, None] + end[:num_frames]
+        pairs = np.where(np.tri(num_frames, dtype=bool).T, pairs, -np.inf)
+        first, last = np.unravel_index(pairs.argmax(), pairs.shape)
+        return Answer(
+            tuple((weights / weights.sum()).tolist()),
+            int(logits.argmax()),
+            (float(first * seconds_per_feature), float((last + 1) * seconds_per_feature)),
+        )
+
+
+def _answers(predictions: dict) -> dict[int, int]:
+    """Returns the number of the chosen answer by that of the question's record."""
     asked = predictions["choice_mask"].any(-1)
     numbers = predictions["query_numbers"][asked][:, 0].tolist()
     return dict(zip(numbers, predictions["logits"][asked].argmax(-1).tolist(), strict=True))

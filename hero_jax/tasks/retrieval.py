@@ -7,37 +7,57 @@ the last.
 
 import dataclasses
 import itertools
-import types
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.pipeline.units import AnnotatedSplit
 from data.report import Report
+from data.schema import Query
 from hero_jax.metrics import retrieval
+from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.ranking import Corpus
-from hero_jax.tasks.base import Task
-from hero_jax.tasks.matching import encode_queries, matching_losses, weigh, weigh_ranking
+from hero_jax.retrieval.results import Ranking
+from hero_jax.tasks.base import Batch, Pass, Task
+from hero_jax.tasks.matching import (
+    MatchingSettings,
+    RankingLossSettings,
+    encode_queries,
+    matching_losses,
+    weigh,
+    weigh_ranking,
+)
 
 
 class Search(Task):
-    """What tasks of retrieval have in common: all but the loss and the ranking.
+    """Base of the tasks of retrieval: all but the loss and the ranking.
 
     Attributes:
       file: name of the file of predictions.
-      suppressed: whether that file has moments after non-maximum suppression.
     """
 
     layout = "retrieval"
     query_type = "query"
-    passes = types.MappingProxyType({"corpus": "predict_clips", "texts": "predict_queries"})
     file = ""
-    suppressed = False
 
-    def predict_clips(self, model, batch):
-        """Encoded clips of a batch, in the model's own precision."""
+    @property
+    def suppressed(self) -> bool:
+        """Whether that file has moments after non-maximum suppression."""
+        return False
+
+    def products(self, work):
+        return work.clips + work.queries
+
+    @property
+    def passes(self):
+        return [Pass("corpus", self.predict_clips), Pass("texts", self.predict_queries)]
+
+    def predict_clips(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
+        """Returns the encoded clips of a batch, in the model's own precision."""
         frames = model.encode_clips(batch)
         return {
             "frames": frames.astype(model.temporal.dtype),
@@ -45,8 +65,8 @@ class Search(Task):
             "clip_numbers": batch["clip_numbers"],
         }
 
-    def predict_queries(self, model, batch):
-        """Query vectors of a batch."""
+    def predict_queries(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
+        """Returns the query vectors of a batch."""
         return {
             "queries": encode_queries(model, batch, None).astype(jnp.float32),
             "query_numbers": batch["query_numbers"],
@@ -54,36 +74,37 @@ class Search(Task):
         }
 
     def complete(self, model, predictions, split, mesh):
-        """The ranking, and the numbers of the records it is about.
+        """Returns the ranking, and the numbers of the records it ranks.
 
         Where damaged clips are skipped, queries about them are left out, and counted.
         """
-        queries, numbers, corpus, clips = ordered(predictions, mesh)
-        if len(clips) < len(split.clip_ids):
-            there = _whose_clip_is_there(numbers, clips, split)
-            queries, numbers = queries[there], numbers[there]
-        found = {"query_numbers": numbers, "clip_numbers": clips}
-        asked, clip_ids = asked_and_searched(found, split)
-        own = retrieval.own_clips(asked, clip_ids)
-        return {**found, "ranking": self.rank(model, queries, corpus, own)}
+        queries, query_numbers, corpus, clip_numbers = ordered(predictions, mesh)
+        if len(clip_numbers) < len(split.clip_ids):
+            readable = _has_readable_clip(query_numbers, clip_numbers, split)
+            queries, query_numbers = queries[readable], query_numbers[readable]
+        numbers = {"query_numbers": query_numbers, "clip_numbers": clip_numbers}
+        own_clip = retrieval.own_clips(*queries_and_clips(numbers, split))
+        return {**numbers, "ranking": self.rank(model, queries, corpus, own_clip)}
 
-    def rank(self, model, queries, corpus, own_clip):
-        """`hero_jax.retrieval.results.Ranking` of queries; see `hero_jax.retrieval`."""
+    def rank(
+        self, model: HERO, queries: np.ndarray, corpus: Corpus, own_clip: np.ndarray
+    ) -> Ranking:
+        """Returns the ranking of queries; see `hero_jax.retrieval.ranking`."""
         raise NotImplementedError
 
     def summarize(self, predictions, split):
-        queries, clip_ids = asked_and_searched(predictions, split)
-        found = retrieval.metrics(
+        queries, clip_ids = queries_and_clips(predictions, split)
+        metrics = retrieval.metrics(
             predictions["ranking"],
             queries,
             clip_ids,
             seconds_per_feature=split.metadata.seconds_per_feature,
         )
-        return {**found, "clips": float(len(clip_ids))}
+        return {**metrics, "clips": len(clip_ids)}
 
     def submission(self, predictions, split):
-        """TVR's form: `video2idx`, `VR`, and where moments were ranked `VCMR` and `SVMR`."""
-        queries, clip_ids = asked_and_searched(predictions, split)
+        """Returns TVR's form: `video2idx`, `VR`, and with ranked moments `VCMR` and `SVMR`."""
+        queries, clip_ids = queries_and_clips(predictions, split)
         text = retrieval.submission(
             predictions["ranking"],
             queries,
@@ -94,73 +115,106 @@ class Search(Task):
         return {self.file: text}
 
 
-def ordered(predictions, mesh):
-    """Queries and clips of a whole split in the order of their records.
+def ordered(
+    predictions: dict, mesh: jax.sharding.Mesh
+) -> tuple[np.ndarray, np.ndarray, Corpus, np.ndarray]:
+    """Returns queries and clips of a whole split in the order of their records.
 
     Returns:
       query vectors `[N, H]`, numbers of the queries `[N]`, `Corpus` of C clips, numbers of the
       clips `[C]`.
     """
-    asked, there = predictions["query_mask"], predictions["num_frames"] > 0
-    query_numbers = predictions["query_numbers"][asked]
-    clip_numbers = predictions["clip_numbers"][there]
+    is_query, is_clip = predictions["query_mask"], predictions["num_frames"] > 0
+    query_numbers = predictions["query_numbers"][is_query]
+    clip_numbers = predictions["clip_numbers"][is_clip]
     by_query, by_clip = np.argsort(query_numbers), np.argsort(clip_numbers)
     corpus = Corpus(
-        predictions["frames"][there][by_clip], predictions["num_frames"][there][by_clip], mesh
+        predictions["frames"][is_clip][by_clip], predictions["num_frames"][is_clip][by_clip], mesh
     )
-    queries = predictions["queries"][asked][by_query]
+    queries = predictions["queries"][is_query][by_query]
     return queries, query_numbers[by_query], corpus, clip_numbers[by_clip]
 
 
-def _whose_clip_is_there(query_numbers, clip_numbers, split):
-    """`[N]` bool, False for queries about a clip that could not be read; tells of them."""
-    ids, lost = {split.clip_ids[number] for number in clip_numbers.tolist()}, Report()
+def _has_readable_clip(
+    query_numbers: np.ndarray, clip_numbers: np.ndarray, split: AnnotatedSplit
+) -> np.ndarray:
+    """Returns `[N]` bool, False for queries about a clip that could not be read; reports them."""
+    readable, lost = {split.clip_ids[number] for number in clip_numbers.tolist()}, Report()
     queries = [split.queries[number] for number in query_numbers.tolist()]
-    there = np.array([not query.clip_id or query.clip_id in ids for query in queries])
-    for query in itertools.compress(queries, ~there):
+    kept = np.array([not query.clip_id or query.clip_id in readable for query in queries])
+    for query in itertools.compress(queries, ~kept):
         lost.add("queries about damaged clips", query.query_id)
     if jax.process_index() == 0:
         lost.tell("not predicted")
-    return there
+    return kept
 
 
-def asked_and_searched(found, split):
-    """The queries that were asked, and the ids of the clips that were searched, in order."""
-    queries = [split.queries[number] for number in found["query_numbers"].tolist()]
-    return queries, [split.clip_ids[number] for number in found["clip_numbers"].tolist()]
+def queries_and_clips(numbers: dict, split: AnnotatedSplit) -> tuple[Sequence[Query], list[str]]:
+    """Returns the queries of records, and the ids of the clips that were searched, in order."""
+    queries = [split.queries[number] for number in numbers["query_numbers"].tolist()]
+    return queries, [split.clip_ids[number] for number in numbers["clip_numbers"].tolist()]
+
+
+@dataclasses.dataclass(frozen=True)
+class MomentRetrievalSettings(RankingSettings, MatchingSettings):
+    """Settings of moment retrieval: of its losses and of its ranking."""
+
+    def __post_init__(self):
+        MatchingSettings.__post_init__(self)
+        RankingSettings.__post_init__(self)
 
 
 class MomentRetrieval(Search):
-    """config: as `matching_losses` and `weigh` take it, and the fields of `RankingSettings`."""
+    """Finds the clip of a corpus, and the moment in it, that a sentence describes."""
 
+    Settings = MomentRetrievalSettings
     file = "moments.json"
+    search_priority = 2
 
-    def __init__(self, config, *rest):
-        super().__init__(config, *rest)
-        names = [field.name for field in dataclasses.fields(RankingSettings)]
-        self.settings = RankingSettings(**{name: config[name] for name in names})
-        self.suppressed = self.settings.nms_iou > 0
+    @property
+    def suppressed(self):
+        return self.settings.nms_iou > 0
 
     def loss(self, model, batch, context):
-        losses, metrics = matching_losses(model, batch, context, self.config)
-        return weigh(losses, metrics, context, self.config)
+        losses, metrics = matching_losses(model, batch, context, self.settings)
+        return weigh(losses, metrics, context, self.settings)
 
     def rank(self, model, queries, corpus, own_clip):
         return ranking.rank(model.span_head, queries, corpus, self.settings, own_clip)
 
 
-class VideoRetrieval(Search):
-    """config: as `matching_losses` and `weigh_ranking` take it; `top_clips`, `temperature`."""
+@dataclasses.dataclass(frozen=True)
+class VideoRetrievalSettings(RankingLossSettings):
+    """Settings of video retrieval.
 
+    Attributes:
+      top_clips: clips of a query's ranking.
+      temperature: of clip scores.
+    """
+
+    top_clips: int = 100
+    temperature: float = 20.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        # These two have the ranges that they have where moments are ranked as well.
+        RankingSettings(top_clips=self.top_clips, temperature=self.temperature)
+
+
+class VideoRetrieval(Search):
+    """Finds the clip of a corpus that a sentence describes."""
+
+    Settings = VideoRetrievalSettings
     file = "clips.json"
+    search_priority = 1
 
     def loss(self, model, batch, context):
-        losses, metrics = matching_losses(model, batch, context, self.config)
-        return weigh_ranking(losses, metrics, self.config)
+        losses, metrics = matching_losses(model, batch, context, self.settings)
+        return weigh_ranking(losses, metrics, self.settings)
 
     def rank(self, model, queries, corpus, own_clip):
         del model, own_clip
-        config = self.config
+        settings = self.settings
         return ranking.rank_clips(
-            queries, corpus, top_clips=config.top_clips, temperature=config.temperature
+            queries, corpus, top_clips=settings.top_clips, temperature=settings.temperature
         )

@@ -1,25 +1,28 @@
-"""A picture of a run: losses and accuracies of training and evaluation over steps."""
+"""The curves of a run: losses and accuracies of training and evaluation over steps."""
 
 import json
+import logging
+import os
 import pathlib
+from collections.abc import Mapping
 
 HISTORY = "metrics.jsonl"
 PICTURE = "curves.png"
 
 
-def record(workdir, step: int, values: dict[str, float]) -> None:
+def record(workdir: str | os.PathLike, step: int, values: Mapping[str, float]) -> None:
     """Appends a line of metrics to the run's history."""
     with open(pathlib.Path(workdir) / HISTORY, "a") as file:
         file.write(json.dumps({"step": step, **values}) + "\n")
 
 
-def history(workdir) -> dict[str, dict[int, float]]:
-    """Values by metric and step. Steps made again after a resume count once, the last time."""
+def history(workdir: str | os.PathLike) -> dict[str, dict[int, float]]:
+    """Returns values by metric and step; of steps repeated after a resume, the last."""
     curves: dict[str, dict[int, float]] = {}
     for line in (pathlib.Path(workdir) / HISTORY).read_text().splitlines():
         try:
             values = json.loads(line)
-        except json.JSONDecodeError:  # the line that a killed run was writing
+        except json.JSONDecodeError:  # a killed run was writing this line
             continue
         step = values.pop("step")
         for name, value in values.items():
@@ -27,8 +30,10 @@ def history(workdir) -> dict[str, dict[int, float]]:
     return curves
 
 
-def draw(workdir) -> pathlib.Path:
+def draw(workdir: str | os.PathLike) -> pathlib.Path:
     """Draws a run's history to its workdir, a row of losses and a row of accuracies."""
+    # It says that it builds its font cache.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     import matplotlib
 
     matplotlib.use("Agg")
@@ -58,5 +63,5 @@ def draw(workdir) -> pathlib.Path:
     return path
 
 
-def _metrics(kind):
+def _metrics(kind: str) -> tuple[str, ...]:
     return ("loss",) if kind == "loss" else ("accuracy", "accuracy_without_frames", "r@1")

@@ -3,17 +3,21 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from data.pipeline.batches import GAUGES
+from data.pipeline.batches import GAUGES, Batches
 from hero_jax import sharding
+from hero_jax.experiment.experiment import Experiment
 
-# Updates' batches that wait on the devices.
+# Updates whose batches wait on the devices.
 AHEAD = 2
-# The name that the stream of the only part has in a checkpoint.
+# Name in a checkpoint of the stream of the only task group.
 ONLY = "stream"
 
 
@@ -25,22 +29,27 @@ class Feed:
     """
 
     def __init__(self, batches: Iterator):
+        """Starts the thread.
+
+        Args:
+          batches: iterator that runs in it; its errors are raised in the consumer.
+        """
         self._queue: queue.Queue = queue.Queue(maxsize=AHEAD)
         self._stopped = threading.Event()
         self.waited = 0.0
         self._thread = threading.Thread(target=self._run, args=(batches,), daemon=True)
         self._thread.start()
 
-    def _run(self, batches):
+    def _run(self, batches: Iterator) -> None:
         try:
             for item in batches:
                 if not self._put((item, None)):
                     return
             self._put((None, StopIteration()))
-        except BaseException as error:  # is raised again where the batch is asked for
+        except BaseException as error:  # raised again in the consumer
             self._put((None, error))
 
-    def _put(self, item):
+    def _put(self, item: Any) -> bool:
         while not self._stopped.is_set():
             try:
                 self._queue.put(item, timeout=0.1)
@@ -49,47 +58,53 @@ class Feed:
                 continue
         return False
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return self
 
-    def __next__(self):
-        begun = time.perf_counter()
+    def __next__(self) -> Any:
+        start = time.perf_counter()
         item, error = self._queue.get()
-        self.waited += time.perf_counter() - begun
+        self.waited += time.perf_counter() - start
         if error is not None:
             raise error
         return item
 
-    def close(self):
+    def close(self) -> None:
         """Ends the thread."""
         self._stopped.set()
         self._thread.join()
 
 
 class Feeds:
-    """The feeds of an experiment's parts, and where each of their streams stands."""
+    """The feeds of an experiment's task groups, and the states of their streams."""
 
-    def __init__(self, experiment, batches, streams, step: int):
+    def __init__(
+        self,
+        experiment: Experiment,
+        batches: Mapping[str, Batches],
+        streams: dict[str, np.ndarray],
+        step: int,
+    ):
         """Starts to read.
 
         Args:
-          batches: `data.pipeline.batches.Batches` by part.
-          streams: state of the local groups by part.
+          batches: by task group.
+          streams: state of this process's groups by task group.
           step: updates made so far.
         """
-        self._parts, self._mesh = experiment.parts, experiment.mesh
+        self._task_groups, self._mesh = experiment.task_groups, experiment.mesh
         self._local = streams
         self._feeds = {
             name: Feed(
-                training_batches(batches[name], self._mesh, part.config, streams[name], step)
+                training_batches(batches[name], self._mesh, group.config, streams[name], step)
             )
-            for name, part in self._parts.items()
+            for name, group in self._task_groups.items()
         }
 
-    def take(self, part: str):
-        """A batch on the devices of a part, its counts, and how many slots it has."""
-        batch, self._local[part], counts = next(self._feeds[part])
-        config = self._parts[part].config.batch
+    def take(self, name: str) -> tuple[dict[str, jax.Array], dict[str, int], int]:
+        """Returns an update's batches on the devices, their counts and their number of slots."""
+        batch, self._local[name], counts = next(self._feeds[name])
+        config = self._task_groups[name].config.batch
         groups = len(sharding.local_groups(self._mesh, config.groups))
         slots = groups * config.accumulation * config.rows_per_group * config.row_length
         return batch, counts, slots
@@ -101,56 +116,57 @@ class Feeds:
 
     @property
     def streams(self) -> dict[str, jax.Array]:
-        """Where each part stands after the last batch taken; see `stream_to_devices`."""
+        """States of the task groups after the last batch taken; see `stream_to_devices`."""
         return {
             name or ONLY: stream_to_devices(
-                state, self._mesh, self._parts[name].config.batch.groups
+                state, self._mesh, self._task_groups[name].config.batch.groups
             )
             for name, state in self._local.items()
         }
 
-    def close(self):
+    def close(self) -> None:
         """Ends the threads."""
         for feed in self._feeds.values():
             feed.close()
 
 
-def training_batches(batches, mesh, config, stream: np.ndarray, step: int) -> Iterator:
-    """(batches on the devices `[accumulation, G, ...]`, stream state, counts) from `step` on.
+def training_batches(
+    batches: Batches, mesh: Mesh, config: ConfigDict, stream: np.ndarray, step: int
+) -> Iterator[tuple[dict[str, jax.Array], np.ndarray, dict[str, int]]]:
+    """Yields batches on the devices `[accumulation, G, ...]`, stream state and counts.
 
     Args:
-      batches: `data.pipeline.batches.Batches`.
-      stream: the local groups' state, as `initial_state` makes it.
+      stream: state of this process's groups, as `initial_state` makes it.
       step: updates made so far.
     """
     accumulation, groups = config.batch.accumulation, config.batch.groups
     source = batches.train(config.seed, stream, step * accumulation)
     while True:
-        parts = [next(source) for _ in range(accumulation)]
+        taken = [next(source) for _ in range(accumulation)]
         arrays = {
-            name: np.stack([part.arrays[name] for part in parts])
+            name: np.stack([batch.arrays[name] for batch in taken])
             if accumulation > 1
-            else parts[0].arrays[name][None]
-            for name in parts[0].arrays
+            else taken[0].arrays[name][None]
+            for name in taken[0].arrays
         }
         counts = {
-            name: last if name in GAUGES else sum(part.counts[name] for part in parts)
-            for name, last in parts[-1].counts.items()
+            name: last if name in GAUGES else sum(batch.counts[name] for batch in taken)
+            for name, last in taken[-1].counts.items()
         }
         yield (
             sharding.to_devices(arrays, mesh, groups, leading=1),
-            parts[-1].state,
+            taken[-1].state,
             counts,
         )
 
 
-def stream_to_devices(state: np.ndarray, mesh, groups: int) -> jax.Array:
-    """A stream's state `[local groups, N]` int64 as a global int32 array `[G, 2 N]`."""
+def stream_to_devices(state: np.ndarray, mesh: Mesh, groups: int) -> jax.Array:
+    """Returns a stream's state `[local groups, N]` int64 as a global int32 array `[G, 2 N]`."""
     return sharding.to_devices(state.view(np.int32), mesh, groups)
 
 
 def stream_from_devices(array: jax.Array) -> np.ndarray:
-    """The local groups' part of `stream_to_devices`' array."""
+    """Returns the part of `stream_to_devices`' array that is of this process's groups."""
     shards = {
         shard.index[0].start or 0: np.asarray(shard.data) for shard in array.addressable_shards
     }
@@ -159,18 +175,20 @@ def stream_from_devices(array: jax.Array) -> np.ndarray:
     )
 
 
-def evaluation_batches(batches, mesh, config) -> Iterator:
-    """(batch on the devices `[G, ...]`, counts): one pass, as long as any process has clips."""
+def evaluation_batches(
+    batches: Batches, mesh: Mesh, config: ConfigDict
+) -> Iterator[tuple[dict[str, jax.Array], dict[str, int]]]:
+    """Yields batches on the devices `[G, ...]` and counts, as long as any process has clips."""
     source = batches.once(config.seed)
     while True:
-        part = next(source, None)
+        batch = next(source, None)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            more = multihost_utils.process_allgather(np.array(part is not None))
+            more = multihost_utils.process_allgather(np.array(batch is not None))
             if not more.any():
                 return
-        elif part is None:
+        elif batch is None:
             return
-        part = part or batches.empty()
-        yield sharding.to_devices(part.arrays, mesh, config.batch.groups), part.counts
+        batch = batch or batches.empty()
+        yield sharding.to_devices(batch.arrays, mesh, config.batch.groups), batch.counts

@@ -8,18 +8,21 @@ import sys
 
 import jax
 import numpy as np
+from flax import nnx
 
 from data.errors import InputError
 from hero_jax.conversion import original_names
 from hero_jax.conversion.state_dict import ConversionReport, from_state_dict
 from hero_jax.conversion.torch.read import read_state_dict
+from hero_jax.experiment.experiment import Experiment
 from hero_jax.training.checkpoint import Checkpoints
+from hero_jax.training.step import Program
 
 
-def initial_params(experiment, program):
-    """Parameters from `config.init_from` on the devices, None if it is empty.
+def initial_params(experiment: Experiment, program: Program) -> nnx.State | None:
+    """Returns parameters from `init_from` on the devices, None if it is empty.
 
-    Prints the report of what was missing, unused and resized.
+    Prints the report of missing, unused and resized parameters.
 
     Raises:
       InputError: no such weights, or weights of another shape.
@@ -28,7 +31,7 @@ def initial_params(experiment, program):
     if not source:
         return None
     path = pathlib.Path(source)
-    # Drawing takes a while, so what is wrong with the path is said before.
+    # Drawing takes a while, so a wrong path is reported before.
     if path.is_dir():
         params, report = _from_run(experiment, program, path)
     else:
@@ -41,44 +44,49 @@ def initial_params(experiment, program):
     return program.place_params(params)
 
 
-def _from_run(experiment, program, path):
+def _from_run(
+    experiment: Experiment, program: Program, path: pathlib.Path
+) -> tuple[dict[str, np.ndarray], ConversionReport]:
+    none = f"init_from={path} has no checkpoints: name the workdir of a run, or a file"
+    # Orbax would log that there is no such folder.
+    if not (path / "checkpoints").is_dir():
+        raise InputError(none)
     checkpoints = Checkpoints(path, best_metric=experiment.config.best_metric, read_only=True)
     step = checkpoints.find(experiment.config.checkpoint)
     if step is None:
-        raise InputError(
-            f"config.init_from={path} has no checkpoints; name the --workdir of a run, or a file."
-        )
-    experiment.check_model(checkpoints.about(step), f"The run in {path}")
+        raise InputError(none)
+    experiment.check_model(checkpoints.metadata(step), f"the run in {path}")
     params, drawn = checkpoints.restore_params(step), program.host_params()
     return from_run(params, drawn, path, step)
 
 
 def from_run(
-    theirs: dict[str, np.ndarray], drawn: dict[str, np.ndarray], path: pathlib.Path, step: int
+    params: dict[str, np.ndarray], drawn: dict[str, np.ndarray], path: pathlib.Path, step: int
 ) -> tuple[dict[str, np.ndarray], ConversionReport]:
-    """Puts a run's parameters in place of drawn ones, both by our paths.
+    """Returns drawn parameters with those of a run in their place, both by our paths, and a report.
 
     Args:
-      path, step: of the run, for sentences.
+      params: of the run.
+      path, step: of the run, for messages.
 
     Raises:
       InputError: a parameter has another shape.
     """
-    found = _same_parameters(theirs, drawn)
-    for name, own in found.items():
-        if theirs[own].shape != drawn[name].shape:
+    sources = _same_parameters(params, drawn)
+    for name, source in sources.items():
+        if params[source].shape != drawn[name].shape:
             raise InputError(
-                f"The run in {path} has {own} of shape {theirs[own].shape}, where this model needs "
-                f"{drawn[name].shape}; set the config of its task to that of the run."
+                f"the run in {path} has {source} of shape {params[source].shape}, where this model "
+                f"needs {drawn[name].shape}: set the settings of its task to those of the run"
             )
     report = ConversionReport(
         f"step {step} of {path}",
-        len(found),
-        sorted(drawn.keys() - found.keys()),
-        sorted(theirs.keys() - set(found.values())),
+        len(sources),
+        sorted(drawn.keys() - sources.keys()),
+        sorted(params.keys() - set(sources.values())),
         [],
     )
-    return drawn | {name: theirs[own] for name, own in found.items()}, report
+    return drawn | {name: params[source] for name, source in sources.items()}, report
 
 
 def _same_parameters(theirs, ours) -> dict[str, str]:

@@ -1,8 +1,11 @@
-"""What a run tells: TensorBoard scalars, and lines or a progress bar on the terminal."""
+"""Logs of a run: TensorBoard scalars, and lines or a progress bar on the terminal."""
 
 import contextlib
+import os
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,13 +17,15 @@ from hero_jax.training import curves
 
 
 class Log:
-    """Writes scalars to TensorBoard, the run's history and the terminal, in the first process.
+    """Writes scalars to TensorBoard, the run's history and the terminal, in the first process."""
 
-    Args:
-      first_step: where the run goes on; steps: where it ends.
-    """
+    def __init__(self, workdir: str | os.PathLike, first_step: int, steps: int):
+        """Opens the logs.
 
-    def __init__(self, workdir, first_step: int, steps: int):
+        Args:
+          first_step: where the run starts or resumes.
+          steps: where it ends.
+        """
         self.active = jax.process_index() == 0
         self.workdir = workdir
         self.writer = None
@@ -33,13 +38,13 @@ class Log:
             total=steps, initial=first_step, unit="step", disable=not on_terminal, smoothing=0.05
         )
 
-    def advance(self):
-        """One step is done."""
+    def advance(self) -> None:
+        """Counts a step."""
         self.bar.update()
 
-    def scalars(self, step: int, values: dict[str, float], headline: str = ""):
+    def scalars(self, step: int, values: Mapping[str, float], headline: str = "") -> None:
         """Writes values; a headline is shown on the terminal."""
-        if not self.active:
+        if self.writer is None:
             return
         import tensorflow as tf
 
@@ -52,13 +57,13 @@ class Log:
         elif headline:
             self.say(f"step {step}: {headline}")
 
-    def say(self, text: str):
-        """A line of its own."""
+    def say(self, text: str) -> None:
+        """Prints a line of its own."""
         if self.active:
             tqdm.write(text, file=sys.stderr)
             sys.stderr.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Flushes, and ends the bar."""
         self.bar.close()
         if self.writer is not None:
@@ -69,21 +74,35 @@ class Meter:
     """Adds up a stretch of training between two reports."""
 
     def __init__(self, waited: float):
+        """Starts the first stretch.
+
+        Args:
+          waited: seconds this process has waited for its feed since the run started.
+        """
         self.cut = {"tokens": 0, "frames": 0}
         self.clips: dict[str, int] = {}
         self.corrupt = 0
         self._reset(waited)
 
-    def _reset(self, waited):
-        self.begun = time.perf_counter()
+    def _reset(self, waited: float) -> None:
+        self.start = time.perf_counter()
         self.waited = waited
         self.steps = self.slots = 0
-        self.metrics: list[dict] = []
+        self.metrics: list[dict[str, Any]] = []
         self.counts: dict[str, int] = {}
         self.flops = 0.0
 
-    def add(self, metrics: dict, counts: dict[str, int], slots: int, flops: float):
-        """One step: its metrics, still on the devices, what its batch held and could hold."""
+    def add(
+        self, metrics: dict[str, Any], counts: Mapping[str, int], slots: int, flops: float
+    ) -> None:
+        """Adds a step.
+
+        Args:
+          metrics: still on the devices.
+          counts: of its batches.
+          slots: that its batches have.
+          flops: that it needs.
+        """
         self.steps += 1
         self.slots += slots
         self.metrics.append(metrics)
@@ -97,39 +116,39 @@ class Meter:
         self.corrupt = counts["corrupt"]
 
     @contextlib.contextmanager
-    def paused(self):
-        """Leaves the time of something else than training out of the rates."""
-        begun = time.perf_counter()
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of anything but training out of the rates."""
+        start = time.perf_counter()
         yield
-        self.begun += time.perf_counter() - begun
+        self.start += time.perf_counter() - start
 
     def trained_on(self) -> str:
-        """How many clips of each source all processes have trained on; they call it together."""
+        """Returns how many clips of each source all processes trained on; all have to call it."""
         clips = _over_processes(self.clips)
-        whole = sum(clips.values())
+        total = sum(clips.values())
         return ", ".join(
-            f"{count} clips of {name} ({100 * count / whole:.1f}%)" for name, count in clips.items()
+            f"{count} clips of {name} ({100 * count / total:.1f}%)" for name, count in clips.items()
         )
 
     def left_out(self) -> str:
-        """What training did not see of this process's data, '' if nothing."""
-        parts = [f"{count} {name} cut by config.batch" for name, count in self.cut.items() if count]
+        """Returns what training did not see of this process's data, '' for nothing."""
+        reasons = [f"{count} {name} cut by batch" for name, count in self.cut.items() if count]
         if self.corrupt:
-            parts.append(f"{self.corrupt} damaged records skipped")
-        return ", ".join(parts)
+            reasons.append(f"{self.corrupt} damaged records skipped")
+        return ", ".join(reasons)
 
     def report(self, waited: float, peak_flops: float) -> dict[str, float]:
-        """Means and rates since the last report, of all processes together.
+        """Returns means and rates since the last report, of all processes together.
 
         Args:
-          waited: seconds this process has waited for its feed since the run began.
+          waited: seconds this process has waited for its feed since the run started.
           peak_flops: of this process's devices together.
         """
         metrics = jax.device_get(self.metrics)
-        seconds = time.perf_counter() - self.begun
+        seconds = time.perf_counter() - self.start
         sums: dict[str, np.ndarray] = {}
-        for one in metrics:
-            for name, value in one.items():
+        for of_step in metrics:
+            for name, value in of_step.items():
                 value = np.array([value, 1.0]) if np.ndim(value) == 0 else value
                 sums[name] = sums.get(name, 0) + np.asarray(value, np.float64)
         counts = _over_processes(self.counts)
@@ -155,8 +174,8 @@ class Meter:
         return values
 
 
-def _by_source(counts):
-    """Of a batch's counts, the clips of each source by its name."""
+def _by_source(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the clips of each source by its name."""
     return {
         name.removeprefix("clips/"): count
         for name, count in counts.items()
@@ -164,9 +183,9 @@ def _by_source(counts):
     }
 
 
-def _over_processes(counts):
-    """Sums of counts over all processes, which have the same ones."""
-    # JAX would make float32 of a float64, and int32 of an int64 without a word.
-    totals = process_allgather(np.array(list(counts.values()), np.int32))
-    totals = totals.reshape(-1, len(counts)).sum(axis=0, dtype=np.int64).tolist()
+def _over_processes(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the sums of counts over all processes, which have the same ones."""
+    # JAX would silently make float32 of a float64, and int32 of an int64.
+    gathered = process_allgather(np.array(list(counts.values()), np.int32))
+    totals = gathered.reshape(-1, len(counts)).sum(axis=0, dtype=np.int64).tolist()
     return dict(zip(counts, totals, strict=True))

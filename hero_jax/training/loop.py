@@ -1,11 +1,19 @@
 """The one training loop."""
 
+import collections
+import contextlib
 import math
+import os
 import pathlib
 import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
@@ -19,171 +27,283 @@ from hero_jax.training.evaluate import evaluate
 from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.logs import Log, Meter
+from hero_jax.training.state import TrainState
 from hero_jax.training.step import Program, draw_task
 
 # The profile leaves compilation out.
 PROFILE_AFTER = 10
+# Updates that the host may be ahead of the devices.
+STEPS_AHEAD = 2
+# Updates between two looks at their losses.
+CHECK_EVERY = 10
 
 
-def train(config, workdir: str) -> dict[str, float]:
+def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float | int]:
     """Trains from the last checkpoint in `workdir`, or from the start, to `optimizer.steps`.
+
+    SIGTERM and Ctrl-C save and end the run; a second Ctrl-C ends it at once.
 
     Returns:
       The last evaluation's metrics.
 
     Raises:
-      InputError: whatever a person can put right.
+      InputError: an error that the user can fix.
+      KeyboardInterrupt: after Ctrl-C, when the run is saved.
     """
     experiment = Experiment(config)
     config = experiment.config
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
-    parts = experiment.parts
-    batches = {name: part.batches(part.config.data.train_split) for name, part in parts.items()}
+    groups = experiment.task_groups
+    batches = {name: group.batches(group.config.data.train_split) for name, group in groups.items()}
     program = Program(config, experiment.tasks, experiment.mesh)
     state, streams = start_or_resume(experiment, program, checkpoints)
-    with writing_to(workdir, ADVICE, NO_ROOM):
+    with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
         (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
         feeds = Feeds(experiment, batches, streams, int(state.step))
         log = Log(workdir, int(state.step), config.optimizer.steps)
-        for part in parts.values():
-            for line in part.left_out.lines():
+        if state.step:
+            log.say(f"resuming at step {state.step} from {checkpoints.directory}")
+        for group in groups.values():
+            for line in group.left_out.lines():
                 log.say(f"left out of training: {line}")
         try:
-            return _loop(experiment, program, checkpoints, state, feeds, log, workdir)
+            run = _Run(experiment, program, checkpoints, feeds, log, pathlib.Path(workdir))
+            results = run.train(state, interruption)
         except InputError:
-            # What is on its way to the disk is good.
+            # Saves that have begun are of good steps.
             checkpoints.finish()
             raise
         finally:
             feeds.close()
             log.close()
+    if interruption.by_keyboard:
+        raise KeyboardInterrupt
+    return results
 
 
-def start_or_resume(experiment, program, checkpoints):
-    """The training state, and by part the local groups' stream state."""
+def start_or_resume(
+    experiment: Experiment, program: Program, checkpoints: Checkpoints
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Returns the training state, and the stream state of this process's groups by task group."""
     mesh = experiment.mesh
     fresh, like = {}, {}
-    for name, part in experiment.parts.items():
-        batch = part.config.batch
-        groups = sharding.local_groups(mesh, batch.groups)
-        fresh[name] = initial_state(groups, batch.max_waiting)
+    for name, group in experiment.task_groups.items():
+        batch = group.config.batch
+        local_groups = sharding.local_groups(mesh, batch.groups)
+        fresh[name] = initial_state(local_groups, batch.max_waiting)
         array = stream_to_devices(fresh[name], mesh, batch.groups)
         like[name or ONLY] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
     latest = checkpoints.latest()
     if latest is None:
         params = initial_params(experiment, program)
         return program.init() if params is None else program.start_from(params), fresh
-    experiment.check_same(checkpoints.about(latest), checkpoints.directory)
+    experiment.check_same(checkpoints.metadata(latest), checkpoints.directory)
     state, streams = checkpoints.restore(latest, program.abstract_state(), like)
     return state, {name: stream_from_devices(streams[name or ONLY]) for name in fresh}
 
 
-def _loop(experiment, program, checkpoints, state, feeds, log, workdir):
-    config = experiment.config
-    steps = config.optimizer.steps
-    step = first_step = int(state.step)
-    interrupted = Interruption()
-    meter = Meter(feeds.waited)
-    peak = flops.peak_flops(config.model.dtype)
-    results, saved, previous = {}, first_step, None
-    while step < steps:
+class _Run:
+    """A run under way."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        program: Program,
+        checkpoints: Checkpoints,
+        feeds: Feeds,
+        log: Log,
+        workdir: pathlib.Path,
+    ):
+        self.experiment, self.program, self.config = experiment, program, experiment.config
+        self.checkpoints, self.feeds, self.log = checkpoints, feeds, log
+        self.workdir = workdir
+        self.meter = Meter(feeds.waited)
+        self.peak = flops.peak_flops(self.config.model.dtype)
+        self.results: dict[str, float | int] = {}
+        # Steps whose losses were not looked at yet.
+        self.unchecked: collections.deque[tuple[int, str, dict]] = collections.deque()
+
+    def train(self, state: TrainState, interruption: "Interruption") -> dict[str, float | int]:
+        """Returns the last evaluation's metrics, after all steps or an interruption."""
+        config, steps = self.config, self.config.optimizer.steps
+        step = saved = first_step = int(state.step)
+        while step < steps:
+            state = self._update(state, step)
+            step += 1
+            _profile(config, step - first_step, self.workdir)
+            last, stop = step == steps, interruption.at(step)
+            evaluating = step % config.eval_every == 0 or last
+            if step % config.log_every == 0 or last:
+                self._report(step)
+            if evaluating:
+                self._evaluate(step, state)
+            if step % config.save_every == 0 or evaluating or stop:
+                self.check_losses()
+                metadata = self.experiment.run_metadata()
+                results = self.results if evaluating else None
+                self.checkpoints.save(step, state, self.feeds.streams, metadata, results)
+                saved = step
+            if stop and not last:
+                break
+        self.checkpoints.finish()
+        self._conclude(first_step, step, saved)
+        return self.results
+
+    def _update(self, state: TrainState, step: int) -> TrainState:
+        config = self.config
         name = draw_task(config, step) if config.objective == "one_task" else "all"
-        part = experiment.part_of(name)
-        batch, counts, slots = feeds.take(part)
-        state, metrics = program.train_step(state, batch, name)
-        step += 1
-        log.advance()
-        meter.add(
-            metrics, counts, slots, flops.training_flops(experiment.parts[part], counts, name)
-        )
-        # The step before has ended by now, so that looking at its loss holds nothing up.
-        check_finite(previous)
-        previous = (step, name, metrics)
-        _profile(config, step - first_step, workdir)
-        last, stop = step == steps, interrupted.at(step)
-        if step % config.log_every == 0 or last:
-            values = meter.report(feeds.waited, peak)
-            log.scalars(step, values, headline(values))
-        if step % config.eval_every == 0 or last:
-            check_finite(previous)
-            with meter.paused():
-                results = evaluate(experiment, program, state.params)
-            log.scalars(step, {f"eval/{key}": value for key, value in results.items()})
-            log.say(f"evaluation at step {step}:\n{table(results)}")
-        if step % config.save_every == 0 or step % config.eval_every == 0 or last or stop:
-            check_finite(previous)
-            evaluated = results if step % config.eval_every == 0 or last else None
-            checkpoints.save(step, state, feeds.streams, experiment.about(), evaluated)
-            saved = step
-        if stop and not last:
-            break
-    checkpoints.finish()
-    if step > first_step:
-        log.say(f"steps {first_step + 1} to {step} trained on {meter.trained_on()}")
-    if meter.left_out():
-        log.say(f"not trained on: {meter.left_out()}")
-    log.say(f"step {saved} is saved in {checkpoints.directory}")
-    if jax.process_index() == 0 and step == steps and step > first_step:
-        log.say(f"curves are drawn in {curves.draw(workdir)}")
-    return results
+        group = self.experiment.group_of(name)
+        batch, counts, slots = self.feeds.take(group.name)
+        with _enough_memory(group.config.batch):
+            state, metrics = self.program.train_step(state, batch, name)
+            self.unchecked.append((step + 1, name, metrics))
+            if len(self.unchecked) > STEPS_AHEAD:
+                # Two updates are always on their way: the host neither waits for the last one nor
+                # runs ahead by more batches than the devices have room for.
+                jax.block_until_ready(self.unchecked[-1 - STEPS_AHEAD][2]["loss"])
+        if len(self.unchecked) >= CHECK_EVERY + STEPS_AHEAD:
+            self.check_losses(keep=STEPS_AHEAD)
+        trained = group.tasks.values() if name == "all" else [group.tasks[name]]
+        operations = flops.training_flops(group.config, counts, trained)
+        self.log.advance()
+        self.meter.add(metrics, counts, slots, operations)
+        return state
+
+    def check_losses(self, keep: int = 0) -> None:
+        """Checks all steps that were not looked at yet but the last few.
+
+        Raises:
+          InputError: the loss, gradient or parameters of one are not finite.
+        """
+        while len(self.unchecked) > keep:
+            check_finite(*self.unchecked.popleft())
+
+    def _report(self, step: int) -> None:
+        self.check_losses()
+        values = self.meter.report(self.feeds.waited, self.peak)
+        self.log.scalars(step, values, headline(values))
+
+    def _evaluate(self, step: int, state: TrainState) -> None:
+        self.check_losses()
+        with self.meter.paused():
+            self.results = evaluate(self.experiment, self.program, state.params)
+        self.log.scalars(step, {f"eval/{key}": value for key, value in self.results.items()})
+        self.log.say(f"evaluation at step {step}:\n{table(self.results)}")
+
+    def _conclude(self, first_step: int, step: int, saved: int) -> None:
+        if step > first_step:
+            self.log.say(f"steps {first_step + 1} to {step} trained on {self.meter.trained_on()}")
+        if self.meter.left_out():
+            self.log.say(f"not trained on: {self.meter.left_out()}")
+        finished = step == self.config.optimizer.steps
+        continues = "" if finished else "; the same command continues from there"
+        self.log.say(f"step {saved} is saved in {self.checkpoints.directory}{continues}")
+        if jax.process_index() == 0 and finished and step > first_step:
+            self.log.say(f"curves are drawn in {curves.draw(self.workdir)}")
 
 
 def headline(values: dict[str, float]) -> str:
-    """What a person wants to see while it runs."""
-    parts = [f"loss {values['train/loss']:.3f}"]
-    parts += [
+    """Returns the metrics of a stretch of training that the terminal shows, in a line."""
+    words = [f"loss {values['train/loss']:.3f}"]
+    words += [
         f"{name.split('/')[1]} {100 * value:.0f}%"
         for name, value in values.items()
         if name.startswith("train/") and name.endswith("/accuracy")
     ]
-    parts += [
+    words += [
         f"{values['speed/clips_per_second']:.0f} clips/s",
         f"fill {100 * values['data/fill']:.0f}%",
         f"data wait {100 * values['speed/share_waiting_for_data']:.0f}%",
         f"MFU {100 * values['speed/model_flop_utilisation']:.0f}%",
     ]
-    return "  ".join(parts)
+    return "  ".join(words)
 
 
-def check_finite(step_name_metrics) -> None:
-    """InputError if a step had no finite loss, gradient or parameters; it is not saved then."""
-    if step_name_metrics is None:
-        return
-    step, name, metrics = step_name_metrics
-    for what in ("loss", "gradient_norm", "parameter_norm"):
-        value = float(metrics[what])
+def check_finite(step: int, name: str, metrics: dict[str, Any]) -> None:
+    """Checks a step's loss, gradient and parameters.
+
+    Args:
+      name: of the task.
+
+    Raises:
+      InputError: one of them is not finite; the step is not saved then.
+    """
+    for quantity in ("loss", "gradient_norm", "parameter_norm"):
+        value = float(metrics[quantity])
         if not math.isfinite(value):
             raise InputError(
-                f"The {what.replace('_', ' ')} of step {step} (task {name}) is {value} and the "
-                "checkpoints before it are kept: check the features, or lower "
-                "config.optimizer.learning_rate in another --workdir, which config.init_from may "
-                "start from here."
+                f"the {quantity.replace('_', ' ')} of step {step} (task {name}) is {value}, and "
+                "the checkpoints before it are kept: check the features, or lower "
+                "optimizer.learning_rate in another workdir, which init_from may start from here"
             )
 
 
+@contextlib.contextmanager
+def _enough_memory(batch: ConfigDict) -> Iterator[None]:
+    """Raises an InputError if the devices' memory does not hold an update."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+            raise
+        raise InputError(
+            "the devices' memory does not hold an update: halve "
+            f"batch.clips_per_group={batch.clips_per_group} or batch.groups={batch.groups} and "
+            f"double batch.accumulation={batch.accumulation}, set model.remat=True, or use more "
+            "devices"
+        ) from error
+
+
 class Interruption:
-    """Whether the run was asked to stop, on all processes at the same step."""
+    """A request to end the run, which all processes follow at the same step.
+
+    SIGTERM asks for it, and so does Ctrl-C; a second Ctrl-C raises KeyboardInterrupt at once.
+
+    Attributes:
+      by_keyboard: whether Ctrl-C asked.
+    """
 
     def __init__(self):
-        self.asked = False
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._ask)
+        self.asked = self.by_keyboard = False
+        self._previous: dict[int, Any] = {}
 
-    def _ask(self, signal_number, frame):
-        del signal_number, frame
+    def __enter__(self) -> "Interruption":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # With several processes, JAX tells all of them of a SIGTERM.
+            if number == signal.SIGINT or jax.process_count() == 1:
+                with contextlib.suppress(ValueError):  # not in the main thread
+                    self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        del frame
         self.asked = True
+        if number == signal.SIGINT:
+            self.by_keyboard = True
+            print(
+                "stopping after this step, to save it; Ctrl-C again ends at once",
+                file=sys.stderr,
+                flush=True,
+            )
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if jax.process_count() > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def at(self, step: int) -> bool:
-        """True if the run should be saved and ended after this step."""
+        """Returns whether the run has to be saved and ended after this step."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self.asked
 
 
-def _profile(config, done: int, workdir) -> None:
+def _profile(config: ConfigDict, steps_done: int, workdir: pathlib.Path) -> None:
     if not config.profile_steps:
         return
-    if done == PROFILE_AFTER:
-        jax.profiler.start_trace(str(pathlib.Path(workdir) / "profile"))
-    elif done == PROFILE_AFTER + config.profile_steps:
+    if steps_done == PROFILE_AFTER:
+        jax.profiler.start_trace(str(workdir / "profile"))
+    elif steps_done == PROFILE_AFTER + config.profile_steps:
         jax.profiler.stop_trace()

@@ -1,16 +1,18 @@
-"""AdamW as the original runs it, and its schedule."""
+"""AdamW as the original runs it, and its learning rate schedule."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from data.config import Config
 from hero_jax.models.params import flatten, unflatten
 
-# The rate never falls below this, so that the last update is one.
+# Floor of the learning rate, so that the last update changes something.
 RATE_FLOOR = 1e-8
 EPSILON = 1e-6
 # PyTorch's clip_grad_norm_ adds this to the norm.
@@ -23,29 +25,39 @@ HEADS = ("heads/", "span_head/", "query_head/")
 
 
 class AdamWState(NamedTuple):
-    """Number of updates made, and the moments."""
+    """State of AdamW.
 
-    count: jax.Array
+    Attributes:
+      count: number of updates made.
+      mu: first moments.
+      nu: second moments.
+    """
+
+    count: jax.Array  # type: ignore[assignment]
     mu: optax.Updates
     nu: optax.Updates
 
 
-def schedule(config):
-    """Linear warm-up, then linear decay to 0 at `config.steps`; a function of updates made."""
+def schedule(config: Config) -> optax.Schedule:
+    """Returns the learning rate by updates made: linear warm-up, then linear decay to 0.
 
-    def rate(count):
-        # The original advances its step before it asks for the rate.
+    Args:
+      config: `learning_rate`, `warmup_steps` and `steps`, where the decay ends.
+    """
+
+    def learning_rate(count):
+        # The original advances its step before it asks for the learning rate.
         step = count + 1
         warm = step / max(config.warmup_steps, 1)
         left = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
         factor = jnp.where(step < config.warmup_steps, warm, jnp.maximum(left, 0))
         return jnp.maximum(config.learning_rate * factor, RATE_FLOOR)
 
-    return rate
+    return learning_rate
 
 
 def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
-    """Scales gradients of a larger global norm down to `limit`; 0: leaves all as they are."""
+    """Scales gradients of a larger global norm down to `limit`; 0 leaves all as they are."""
     if not limit:
         return optax.identity()
 
@@ -57,16 +69,23 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def adamw(rate, betas, weight_decay, decay_mask, scales=None) -> optax.GradientTransformation:
-    """AdamW in the form of the original.
+def adamw(
+    learning_rate: optax.Schedule,
+    betas: Sequence[float],
+    weight_decay: float,
+    decay_mask: Any,
+    scales: Any = None,
+) -> optax.GradientTransformation:
+    """Returns AdamW in the form of the original.
 
-    With bias-corrected step size: `w -= a·m / (√v + ε)`, `a = rate·√(1 - β₂ᵗ) / (1 - β₁ᵗ)`, so ε is
-    added to the uncorrected root; then `w -= rate·decay·w`, on the weight after the step.
+    Its step size is bias-corrected, `w -= a·m / (√v + ε)` with `a = η·√(1 - β₂ᵗ) / (1 - β₁ᵗ)` for a
+    learning rate η, so ε is added to the uncorrected root; then `w -= η·decay·w`, on the weight
+    after the step.
 
     Args:
-      rate: function of updates made.
+      learning_rate: function of updates made.
       decay_mask: pytree of bool like the parameters.
-      scales: pytree of numbers that multiply each parameter's rate; None: 1 for all.
+      scales: pytree of factors of each parameter's learning rate; None for 1.
     """
     beta1, beta2 = betas
     scales = jax.tree.map(lambda _: 1.0, decay_mask) if scales is None else scales
@@ -79,15 +98,15 @@ def adamw(rate, betas, weight_decay, decay_mask, scales=None) -> optax.GradientT
         )
 
     def update(updates, state, params):
-        learning_rate = rate(state.count)
+        rate = learning_rate(state.count)
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, updates)
         nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, updates)
-        size = learning_rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+        size = rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
 
         def change(weight, m, v, decay, scale):
             step = -scale * size * m / (jnp.sqrt(v) + EPSILON)
-            decayed = learning_rate * scale * weight_decay * (weight + step)
+            decayed = rate * scale * weight_decay * (weight + step)
             return step - decayed if decay else step
 
         return (
@@ -98,27 +117,27 @@ def adamw(rate, betas, weight_decay, decay_mask, scales=None) -> optax.GradientT
     return optax.GradientTransformation(init, update)
 
 
-def decay_mask(params: nnx.State):
-    """True for the parameters that the original decays, as a pytree like params."""
+def decay_mask(params: nnx.State) -> nnx.State:
+    """Returns True for the parameters that the original decays, as a pytree like params."""
     return _per_parameter(params, decays)
 
 
 def decays(path: str) -> bool:
-    """True if weight decay applies to a parameter."""
+    """Returns whether weight decay applies to a parameter."""
     return NOT_DECAYED.fullmatch(path) is None
 
 
-def rate_scales(params: nnx.State, head_rate_multiplier: float):
-    """Factors of each parameter's learning rate: 1 in the encoder, as a pytree like params."""
+def rate_scales(params: nnx.State, head_rate_multiplier: float) -> nnx.State:
+    """Returns factors of each learning rate, 1 in the encoder, as a pytree like params."""
     return _per_parameter(params, lambda path: 1.0 if in_encoder(path) else head_rate_multiplier)
 
 
 def in_encoder(path: str) -> bool:
-    """True if a parameter belongs to what the original calls the encoder: all but some heads."""
+    """Returns whether a parameter is of the original's encoder, which is all but some heads."""
     return not path.startswith(HEADS)
 
 
-def _per_parameter(params, function):
+def _per_parameter(params: nnx.State, function: Callable[[str], Any]) -> nnx.State:
     values = jax.tree.map(lambda _: 0, params)
     flat = {path: function(path) for path in flatten(params)}
     nnx.replace_by_pure_dict(values, unflatten(flat))

@@ -1,6 +1,7 @@
 """The training state, and its form in a checkpoint."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import optax
@@ -21,8 +22,8 @@ jax.tree_util.register_dataclass(
 )
 
 
-def to_dict(state: TrainState) -> dict:
-    """A state as nested dicts of arrays, which no class of ours or of Flax is needed to read."""
+def to_dict(state: TrainState) -> dict[str, Any]:
+    """Returns a state as nested dicts of arrays, which no class of ours or of Flax has to read."""
     adam = state.opt_state[1]
     return {
         "step": state.step,
@@ -35,10 +36,10 @@ def to_dict(state: TrainState) -> dict:
     }
 
 
-def from_dict(tree: dict, like: TrainState) -> TrainState:
-    """The inverse of `to_dict`; `like` gives the structure."""
+def from_dict(tree: dict[str, Any], like: TrainState) -> TrainState:
+    """Returns the state in the form of `to_dict`; `like` gives the structure."""
 
-    def state(params):
+    def state(params: dict[str, Any]) -> nnx.State:
         filled = jax.tree.map(lambda x: x, like.params)
         nnx.replace_by_pure_dict(filled, params)
         return filled

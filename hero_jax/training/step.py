@@ -1,7 +1,8 @@
 """The training and evaluation step: pure functions of parameters, batch, seed and step."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,11 @@ import numpy as np
 import optax
 from flax import nnx
 
+from data.config import Config
 from hero_jax import sharding
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
-from hero_jax.tasks.base import Context, Task
+from hero_jax.tasks.base import Batch, Context, Task
 from hero_jax.training import optimizer
 from hero_jax.training.state import TrainState
 
@@ -20,15 +22,15 @@ from hero_jax.training.state import TrainState
 EVALUATION_STEP = 0
 
 
-def draw_task(config, step: int) -> str:
-    """The task of a step when one task is trained a step: by ratio, from seed and step alone."""
+def draw_task(config: Config, step: int) -> str:
+    """Returns the task of a step, drawn by its ratio from seed and step alone."""
     names = [name for name in config.tasks if config.tasks[name]]
     ratios = np.array([config.tasks[name] for name in names])
     return str(np.random.default_rng([config.seed, step]).choice(names, p=ratios / ratios.sum()))
 
 
-def sum_over(function, count: int):
-    """The sum of pytrees `function(0) ... function(count - 1)`, compiled once."""
+def sum_over(function: Callable[[Any], Any], count: int) -> Any:
+    """Returns the sum of pytrees `function(0) ... function(count - 1)`, compiled once."""
     if count == 1:
         return function(0)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, 0))
@@ -42,10 +44,16 @@ class Program:
 
     Attributes:
       tasks: by name.
-      shardings: of a TrainState.
+      shardings: a TrainState of shardings.
     """
 
-    def __init__(self, config, tasks: dict[str, Task], mesh: jax.sharding.Mesh):
+    def __init__(self, config: Config, tasks: Mapping[str, Task], mesh: jax.sharding.Mesh):
+        """Makes the model's structure; functions are compiled when they are first called.
+
+        Args:
+          config: of the experiment: `model`, `optimizer`, `seed`, and `tasks` with their weights.
+          tasks: by name.
+        """
         self.config = config
         self.mesh = mesh
         self.tasks = tasks
@@ -62,24 +70,24 @@ class Program:
         )
         params = sharding.parameter_shardings(abstract, mesh)
         whole = sharding.replicated(mesh)
-        adam = optimizer.AdamWState(whole, params, params)
-        self.shardings = TrainState(whole, params, (optax.EmptyState(), adam))
+        adam: Any = optimizer.AdamWState(cast(Any, whole), params, params)
+        self.shardings = TrainState(cast(Any, whole), params, (optax.EmptyState(), adam))
         self._train_steps: dict[str, Callable] = {}
-        self._evaluate_steps: dict[str, Callable] = {}
+        self._evaluate_steps: dict[tuple[str, int], Callable] = {}
 
     def init(self) -> TrainState:
-        """A new state, drawn from the seed."""
+        """Returns a new state, drawn from the seed."""
         return jax.jit(lambda: self._state(self._draw()), out_shardings=self.shardings)()
 
     def host_params(self) -> dict[str, np.ndarray]:
-        """Parameters drawn from the seed, by path, whole on every host."""
+        """Returns parameters drawn from the seed, by path, whole on every host."""
         whole = sharding.replicated(self.mesh)
         return jax.device_get(flatten(jax.jit(self._draw, out_shardings=whole)()))
 
     def place_params(self, flat: dict[str, np.ndarray]) -> nnx.State:
-        """Parameters by path, put where they belong on the mesh."""
+        """Puts parameters, by path, where they belong on the mesh."""
         params = jax.tree.map(lambda place: place, self.shardings.params)
-        places = flatten(params)
+        places: dict[str, Any] = dict(flatten(params))
         placed = {
             path: jax.make_array_from_callback(
                 flat[path].shape, places[path], flat[path].__getitem__
@@ -98,15 +106,15 @@ class Program:
         return nnx.split(self._module(), nnx.Param)[1]
 
     def model(self, params: nnx.State) -> HERO:
-        """The model with given parameters."""
+        """Returns the model with given parameters."""
         return nnx.merge(self.graphdef, params)
 
     def start_from(self, params: nnx.State) -> TrainState:
-        """A new state with given parameters."""
+        """Returns a new state with given parameters."""
         return jax.jit(self._state, out_shardings=self.shardings)(params)
 
     def abstract_state(self) -> TrainState:
-        """Shapes and shardings of a state."""
+        """Returns shapes and shardings of a state."""
         shapes = jax.eval_shape(self.init)
         return jax.tree.map(
             lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
@@ -117,16 +125,19 @@ class Program:
     def _state(self, params):
         return TrainState(jnp.zeros([], jnp.int32), params, self.transform.init(params))
 
-    def train_step(self, state: TrainState, batches, name: str):
-        """One update.
+    def train_step(
+        self, state: TrainState, batches: Batch, name: str
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Makes one update.
 
         Args:
           batches: arrays with leading `[accumulation, G]`.
           name: a task, or 'all' for the weighted sum.
 
         Returns:
-          The new state, and metrics: of the tasks under `task/metric` as sums and counts, and
-          `loss`, `gradient_norm`, `parameter_norm` (after the update), `learning_rate` as scalars.
+          The new state, and metrics: those of the tasks as sums and counts under `task/metric`, and
+          the scalars `loss`, `gradient_norm`, `parameter_norm` (after the update) and
+          `learning_rate`.
         """
         if name not in self._train_steps:
             self._train_steps[name] = self._compile_train_step(name)
@@ -138,7 +149,8 @@ class Program:
 
         def loss(params, batch, context):
             module = nnx.merge(self.graphdef, params)
-            total, metrics = 0.0, {}
+            total: jax.Array | float = 0.0
+            metrics: dict[str, jax.Array] = {}
             for number, (task_name, weight) in enumerate(weights.items()):
                 own = dataclasses.replace(
                     context, dropout_key=jax.random.fold_in(context.dropout_key, number)
@@ -184,28 +196,30 @@ class Program:
             return {task: self.config.tasks[task] for task in self.tasks}
         return {name: 1.0}
 
-    def evaluate_step(self, params: nnx.State, batch, name: str, layout: str = "clips"):
-        """A task's metrics, and its predictions if it makes any, on a batch without dropout.
+    def evaluate_step(
+        self, params: nnx.State, batch: Batch, name: str, number: int = 0
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """Returns a task's metrics and predictions on a batch, without dropout.
+
+        A downstream task has no metrics of one batch, and looks at no label to predict.
 
         Args:
-          layout: of the batch. A downstream task has no metrics of one batch, and looks at no label
-            to predict.
+          number: of the task's pass that the batch is for.
         """
-        if (name, layout) not in self._evaluate_steps:
-            task = self.tasks[name]
-            predict = getattr(task, task.passes[layout])
+        if (name, number) not in self._evaluate_steps:
+            self._evaluate_steps[name, number] = self._compile_evaluate_step(name, number)
+        return self._evaluate_steps[name, number](params, batch)
 
-            def step(params, batch):
-                module = nnx.merge(self.graphdef, params)
-                if task.layout != "clips":
-                    return {}, predict(module, batch)
-                key = jax.random.key(self.config.seed)
-                context = Context(
-                    key=jax.random.fold_in(key, 0), dropout_key=None, step=EVALUATION_STEP
-                )
-                return task.evaluate(module, batch, context), predict(module, batch)
+    def _compile_evaluate_step(self, name, number):
+        task = self.tasks[name]
+        predict = task.passes[number].predict
 
-            self._evaluate_steps[name, layout] = jax.jit(
-                step, out_shardings=sharding.replicated(self.mesh)
-            )
-        return self._evaluate_steps[name, layout](params, batch)
+        def step(params, batch):
+            module = nnx.merge(self.graphdef, params)
+            if task.downstream:
+                return {}, predict(module, batch)
+            key = jax.random.fold_in(jax.random.key(self.config.seed), 0)
+            context = Context(key=key, dropout_key=None, step=EVALUATION_STEP)
+            return task.evaluate(module, batch, context), predict(module, batch)
+
+        return jax.jit(step, out_shardings=sharding.replicated(self.mesh))
