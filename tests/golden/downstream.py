@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from configs import pretrain
 from data.pipeline import choices
 from data.schema import Query
-from hero_jax.tasks import captioning, entailment, question_answering
+from hero_jax.tasks import captioning
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.losses import smoothed
+from hero_jax.tasks.registry import make_task
 
 OUTPUT_TOLERANCE = 1e-4
 ROW_LENGTH = 128
@@ -30,8 +30,8 @@ def report_question_answering(golden):
         return
     asked = [question(expected, f"clip{i}") for i in range(golden.num_clips)]
     batch = pack(golden, "question", [[one] for one in asked], len(asked[0].answers))
-    config = ml_collections.ConfigDict({"span_weight": SPAN_WEIGHT})
-    task = question_answering.QuestionAnswering(config, golden.tokens, "any_name")
+    settings = {"span_weight": SPAN_WEIGHT}
+    task = make_task("question_answering", settings, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
 
     def outputs(module):
@@ -65,7 +65,7 @@ def report_inference(golden):
         clip, which = map(int, re.findall(r"\d+", str(place)))
         asked[clip][which] = dataclasses.replace(asked[clip][which], label=int(target))
     batch = pack(golden, "statement", asked, 2)
-    task = entailment.Entailment(ml_collections.ConfigDict(), golden.tokens, "any_name")
+    task = make_task("inference", {}, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
     loss, logits = golden.compute(
         lambda module: (task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0])
@@ -82,20 +82,18 @@ def report_captioning(golden):
     if expected is None:
         return
     blocks = json.loads((golden.directory / "model_config.json").read_text())["d_config"]
-    config = ml_collections.ConfigDict(
-        {
-            "label_smoothing": float(expected["label_smoothing"]),
-            "max_steps": int(expected["greedy_max_step"]),
-            "decoding": "greedy",
-            "beam_width": 1,
-            "length_penalty": 0.0,
-            "temperature": 1.0,
-            "top_p": 1.0,
-            "decoder_layers": blocks["num_hidden_layers"],
-            "decoder_positions": blocks["max_position_embeddings"],
-        }
-    )
-    task = captioning.Captioning(config, golden.tokens, "captioning")
+    settings = {
+        "label_smoothing": float(expected["label_smoothing"]),
+        "max_steps": int(expected["greedy_max_step"]),
+        "decoding": "greedy",
+        "beam_width": 1,
+        "length_penalty": 0.0,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "decoder_layers": blocks["num_hidden_layers"],
+        "decoder_positions": blocks["max_position_embeddings"],
+    }
+    task = make_task("captioning", settings, golden.tokens)
     golden = golden.with_head(task, expected)
     batch, captions = captions_batch(golden, expected)
 
@@ -106,7 +104,7 @@ def report_captioning(golden):
         inputs, targets = captioning.shifted(batch, golden.tokens)
         head = module.heads[task.name]
         scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
-        losses = smoothed(scores, targets, config.label_smoothing)
+        losses = smoothed(scores, targets, task.settings.label_smoothing)
         return scores, targets >= 0, losses, loss(module), task.predict(module, batch)["tokens"]
 
     scores, valid, losses, mean_loss, tokens = golden.compute(outputs)

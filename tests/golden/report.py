@@ -35,6 +35,7 @@ from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks import fom, matching, mfm, mlm, vsm
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.losses import cross_entropy
+from hero_jax.tasks.registry import make_task
 from hero_jax.training import optimizer
 from tests.golden import downstream, ranking
 
@@ -433,15 +434,17 @@ def report_vsm(golden):
     for prefix, changes in variants.items():
         changed = config.copy_and_resolve_references()
         changed.update(changes)
-        variant = vsm.VideoSubtitleMatching(changed, None)
-        losses = golden.compute(lambda module: variant.losses(module, batch, context)[0])  # noqa: B023
+        settings = vsm.VideoSubtitleMatching.Settings.read(changed, "vsm")
+        losses = golden.compute(
+            lambda module: matching.matching_losses(module, batch, context, settings)[0]  # noqa: B023
+        )
         for name in ("neg_ctx", "neg_q", "span"):
             key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
             if key in expected:
                 golden.report.add(f"vsm {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
             elif name != "span":
                 golden.report.absent(f"vsm {key}")
-    task = vsm.VideoSubtitleMatching(config, None)
+    task = make_task("vsm", config, golden.tokens)
 
     def loss(module):
         return task.loss(module, batch, context)[0]

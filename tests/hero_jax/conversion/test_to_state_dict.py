@@ -10,23 +10,19 @@ import zipfile
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import tvc
 from data.errors import InputError
 from hero_jax.conversion import original_names
 from hero_jax.conversion.state_dict import from_state_dict, to_state_dict
 from hero_jax.conversion.torch.read import read_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
 from hero_jax.models.params import flatten, unflatten
-from hero_jax.tasks.captioning import Captioning
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from tests.golden.report import model_config
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import QUICK, TOKENS, make_config
@@ -59,12 +55,13 @@ def golden(variant):
 def make_head(kind, blocks):
     """The head that a downstream task's weights are of."""
     if kind == "captioning":
-        config = ml_collections.ConfigDict(tvc.get_config("shapes").captioning.to_dict())
-        config.decoder_layers = blocks["d_config"]["num_hidden_layers"]
-        config.decoder_positions = blocks["d_config"]["max_position_embeddings"]
-        return Captioning(config, TOKENS, "any").make_head
-    tasks = {"video_qa": QuestionAnswering, "violin": Entailment}
-    return tasks[kind](ml_collections.ConfigDict({"span_weight": 1.0}), TOKENS, "any").make_head
+        settings = {
+            "decoder_layers": blocks["d_config"]["num_hidden_layers"],
+            "decoder_positions": blocks["d_config"]["max_position_embeddings"],
+        }
+        return make_task("captioning", settings, TOKENS, "any").make_head
+    kinds = {"video_qa": "question_answering", "violin": "inference"}
+    return make_task(kinds[kind], {}, TOKENS, "any").make_head
 
 
 @pytest.mark.parametrize("variant", ["equal", "ragged"])

@@ -298,7 +298,7 @@ def test_an_export_is_read_back(tmp_path):
 
 
 def test_a_wrong_export_is_told(tmp_path):
-    with pytest.raises(InputError, match="no exported model"):
+    with pytest.raises(InputError, match="is not an exported model"):
         load(tmp_path)
     folder = write(tmp_path, source().description | {"format": 0})
     with pytest.raises(InputError, match="export of format 0, and"):

@@ -4,7 +4,6 @@ import json
 import shutil
 from types import SimpleNamespace
 
-import ml_collections
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from data.schema import Query
 from data.tokenizer import Tokenizer
 from hero_jax.metrics.captions import score, tokenize
-from hero_jax.tasks.captioning import Captioning
+from hero_jax.tasks.registry import make_task
 from tests.hero_jax.tiny import TOKENS
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
@@ -157,7 +156,7 @@ def predicted(tokenizer, texts, steps=16):
 
 @pytest.fixture
 def task():
-    return Captioning(ml_collections.ConfigDict(), TOKENS, "captioning")
+    return make_task("captioning", {}, TOKENS)
 
 
 def test_a_moment_is_judged_by_all_its_captions(task, tokenizer, no_java):

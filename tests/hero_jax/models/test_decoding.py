@@ -5,7 +5,6 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,6 +15,7 @@ from data.errors import InputError
 from hero_jax.models.decoding import Limits, beam, greedy, nucleus, sample
 from hero_jax.models.hero import HERO
 from hero_jax.tasks import captioning
+from hero_jax.tasks.registry import make_task
 from tests.hero_jax.caption_batches import CAPTIONS, moments_batch
 from tests.hero_jax.tiny import QUICK, TOKENS, make_clips, make_config
 
@@ -221,8 +221,8 @@ CAPTIONING = {
 }
 
 
-def make_task(**changes):
-    return captioning.Captioning(ml_collections.ConfigDict(CAPTIONING | changes), TOKENS, "tvc")
+def captioning_task(**changes):
+    return make_task("captioning", CAPTIONING | changes, TOKENS, "tvc")
 
 
 DECODINGS = ("greedy", "beam", "sample")
@@ -234,7 +234,7 @@ def model():
     """Graph definition and parameters."""
 
     def make():
-        module = HERO(make_config().model, {"tvc": make_task().make_head}, rngs=nnx.Rngs(3))
+        module = HERO(make_config().model, {"tvc": captioning_task().make_head}, rngs=nnx.Rngs(3))
         # Else most captions end before they tell anything.
         bias = module.cross_modal.lm_head.bias
         bias[...] = bias[...].at[TOKENS.sep].set(-2.0)
@@ -247,7 +247,7 @@ def model():
 def captions_of(model, batch):
     """For each decoding tokens by the number of the record."""
     graphdef, params = model
-    tasks = {decoding: make_task(decoding=decoding) for decoding in DECODINGS}
+    tasks = {decoding: captioning_task(decoding=decoding) for decoding in DECODINGS}
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def predict(params, batch):
@@ -321,4 +321,4 @@ def test_a_caption_does_not_depend_on_its_batch(model, captions):
 )
 def test_settings_that_cannot_be_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
-        make_task(**changes).make_head(make_config().model, nnx.Rngs(0))
+        captioning_task(**changes)

@@ -3,17 +3,15 @@
 import json
 from types import SimpleNamespace
 
-import ml_collections
 import numpy as np
 import pytest
 
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from tests.data.pipeline.packing_samples import make_query
 from tests.hero_jax.tiny import TOKENS
 
-QUESTIONS = QuestionAnswering(ml_collections.ConfigDict({"span_weight": 1.0}), TOKENS)
-STATEMENTS = Entailment(ml_collections.ConfigDict(), TOKENS)
+QUESTIONS = make_task("question_answering", {"span_weight": 1.0}, TOKENS)
+STATEMENTS = make_task("inference", {}, TOKENS)
 
 
 def question_predictions():

@@ -5,7 +5,6 @@ import itertools
 from types import SimpleNamespace
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 from flax import nnx
@@ -14,16 +13,15 @@ from hypothesis import strategies as st
 
 from data.pipeline.choices import Choices
 from hero_jax.tasks.base import Context
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from tests.data.pipeline.packing_samples import make_query
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import FEATURE_SIZE, METADATA, QUICK, TOKENS, make_clips, make_config
 
 CONTEXT = Context(key=jax.random.key(0), dropout_key=None, step=0)
 SPAN_WEIGHT = 0.4
-QUESTIONS = QuestionAnswering(ml_collections.ConfigDict({"span_weight": SPAN_WEIGHT}), TOKENS, "qa")
-STATEMENTS = Entailment(ml_collections.ConfigDict(), TOKENS, "vli")
+QUESTIONS = make_task("question_answering", {"span_weight": SPAN_WEIGHT}, TOKENS, "qa")
+STATEMENTS = make_task("inference", {}, TOKENS, "vli")
 TOLERANCE = 2e-5
 CHOICES = 3
 MOST_WORDS = 8

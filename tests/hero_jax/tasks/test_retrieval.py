@@ -6,7 +6,6 @@ import json
 from types import SimpleNamespace
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,7 +15,8 @@ from data.pipeline.retrieval import Retrieval
 from hero_jax import sharding
 from hero_jax.tasks import matching
 from hero_jax.tasks.base import Context
-from hero_jax.tasks.retrieval import MomentRetrieval, VideoRetrieval
+from hero_jax.tasks.registry import make_task
+from hero_jax.tasks.retrieval import VideoRetrieval
 from tests.data.pipeline.packing_samples import make_query
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import FEATURE_SIZE, METADATA, QUICK, TOKENS, make_clips, make_config
@@ -41,9 +41,14 @@ SETTINGS = {
     "nms_iou": 0.5,
     "max_after_nms": 10,
 }
+VIDEO_SETTINGS = {
+    name: value
+    for name, value in SETTINGS.items()
+    if name in VideoRetrieval.Settings.__dataclass_fields__
+}
 TASKS = {
-    name: kind(ml_collections.ConfigDict(SETTINGS), TOKENS, name)
-    for name, kind in (("moments", MomentRetrieval), ("videos", VideoRetrieval))
+    "moments": make_task("moment_retrieval", SETTINGS, TOKENS, "moments"),
+    "videos": make_task("video_retrieval", VIDEO_SETTINGS, TOKENS, "videos"),
 }
 FILES = {"moments": "moments.json", "videos": "clips.json"}
 CLIPS = make_clips(6)
@@ -133,9 +138,9 @@ def predict(clip_batches, query_batches):
         "corpus": [clip_batch(numbers) for numbers in clip_batches],
         "texts": [query_batch(numbers) for numbers in query_batches],
     }
-    for layout, method in task.passes.items():
-        run = compiled(getattr(task, method))
-        parts = [jax.device_get(run(batch)) for batch in batches[layout]]
+    for one_pass in task.passes:
+        run = compiled(one_pass.predict)
+        parts = [jax.device_get(run(batch)) for batch in batches[one_pass.layout]]
         predictions |= jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return predictions
 
@@ -284,7 +289,7 @@ def losses(model, batch):
     """What the tasks make of a batch, with the scores that it is made of."""
     return (
         matching.match(model, batch, None)["scores"],
-        matching.matching_losses(model, batch, CONTEXT, TASKS["moments"].config),
+        matching.matching_losses(model, batch, CONTEXT, TASKS["moments"].settings),
         {name: task.loss(model, batch, CONTEXT)[0] for name, task in TASKS.items()},
     )
 

@@ -57,12 +57,12 @@ def test_the_last_and_the_best_stay(directory):
 def test_a_checkpoint_is_found_by_what_it_is(directory, which, step):
     checkpoints = Checkpoints(directory, best_metric="vsm/r@1", read_only=True)
     assert checkpoints.find(which) == step
-    assert checkpoints.about(step) == {"step": step}
+    assert checkpoints.metadata(step) == {"step": step}
 
 
 def test_a_checkpoint_that_went_or_was_never_scored_is_named(directory):
     checkpoints = Checkpoints(directory, best_metric="fom/accuracy", read_only=True)
-    with pytest.raises(InputError, match=r"checkpoint='3' is not in .*'best' or one of 2, 4, 5"):
+    with pytest.raises(InputError, match=r"checkpoint='3' is not in .*best or one of 2, 4, 5"):
         checkpoints.find("3")
     with pytest.raises(InputError, match="was evaluated by 'fom/accuracy'"):
         checkpoints.find("best")

@@ -4,7 +4,6 @@ import functools
 import pathlib
 import re
 
-import ml_collections
 import numpy as np
 import pytest
 
@@ -12,9 +11,7 @@ from configs import tvc
 from data.errors import InputError
 from hero_jax.conversion.state_dict import ConversionReport, from_state_dict
 from hero_jax.models.params import flatten
-from hero_jax.tasks.captioning import Captioning
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from hero_jax.training.init_from import from_run
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import TOKENS, make_config
@@ -23,19 +20,17 @@ MODEL = make_config().model
 WIDTH, VOCABULARY = MODEL.hidden_size, MODEL.vocab_size
 CAPTIONS = tvc.get_config("shapes").captioning
 RUN = pathlib.Path("runs/all")
-QUESTIONS = (QuestionAnswering, ml_collections.ConfigDict({"span_weight": 1.0}))
-STATEMENTS = (Entailment, ml_collections.ConfigDict())
+QUESTIONS = ("question_answering", {})
+STATEMENTS = ("inference", {})
 
 
 def captioning(**changes):
-    config = ml_collections.ConfigDict(CAPTIONS.to_dict())
-    config.update(changes)
-    return Captioning, config
+    return "captioning", {**CAPTIONS.to_dict(), **changes}
 
 
 def make_params(tasks, seed=0) -> dict[str, np.ndarray]:
     """A model's parameters by path, with a head for each of these tasks by name."""
-    heads = {name: kind(config, TOKENS, name).make_head for name, (kind, config) in tasks.items()}
+    heads = {name: make_task(*task, TOKENS, name).make_head for name, task in tasks.items()}
     state = random_model(MODEL, heads, seed)[1]
     return {path: np.asarray(value) for path, value in flatten(state).items()}
 
@@ -112,8 +107,8 @@ def test_what_a_run_of_pre_training_lacks_is_left_as_drawn():
 def test_a_head_of_another_size_is_named_with_both_shapes():
     drawn = make_params({"captioning": captioning(decoder_positions=40)})
     sentence = (
-        f"The run in {RUN} has heads/tvc/position of shape ({CAPTIONS.decoder_positions}, {WIDTH}),"
-        f" where this model needs (40, {WIDTH}); set the config of its task to that of the run."
+        f"the run in {RUN} has heads/tvc/position of shape ({CAPTIONS.decoder_positions}, {WIDTH}),"
+        f" where this model needs (40, {WIDTH}): set the settings of its task to those of the run"
     )
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         from_run(of_many_tasks(), drawn, RUN, 7)

@@ -4,25 +4,22 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
 from configs import tvc
 from hero_jax import sharding
 from hero_jax.models.params import flatten
-from hero_jax.tasks.captioning import Captioning
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from hero_jax.training import optimizer
 from hero_jax.training.step import Program
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import QUICK, TOKENS, make_config
 
 TASKS = {
-    "qa": QuestionAnswering(ml_collections.ConfigDict({"span_weight": 1.0}), TOKENS, "qa"),
-    "vli": Entailment(ml_collections.ConfigDict(), TOKENS, "vli"),
-    "tvc": Captioning(tvc.get_config().captioning, TOKENS, "tvc"),
+    "qa": make_task("question_answering", {"span_weight": 1.0}, TOKENS, "qa"),
+    "vli": make_task("inference", {}, TOKENS, "vli"),
+    "tvc": make_task("captioning", tvc.get_config().captioning, TOKENS, "tvc"),
 }
 MULTIPLIER, RATE, BETAS, DECAY = 8.0, 1e-3, (0.9, 0.98), 0.3
 
