@@ -23,8 +23,7 @@ from data.progress import progress
 from data.records.reader import Split
 from data.schema import SPLITS, DatasetMetadata
 from data.times import clock
-from hero_jax.index.files import DTYPES
-from hero_jax.index.index import Index, Writer
+from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.inference import exported, model
 from hero_jax.inference.windows import clip_of_window
 from hero_jax.search.engine import add_clips, build_index, search

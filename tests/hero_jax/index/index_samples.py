@@ -5,8 +5,7 @@ import math
 import ml_dtypes  # noqa: F401 - for bfloat16
 import numpy as np
 
-from hero_jax.index.entries import Entry, Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Entry, Index, Line, Writer, create
 
 WIDTH, MAX_FRAMES = 3, 4
 MODEL = {"identity": "a model", "settings": {"layers": [6, 3]}}

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError
-from hero_jax.index.index import Index, Writer
+from hero_jax.index import Index, Writer
 from tests.hero_jax.index.index_samples import content, entry, make, value
 from tests.paths import ROOT
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.index.entries import Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Index, Line, Writer, create
 from tests.hero_jax.index.index_samples import MODEL, WIDTH, content, entry, files, filled, make
 from tests.paths import ROOT
 

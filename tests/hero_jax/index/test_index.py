@@ -10,9 +10,7 @@ from hypothesis import given, settings, stateful
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.index.entries import IndexedClip, Line
-from hero_jax.index.files import DTYPES
-from hero_jax.index.index import Index, Writer
+from hero_jax.index import DTYPES, Index, IndexedClip, Line, Writer
 from tests.hero_jax.index.index_samples import (
     MAX_FRAMES,
     MODEL,
