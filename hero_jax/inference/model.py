@@ -30,7 +30,7 @@ from data.records.reader import Split
 from data.schema import Clip, RawClip, RawQuery, RawSubtitle
 from hero_jax.index.entries import Entry, Line
 from hero_jax.inference import exported
-from hero_jax.inference.windows import WINDOW_OVERLAP, _window
+from hero_jax.inference.windows import WINDOW_OVERLAP, window
 from hero_jax.tasks.captioning import generate_captions
 
 # Clips of a batch to encode.
@@ -172,7 +172,7 @@ class Model:
         firsts = [*range(0, frames - most, step), frames - most]
         seconds = self.features.seconds_per_feature
         return [
-            (_window(clip, number, first, most), clip.video_start + first * seconds)
+            (window(clip, number, first, most), clip.video_start + first * seconds)
             for number, first in enumerate(firsts)
         ]
 

@@ -4,27 +4,31 @@ import dataclasses
 
 import numpy as np
 
-# Between the name of a clip and the number of its window.
+from data.schema import Clip
+
+# Separates the name of a clip from the number of its window.
 WINDOW = "#"
+# Share of the frames of a window that are also in the next one.
+WINDOW_OVERLAP = 0.5
 
 
 def clip_of_window(clip_id: str) -> str:
-    """The clip that an entry of an index is a window of, or is."""
+    """Returns the id of the clip that an entry of an index is a window of, or is entirely."""
     name, separator, number = clip_id.rpartition(WINDOW)
     return name if separator and number.isdecimal() else clip_id
 
 
-# Of two windows of a long video that follow each other, what share of their frames is in both.
-WINDOW_OVERLAP = 0.5
+def window(clip: Clip, number: int, first: int, count: int) -> Clip:
+    """Returns frames `first` to `first + count` of a clip, with the subtitles of these frames.
 
-
-def _window(clip, number, first, count):
-    """Frames `first` to `first + count` of a clip with the subtitles over them."""
+    Args:
+      number: number of the window, for its id.
+    """
     frame_subtitle = clip.frame_subtitle[first : first + count]
     kept = np.unique(frame_subtitle[frame_subtitle >= 0])
     ends = np.cumsum(clip.token_counts)
     words = [clip.token_ids[ends[j] - clip.token_counts[j] : ends[j]] for j in kept]
-    # -1, for no subtitle, looks up what was appended.
+    # One more place at the end, which -1 (no subtitle) looks up.
     renumbered = np.full(len(clip.token_counts) + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     return dataclasses.replace(

@@ -23,7 +23,7 @@ from hero_jax.models.heads import OUTSIDE, SpanHead
 from hero_jax.retrieval import exact
 from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, Block
 from hero_jax.retrieval.moments import RankingSettings
-from hero_jax.retrieval.results import Moments, Ranking
+from hero_jax.retrieval.results import Array, Moments, Ranking
 from hero_jax.sharding import BATCH_AXES, batch_sharding, replicated
 
 # Clips and queries that are scored against each other at once.
@@ -330,7 +330,7 @@ def _share_of(x: jax.Array, rows: int) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(x, _first_row(rows), rows)
 
 
-def _pad_rows(x: jax.Array, mesh: Mesh) -> jax.Array:
+def _pad_rows(x: Array, mesh: Mesh) -> jax.Array:
     """Pads rows with zeros to a number that gives complete blocks on every device."""
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * SPAN_BLOCK
     return jnp.pad(x, [(0, -len(x) % unit)] + [(0, 0)] * (x.ndim - 1))

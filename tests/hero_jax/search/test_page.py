@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.times import clock
-from hero_jax.search import __main__ as search
 from hero_jax.search.page import PageMoment, Searched, page
 
 PNG, JPEG, GIF = b"\x89PNG\r\n\x1a\nrest", b"\xff\xd8\xff\xe0rest", b"GIF89a"
@@ -348,16 +347,3 @@ def test_a_video_without_a_length_has_a_time_line():
     (track,) = within(read(Searched("q", (make_found(0, 0),)), durations={"v": 0}), "div", "track")
     box = boxes_of(track)[1]
     assert (box.left, box.right) == (0, 0)
-
-
-def test_where_no_page_can_be_is_told_before_searching(tmp_path):
-    arguments = ["--model=none", "--index=none", f"--page={tmp_path / 'none' / 'found.html'}"]
-    with pytest.raises(SystemExit) as caught:
-        search.main(["query", "a red circle jumps", *arguments])
-    assert f"there is no folder {tmp_path / 'none'}" in str(caught.value)
-
-
-def test_a_long_sentence_is_cut_in_the_table():
-    table = search._table("red " * 10_000, [])
-    assert "…" in table
-    assert len(table) < 300
