@@ -31,7 +31,8 @@ from hero_jax.retrieval.results import Moments
 BLOCK_BYTES = 64 << 20
 # Numbers of queries that are scored at once; each number is compiled once, so there are few.
 QUERY_BLOCKS = (1, 2, 4, 8, 64, 256)
-# Of two moments of one video that overlap by more, the better is shown, unless the model says.
+# If two moments of one video overlap by more, only the better is returned. It stands in for the
+# `nms_iou` of a model that has none.
 LARGEST_OVERLAP = 0.5
 
 _merge_block = jax.jit(exact.merge_block, donate_argnums=0)
@@ -171,9 +172,9 @@ def best_clips(
       `[N, count]` float32 and `[N, count]` int32, -1 where there is no clip.
     """
     mesh = Mesh(np.array(jax.devices()), ("data",))
-    whole = NamedSharding(mesh, P())
-    padded = jax.device_put(_padded(queries), whole)
-    best = jax.device_put(exact.no_clips(len(padded), count), whole)
+    replicated = NamedSharding(mesh, P())
+    padded = jax.device_put(_padded(queries), replicated)
+    best = jax.device_put(exact.no_clips(len(padded), count), replicated)
     for block in _blocks(index, mesh, block_bytes):
         best = _merge_block(best, padded, block)
     scores, clips = jax.tree.map(lambda x: x[: len(queries)], jax.device_get(best))

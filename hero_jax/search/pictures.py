@@ -19,7 +19,7 @@ class Pictures:
 
     Attributes:
       seconds_per_feature: seconds from one frame to the next.
-      durations: seconds of the videos whose clips were read, by video id, as far as the clips show.
+      durations: by video id, the second at which the last clip that was read ends.
     """
 
     def __init__(self, dataset: str | os.PathLike):

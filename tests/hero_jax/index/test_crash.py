@@ -1,7 +1,7 @@
-"""Changes of an index that are killed, or fail, at any moment; nothing is lost, half done or left.
+"""Changes of an index that are killed or fail at any moment: no clip is lost, no file is left.
 
-What forks must not have JAX's threads: the checks run in a program of their own, which is this file
-and imports NumPy and the index alone.
+A process that forks must not have JAX's threads, so the checks run in a separate program: this
+file, which imports NumPy and the index only.
 """
 
 import errno
