@@ -29,7 +29,7 @@ class RankingSettings:
     temperature: factor of clip scores, see the formula above.
     min_span, max_span: a span from frame s to e is allowed if `min_span <= e - s < max_span`.
     max_predictions: number of moments of a query before suppression.
-    nms_iou: a moment whose overlap with a better one of the same clip is larger is suppressed; 0
+    nms_iou: a moment is suppressed if its overlap with a better one of the same clip is larger; 0
       turns suppression off.
     max_after_nms: number of moments of a query after suppression.
     """

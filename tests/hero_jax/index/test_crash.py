@@ -160,7 +160,7 @@ def full(path):
     return path
 
 
-# An index, a change of it, and how many calls it goes on by: one that merges has many alike.
+# An index, a change of it, and the stride between tested calls: a merge makes many alike.
 CHANGES = {
     "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), 1),
     "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), 1),
