@@ -30,8 +30,7 @@ from configs import tvr
 from data.tokenizer import Tokenizer
 from hero_jax.experiment.compatibility import plain
 from hero_jax.export import LIMITS
-from hero_jax.index.entries import Entry, Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Entry, Index, Line, Writer, create
 from hero_jax.inference import exported
 from hero_jax.inference.model import Model
 from hero_jax.models.hero import HERO

@@ -1,4 +1,4 @@
-"""Clips as an index takes them and gives them back, and as they are stored."""
+"""Clips that an index takes and returns, and their encoding on disk."""
 
 import dataclasses
 import itertools
@@ -7,7 +7,8 @@ import json
 import numpy as np
 
 from data.errors import InputError
-from hero_jax.index.files import Manifest, Record
+from hero_jax.index.manifest import Manifest
+from hero_jax.index.segment import Record
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -23,13 +24,13 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
-    """A clip to be stored; it may be a window of a video.
+    """A clip to store; it may be a window of a video.
 
-    clip_id: of no other clip of the index; one that has it already is replaced.
-    video_id: of the video, which several clips may be of.
+    clip_id: unique in the index; a clip that is added replaces one with the same id.
+    video_id: id of the video; several clips may be of one video.
     start: second of the video at which the first frame begins.
     frames: `[F, H]` encoded frames, F >= 1, in float32 or the index's dtype.
-    lines: what is said.
+    lines: subtitles of the clip.
     """
 
     clip_id: str
@@ -41,7 +42,10 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class IndexedClip:
-    """A stored clip without its frames; see `Entry`. num_frames: 0 if it is deleted."""
+    """A stored clip without its frames; see `Entry`.
+
+    num_frames: number of frames, 0 if the clip is deleted.
+    """
 
     clip_id: str
     video_id: str
@@ -51,11 +55,12 @@ class IndexedClip:
 
 
 def encode(entry: Entry, manifest: Manifest) -> Record:
-    """An entry as it is stored; InputError if the index cannot take it."""
+    """Encodes an entry for the disk; raises InputError if the index cannot store it."""
     return Record(*_encode_text(entry), _encode_frames(entry, manifest))
 
 
 def decode(record: Record, *, deleted: bool) -> IndexedClip:
+    """Decodes a stored clip, without its frames."""
     video_id, start, lines = json.loads(record.text)
     num_frames = 0 if deleted else len(record.frames)
     lines = tuple(itertools.starmap(Line, lines))
@@ -63,23 +68,23 @@ def decode(record: Record, *, deleted: bool) -> IndexedClip:
 
 
 def _encode_text(entry: Entry) -> tuple[bytes, bytes]:
-    """Id and the rest of the text of a clip; InputError if it cannot be stored."""
+    """Encodes the id and the other text of a clip; raises InputError if that is not possible."""
     if not entry.clip_id:
-        raise InputError(f"A clip of video {entry.video_id!r} has an empty id: give it one")
+        raise InputError(f"a clip of video {entry.video_id!r} has an empty id: give it one")
     lines = [(float(line.start), float(line.end), line.text) for line in entry.lines]
     try:
         text = _encode_json((entry.video_id, float(entry.start), lines))
         return entry.clip_id.encode(), text.encode()
     except ValueError as error:
         raise InputError(
-            f"Clip {entry.clip_id!r} has text that is not UTF-8, or times that are not finite "
+            f"clip {entry.clip_id!r} has text that is not UTF-8, or times that are not finite "
             f"({error}): correct it"
         ) from error
 
 
 def _encode_frames(entry: Entry, manifest: Manifest) -> np.ndarray:
-    """`[F, H]` in the index's dtype; InputError if they cannot be stored."""
-    clip, frames = f"Clip {entry.clip_id!r}", np.asarray(entry.frames)
+    """Converts frames to the index's dtype, `[F, H]`; raises InputError if they do not fit."""
+    clip, frames = f"clip {entry.clip_id!r}", np.asarray(entry.frames)
     if frames.ndim != 2 or frames.shape[1] != manifest.width:
         raise InputError(
             f"{clip} has frames of shape {list(frames.shape)} where the index takes "
@@ -88,7 +93,7 @@ def _encode_frames(entry: Entry, manifest: Manifest) -> np.ndarray:
     if not 1 <= len(frames) <= manifest.max_frames:
         raise InputError(
             f"{clip} has {len(frames)} frames where the index takes 1 to {manifest.max_frames}: "
-            "cut its video in other windows"
+            "cut its video into shorter windows"
         )
     if frames.dtype not in ("float32", manifest.dtype):
         raise InputError(
@@ -99,7 +104,7 @@ def _encode_frames(entry: Entry, manifest: Manifest) -> np.ndarray:
         stored = frames.astype(manifest.dtype, copy=False)
     if not np.isfinite(stored).all():
         raise InputError(
-            f"{clip} has values that are not finite, or beyond the range of {manifest.dtype}: look "
-            "for what is wrong with its features"
+            f"{clip} has values that are not finite, or beyond the range of {manifest.dtype}: "
+            "check its features"
         )
     return stored

@@ -1,0 +1,1 @@
+"""Exact retrieval: ranking of clips and of moments in them."""

@@ -1,9 +1,9 @@
-"""The best moments in a query's clips, and suppression of those that overlap better ones.
+"""Ranking of moments in a query's clips, and suppression of those that overlap better ones.
 
-The score of a moment from frame s to e of a clip is the original's (HERO, Li et al., EMNLP 2020, in
-its evaluation of TVR): `exp(temperature · clip score) · p_start[s] · p_end[e]`, probabilities over
-the frames of the clip. Only spans of a width that is allowed are computed. Equal scores are in the
-order of clips, then of spans.
+The score of a moment from frame s to e of a clip is that of the original (HERO, Li et al., EMNLP
+2020, in its evaluation of TVR): `exp(temperature · clip score) · p_start[s] · p_end[e]`, with
+probabilities over the frames of the clip. Only spans of an allowed width are computed. Equal scores
+are in the order of clips, then of spans.
 """
 
 import dataclasses
@@ -15,22 +15,23 @@ import numpy as np
 from data.errors import InputError
 from data.times import temporal_iou
 from hero_jax.models.heads import OUTSIDE
-from hero_jax.retrieval.results import Moments
+from hero_jax.retrieval.results import Array, Moments
 
-# exp of more is no float32.
+# exp of more overflows float32.
 LARGEST_TEMPERATURE = 88.0
 
 
 @dataclasses.dataclass(frozen=True)
 class RankingSettings:
-    """How moments are ranked; the defaults are those published for TVR.
+    """Settings of the ranking of moments; the defaults are those published for TVR.
 
-    top_clips: clips to look for moments in.
-    temperature: of clip scores.
+    top_clips: number of clips in which moments are ranked.
+    temperature: factor of clip scores, see the formula above.
     min_span, max_span: a span from frame s to e is allowed if `min_span <= e - s < max_span`.
-    max_predictions: moments of a query before suppression.
-    nms_iou: a moment that overlaps a better one of the same clip by more is suppressed; 0: none is.
-    max_after_nms: moments of a query after it.
+    max_predictions: number of moments of a query before suppression.
+    nms_iou: a moment is suppressed if its overlap with a better one of the same clip is larger; 0
+      turns suppression off.
+    max_after_nms: number of moments of a query after suppression.
     """
 
     top_clips: int = 100
@@ -41,35 +42,45 @@ class RankingSettings:
     nms_iou: float = 0.0
     max_after_nms: int = 100
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("top_clips", "max_predictions", "max_after_nms"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} has to be 1 or more.")
+                raise InputError(f"{name}={getattr(self, name)} is too small: set 1 or more")
         if not 0 <= self.min_span < self.max_span:
             raise InputError(
-                f"min_span={self.min_span} and max_span={self.max_span} allow no span: they have "
-                "to be 0 <= min_span < max_span, in frames."
+                f"min_span={self.min_span} and max_span={self.max_span} allow no span: set "
+                "0 <= min_span < max_span, in frames"
             )
         if not 0 <= self.nms_iou <= 1:
-            raise InputError(f"nms_iou={self.nms_iou} has to be from 0 (no suppression) to 1.")
+            raise InputError(
+                f"nms_iou={self.nms_iou} is out of range: set a value from 0 (no suppression) to 1"
+            )
         if not 0 <= self.temperature <= LARGEST_TEMPERATURE:
             raise InputError(
-                f"temperature={self.temperature} has to be from 0 to {LARGEST_TEMPERATURE:g}."
+                f"temperature={self.temperature} is out of range: set a value from 0 to "
+                f"{LARGEST_TEMPERATURE:g}"
             )
 
 
-def rank_moments(clip_scores, start_logits, end_logits, num_frames, settings, clips=None):
-    """The best spans in clips, `settings.max_predictions` for each query.
+def rank_moments(
+    clip_scores: Array,
+    start_logits: Array,
+    end_logits: Array,
+    num_frames: Array,
+    settings: RankingSettings,
+    clips: Array | None = None,
+) -> Moments:
+    """Returns the best spans in clips, at most `settings.max_predictions` for each query.
 
     Args:
-      clip_scores: `[N, V]`; 0 leaves the clip's score out.
-      start_logits, end_logits: `[N, V, F]`, whatever beyond the clips' frames.
+      clip_scores: `[N, V]`; 0 takes the clip's score out of the product.
+      start_logits, end_logits: `[N, V, F]`; values beyond a clip's frames are ignored.
       num_frames: `[N, V]`.
-      clips: `[N, V]`, the clips' numbers; their ranks 0..V-1 where None.
+      clips: `[N, V]`, numbers of the clips; None for 0..V-1.
 
     Returns:
-      `Moments`. Where there are fewer allowed spans, the list is shorter: the original fills it up
-      with spans that are not allowed, of score 0.
+      `Moments`. A query with fewer allowed spans has a shorter list; the original pads it with
+      spans that are not allowed, with score 0.
     """
     num_queries, num_clips, frames = start_logits.shape
     valid = jnp.arange(frames) < num_frames[..., None]
@@ -96,14 +107,15 @@ def rank_moments(clip_scores, start_logits, end_logits, num_frames, settings, cl
 
 
 def suppress(moments: Moments, settings: RankingSettings) -> Moments:
-    """Non-maximum suppression: keeps a moment unless a better one that is kept overlaps it.
+    """Applies greedy non-maximum suppression to the moments of each query.
 
-    Overlap is `settings.nms_iou` or less between moments of one clip, intersection over what both
-    span. At most `settings.max_after_nms` are kept.
+    A moment is kept unless its intersection over union with a better kept one of the same clip is
+    more than `settings.nms_iou`. At most `settings.max_after_nms` are kept.
     """
-    frames = moments.spans + jnp.array([0, 1])
+    clips, spans, scores = map(jnp.asarray, moments)
+    frames = spans + jnp.array([0, 1])
     overlaps = temporal_iou(frames[:, :, None], frames[:, None], jnp) > settings.nms_iou
-    overlaps &= moments.clips[:, :, None] == moments.clips[:, None]
+    overlaps &= clips[:, :, None] == clips[:, None]
     places = jnp.arange(frames.shape[1])
 
     def decide(place, kept):
@@ -111,18 +123,18 @@ def suppress(moments: Moments, settings: RankingSettings) -> Moments:
         hidden = jnp.any(better & overlaps[:, place], axis=1)
         return kept.at[:, place].set(kept[:, place] & ~hidden)
 
-    kept = jax.lax.fori_loop(0, len(places), decide, moments.clips >= 0)
+    kept = jax.lax.fori_loop(0, len(places), decide, clips >= 0)
     order = jnp.argsort(~kept, axis=1, stable=True)[:, : settings.max_after_nms]
-    chosen = [
-        jnp.take_along_axis(moments.clips, order, axis=1),
-        jnp.take_along_axis(moments.spans, order[..., None], axis=1),
-        jnp.take_along_axis(moments.scores, order, axis=1),
-    ]
-    return _mask(Moments(*chosen), jnp.take_along_axis(kept, order, axis=1))
+    kept_first = Moments(
+        jnp.take_along_axis(clips, order, axis=1),
+        jnp.take_along_axis(spans, order[..., None], axis=1),
+        jnp.take_along_axis(scores, order, axis=1),
+    )
+    return _mask(kept_first, jnp.take_along_axis(kept, order, axis=1))
 
 
-def _mask(moments, valid):
-    """Moments where valid, and elsewhere what stands for none."""
+def _mask(moments: Moments, valid: Array) -> Moments:
+    """Replaces moments that are not valid by the values that stand for no prediction."""
     return Moments(
         jnp.where(valid, moments.clips, -1),
         jnp.where(valid[..., None], moments.spans, 0),

@@ -1,39 +1,36 @@
-"""Ranks the clips of a corpus, and moments in them, for queries.
+"""Ranking of the clips of a corpus in memory, and of moments in them.
 
 Clips are encoded once and stay on the devices, split over the mesh's data shards. Queries come in
-blocks. Each device scores its own clips, a block of them at a time, and keeps the best; the best of
-all devices are merged. Span logits are made of these clips alone, and of spans only those of a
-width that is allowed. So memory depends on the corpus and on the sizes of blocks, never on queries
-times clips. Blocks, and with them every sum, are the same however many devices there are, and so is
-the result. Equal scores are in order of clips, then of spans.
+blocks. Each device scores its own clips, block by block, and keeps the best; the best of all
+devices are merged, and moments are ranked in those clips alone (`hero_jax.retrieval.exact`).
+Blocks, and with them every sum, are the same for any number of devices, and so is the result.
 
-The scores are the original's (HERO, Li et al., EMNLP 2020, and its evaluation of
-TVR): a moment from frame s to e of a clip has `exp(temperature · clip score) · p_start[s] ·
-p_end[e]`, probabilities over the frames of the clip; within a query's own clip the first factor is
-left out.
+Within a query's target clip, the clip's score is left out of the score of a moment.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from hero_jax.models.heads import OUTSIDE, clip_scores
-from hero_jax.retrieval.moments import RankingSettings, rank_moments, suppress
-from hero_jax.retrieval.results import Ranking
+from hero_jax.models.heads import OUTSIDE, SpanHead
+from hero_jax.retrieval import exact
+from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, Block
+from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.retrieval.results import Array, Moments, Ranking
 from hero_jax.sharding import BATCH_AXES, batch_sharding, replicated
 
 # Clips and queries that are scored against each other at once.
 CLIP_BLOCK = 250
 QUERY_BLOCK = 256
-# Queries whose spans are ranked at once.
-SPAN_BLOCK = 8
 # Queries and clips whose frames are looked up at once. A CPU gathers more slowly than it loops; on
-# others, 8 queries with 100 clips of 60 frames and width 768 take 74 MB in bfloat16.
+# other devices, 8 queries with 100 clips of 60 frames and width 768 take 74 MB in bfloat16.
 LOOKUP_BLOCK = (8, 128)
 LOOKUP_BLOCK_CPU = (1, 1)
 
@@ -41,16 +38,25 @@ LOOKUP_BLOCK_CPU = (1, 1)
 class Corpus:
     """Encoded clips on the devices, split over the mesh's data shards.
 
-    Clips without frames fill up the last blocks; they are never predicted.
+    Clips without frames pad the last blocks; they are never predicted.
+
+    Attributes:
+      size: number of clips.
+      mesh: the devices.
+      block: number of clips that are scored at once.
+      frames: `[padded size, F, H]`; bfloat16 as the bits in uint16.
+      num_frames: `[padded size]` int32.
     """
 
-    def __init__(self, frames, num_frames, mesh: Mesh, *, block: int = CLIP_BLOCK):
-        """Places the clips; every process has them all on its host.
+    def __init__(
+        self, frames: np.ndarray, num_frames: np.ndarray, mesh: Mesh, *, block: int = CLIP_BLOCK
+    ):
+        """Places the clips; every process passes all of them.
 
         Args:
-          frames: NumPy `[C, F, H]`, float32 or bfloat16.
-          num_frames: NumPy `[C]`.
-          block: clips scored at once.
+          frames: `[C, F, H]`, float32 or bfloat16.
+          num_frames: `[C]`.
+          block: number of clips that are scored at once.
         """
         self.size = len(frames)
         self.mesh = mesh
@@ -61,8 +67,8 @@ class Corpus:
         self.num_frames = _place(num_frames.astype(np.int32), padded, replicated(mesh))
 
 
-def _place(array, size, sharding):
-    """A global array of `size` rows, zeros beyond those of `array`."""
+def _place(array: np.ndarray, size: int, sharding: NamedSharding) -> jax.Array:
+    """Makes a global array of `size` rows, zeros beyond those of `array`."""
 
     def part(index):
         start, stop, _ = index[0].indices(size)
@@ -73,17 +79,25 @@ def _place(array, size, sharding):
     return jax.make_array_from_callback((size, *array.shape[1:]), sharding, part)
 
 
-def rank(span_head, queries, corpus: Corpus, settings: RankingSettings, own_clip=None) -> Ranking:
-    """The best clips and moments of all queries, on the host; the same in every process.
+def rank(
+    span_head: SpanHead,
+    queries: np.ndarray,
+    corpus: Corpus,
+    settings: RankingSettings,
+    target_clips: np.ndarray | None = None,
+) -> Ranking:
+    """Ranks clips and moments for all queries; the result is the same in every process.
 
     Args:
-      span_head: `hero_jax.models.heads.SpanHead`.
-      queries: NumPy `[N, H]`, one vector per query.
-      own_clip: NumPy `[N]`, places in the corpus of the clips that queries are about, -1 where not
-        known; None if none is.
+      queries: `[N, H]`, one vector per query.
+      target_clips: `[N]`, places in the corpus of the clips that queries are about, -1 for an
+        unknown one; None if all are unknown.
+
+    Returns:
+      `Ranking` on the host.
     """
     graphdef, state = nnx.split(span_head)
-    own_clip = np.full(len(queries), -1) if own_clip is None else own_clip
+    targets = np.full(len(queries), -1) if target_clips is None else target_clips
     run = functools.partial(
         _rank_block,
         state,
@@ -95,11 +109,13 @@ def rank(span_head, queries, corpus: Corpus, settings: RankingSettings, own_clip
         top_clips=min(settings.top_clips, corpus.size),
         clip_block=corpus.block,
     )
-    return _in_blocks(run, queries, own_clip.astype(np.int32))
+    return _in_blocks(run, queries, targets.astype(np.int32))
 
 
-def rank_clips(queries, corpus: Corpus, *, top_clips: int, temperature: float) -> Ranking:
-    """The best clips alone: `rank` without moments."""
+def rank_clips(
+    queries: np.ndarray, corpus: Corpus, *, top_clips: int, temperature: float
+) -> Ranking:
+    """Ranks clips only, as `rank` does with moments."""
     run = functools.partial(
         _rank_clips_block,
         corpus.frames,
@@ -112,8 +128,8 @@ def rank_clips(queries, corpus: Corpus, *, top_clips: int, temperature: float) -
     return _in_blocks(run, queries)
 
 
-def _in_blocks(run, *arrays):
-    """run() over blocks of the arrays' rows, its results joined on the host."""
+def _in_blocks(run: Callable[..., Ranking], *arrays: np.ndarray) -> Ranking:
+    """Calls run() on blocks of the arrays' rows and joins the results on the host."""
     total = len(arrays[0])
     size = min(QUERY_BLOCK, max(total, 1))
     parts = []
@@ -128,49 +144,61 @@ def _in_blocks(run, *arrays):
     jax.jit, static_argnames=("graphdef", "mesh", "settings", "top_clips", "clip_block")
 )
 def _rank_block(
-    state,
-    frames,
-    num_frames,
-    queries,
-    own_clip,
+    state: nnx.State,
+    frames: jax.Array,
+    num_frames: jax.Array,
+    queries: jax.Array,
+    target_clips: jax.Array,
     *,
-    graphdef,
-    mesh,
-    settings,
-    top_clips,
-    clip_block,
-):
-    def on_device(state, frames, num_frames, queries, own_clip):
-        scores, clips = _best_clips(queries, frames, num_frames, top_clips, clip_block)
-        vr = _clip_ranking(scores, clips, settings.temperature)
-        queries, scores, clips, own_clip = (
-            _pad_rows(x, mesh) for x in (queries, scores, clips, own_clip)
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    settings: RankingSettings,
+    top_clips: int,
+    clip_block: int,
+) -> Ranking:
+    def on_device(state, frames, num_frames, queries, targets):
+        best = _best_clips(queries, frames, num_frames, top_clips, clip_block)
+        clip_ranking = _clip_ranking(best, settings.temperature)
+        count = len(queries)
+        queries, scores, clips, targets = (
+            _pad_rows(x, mesh) for x in (queries, *best, targets[:, None])
         )
-        clips = jnp.concatenate([clips, own_clip[:, None]], axis=1)
+        clips = jnp.concatenate([clips, targets], axis=1)
         span_head = nnx.merge(graphdef, state)
         logits = _span_logits(span_head, queries, clips, frames, num_frames, mesh)
         # Each device ranks the spans of its share of the queries.
         logits = jax.lax.psum_scatter(logits, BATCH_AXES, tiled=True)
-        scores, clips = (_own_rows(x, len(logits)) for x in (scores, clips))
+        scores, clips = (_share_of(x, len(logits)) for x in (scores, clips))
         moments = _rank_spans(scores, clips, logits, num_frames, settings)
         moments = jax.tree.map(lambda x: jax.lax.all_gather(x, BATCH_AXES, tiled=True), moments)
-        return vr, jax.tree.map(lambda x: x[: len(vr[0])], moments)
+        return clip_ranking, jax.tree.map(lambda x: x[:count], moments)
 
-    vr, moments = _over_mesh(on_device, mesh, 1)(state, frames, num_frames, queries, own_clip)
-    return Ranking(*vr, *moments)
+    clip_ranking, moments = _over_mesh(on_device, mesh, 1)(
+        state, frames, num_frames, queries, target_clips
+    )
+    return Ranking(*clip_ranking, *moments)
 
 
 @functools.partial(jax.jit, static_argnames=("mesh", "temperature", "top_clips", "clip_block"))
-def _rank_clips_block(frames, num_frames, queries, *, mesh, temperature, top_clips, clip_block):
+def _rank_clips_block(
+    frames: jax.Array,
+    num_frames: jax.Array,
+    queries: jax.Array,
+    *,
+    mesh: Mesh,
+    temperature: float,
+    top_clips: int,
+    clip_block: int,
+) -> Ranking:
     def on_device(frames, num_frames, queries):
-        scores, clips = _best_clips(queries, frames, num_frames, top_clips, clip_block)
-        return _clip_ranking(scores, clips, temperature)
+        best = _best_clips(queries, frames, num_frames, top_clips, clip_block)
+        return _clip_ranking(best, temperature)
 
     return Ranking(*_over_mesh(on_device, mesh, 0)(frames, num_frames, queries))
 
 
-def _over_mesh(function, mesh, split):
-    """function() on every device, argument `split` its own part and the others whole."""
+def _over_mesh(function: Callable, mesh: Mesh, split: int) -> Callable[..., Any]:
+    """Returns function() on every device, with argument `split` split and the others whole."""
 
     def run(*arguments):
         specs = tuple(P(BATCH_AXES) if n == split else P() for n in range(len(arguments)))
@@ -181,59 +209,58 @@ def _over_mesh(function, mesh, split):
     return run
 
 
-def _best_clips(queries, frames, num_frames, count, block):
-    """Scores and numbers `[N, count]` of the best clips of all devices.
+def _best_clips(
+    queries: jax.Array, frames: jax.Array, num_frames: jax.Array, count: int, block: int
+) -> BestClips:
+    """Returns the `count` best clips of all devices.
 
     Args:
-      queries: `[N, H]`; frames: `[own C, F, H]`; num_frames: `[C]`.
+      queries: `[N, H]`.
+      frames: `[clips of this device, F, H]`.
+      num_frames: `[C]` of all clips.
     """
-    own = len(frames)
-    first = _first_row(own)
-    lengths = jax.lax.dynamic_slice_in_dim(num_frames, first, own)
-    numbers = first + jnp.arange(own)
+    first = _first_row(len(frames))
+    lengths = jax.lax.dynamic_slice_in_dim(num_frames, first, len(frames))
 
     def merge(best, part):
-        frames, lengths, numbers = part
-        valid = jnp.arange(frames.shape[1]) < lengths[:, None]
-        scores = clip_scores(queries, _from_bits(frames), valid)
-        return better_of(best, (scores, jnp.broadcast_to(numbers, scores.shape)), count), None
+        frames, lengths, first = part
+        return exact.merge_block(best, queries, Block(_from_bits(frames), lengths, first)), None
 
-    nothing = (
-        jnp.full((len(queries), count), -jnp.inf),
-        jnp.full((len(queries), count), -1),
+    parts = (
+        frames.reshape(-1, block, *frames.shape[1:]),
+        lengths.reshape(-1, block),
+        first + jnp.arange(0, len(frames), block),
     )
-    parts = (x.reshape(-1, block, *x.shape[1:]) for x in (frames, lengths, numbers))
-    best, _ = jax.lax.scan(merge, nothing, tuple(parts))
-    scores, clips = (jax.lax.all_gather(x, BATCH_AXES, axis=1, tiled=True) for x in best)
-    return _top((scores, clips), count)
+    best, _ = jax.lax.scan(merge, exact.no_clips(len(queries), count), parts)
+    best = jax.tree.map(lambda x: jax.lax.all_gather(x, BATCH_AXES, axis=1, tiled=True), best)
+    return exact.best_of(best, count)
 
 
-def better_of(first, second, count):
-    """The best of two lists of (scores, clips); of equals, those of the first come first."""
-    both = (jnp.concatenate(pair, axis=1) for pair in zip(first, second, strict=True))
-    return _top(tuple(both), count)
+def _clip_ranking(best: BestClips, temperature: float) -> tuple[jax.Array, jax.Array]:
+    """Returns clips and scores as they are predicted; -1 and 0 for clips without frames."""
+    valid = best.scores > OUTSIDE
+    scores = jnp.where(valid, jnp.exp(temperature * best.scores), 0)
+    return jnp.where(valid, best.clips, -1), scores
 
 
-def _top(candidates, count):
-    scores, clips = candidates
-    scores, places = jax.lax.top_k(scores, count)
-    return scores, jnp.take_along_axis(clips, places, axis=1)
-
-
-def _clip_ranking(scores, clips, temperature):
-    """Clips and their scores as they are predicted; -1 and 0 for clips without frames."""
-    valid = scores > OUTSIDE
-    return jnp.where(valid, clips, -1), jnp.where(valid, jnp.exp(temperature * scores), 0)
-
-
-def _span_logits(span_head, queries, clips, frames, num_frames, mesh):
-    """Start and end logits `[N, V, 2, F]` of clips that are on this device, 0 for others.
+def _span_logits(
+    span_head: SpanHead,
+    queries: jax.Array,
+    clips: jax.Array,
+    frames: jax.Array,
+    num_frames: jax.Array,
+    mesh: Mesh,
+) -> jax.Array:
+    """Computes logits `[N, V, 2, F]` of the clips that are on this device, 0 for the others.
 
     Args:
-      queries: `[N, H]`; clips: `[N, V]`; frames: `[own C, F, H]`; num_frames: `[C]`.
+      queries: `[N, H]`.
+      clips: `[N, V]`.
+      frames: `[clips of this device, F, H]`.
+      num_frames: `[C]` of all clips.
     """
     place = clips - _first_row(len(frames))
-    here = (place >= 0) & (place < len(frames))
+    on_device = (place >= 0) & (place < len(frames))
     place = jnp.clip(place, 0, len(frames) - 1)
     lengths = num_frames[clips]
     on_cpu = mesh.devices.flat[0].platform == "cpu"
@@ -244,76 +271,66 @@ def _span_logits(span_head, queries, clips, frames, num_frames, mesh):
 
         def of_clip(part):
             place, length = part
-            valid = jnp.arange(frames.shape[1]) < length
-            return jnp.stack(span_head(query, _from_bits(frames[place]), valid))
+            return exact.span_logits(span_head, query, _from_bits(frames[place]), length)
 
         return jax.lax.map(of_clip, (places, lengths), batch_size=clips_at_once)
 
     logits = jax.lax.map(of_query, (queries, place, lengths), batch_size=queries_at_once)
-    return jnp.where(here[..., None, None], logits, 0)
+    return jnp.where(on_device[..., None, None], logits, 0)
 
 
-def _as_bits(frames):
-    """bfloat16 as the integers that it is stored in; see `_from_bits`."""
+def _as_bits(frames: np.ndarray) -> np.ndarray:
+    """Returns bfloat16 as the integers of the same bits; see `_from_bits`."""
     return frames.view(np.uint16) if frames.dtype == jnp.bfloat16 else frames
 
 
-def _from_bits(frames):
-    """Some of the corpus' frames as numbers.
+def _from_bits(frames: jax.Array) -> jax.Array:
+    """Returns frames of the corpus as floating-point numbers.
 
-    A CPU computes with bfloat16 as float32. Given an array of it, the compiler would convert the
-    whole corpus first, once for all, in memory that there is not.
+    A CPU computes with bfloat16 as float32. Given an array of bfloat16, the compiler would convert
+    the entire corpus at once, for which the memory may not suffice.
     """
     is_bits = frames.dtype == jnp.uint16
     return jax.lax.bitcast_convert_type(frames, jnp.bfloat16) if is_bits else frames
 
 
-def _rank_spans(scores, clips, logits, num_frames, settings):
-    """VCMR and SVMR, before and after suppression.
+def _rank_spans(
+    scores: jax.Array,
+    clips: jax.Array,
+    logits: jax.Array,
+    num_frames: jax.Array,
+    settings: RankingSettings,
+) -> tuple[Moments | None, ...]:
+    """Ranks moments in the corpus and in the target clip, in the order of the fields of `Ranking`.
 
     Args:
-      scores: `[N, V]`; clips: `[N, V + 1]`, the last the query's own; logits: `[N, V + 1, 2, F]`.
+      scores: `[N, V]`.
+      clips: `[N, V + 1]`, the last one the target clip.
+      logits: `[N, V + 1, 2, F]`.
+      num_frames: `[C]` of all clips.
     """
     lengths = jnp.where(clips >= 0, num_frames[clips], 0)
-
-    def find(part):
-        scores, clips, lengths, logits = part
-        start, end = logits[:, :, 0], logits[:, :, 1]
-        best, own = slice(None, -1), slice(-1, None)
-        vcmr = rank_moments(
-            scores, start[:, best], end[:, best], lengths[:, best], settings, clips[:, best]
+    corpus, target = slice(None, -1), slice(-1, None)
+    vcmr, svmr = (
+        exact.best_moments(
+            clip_scores, clips[:, columns], lengths[:, columns], logits[:, columns], settings
         )
-        svmr = rank_moments(
-            jnp.zeros((len(scores), 1)),
-            start[:, own],
-            end[:, own],
-            lengths[:, own],
-            settings,
-            clips[:, own],
-        )
-        return vcmr, svmr
-
-    # Whole blocks, whatever the number of devices.
-    blocks = jax.tree.map(
-        lambda x: x.reshape(-1, SPAN_BLOCK, *x.shape[1:]), (scores, clips, lengths, logits)
+        for clip_scores, columns in ((scores, corpus), (jnp.zeros((len(scores), 1)), target))
     )
-    vcmr, svmr = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.lax.map(find, blocks))
-    if not settings.nms_iou:
-        return vcmr, svmr
-    return vcmr, svmr, suppress(vcmr, settings), suppress(svmr, settings)
+    return vcmr[0], svmr[0], vcmr[1], svmr[1]
 
 
-def _first_row(rows):
-    """The number of this device's first row, of arrays that have `rows` on every device."""
+def _first_row(rows: int) -> jax.Array:
+    """Returns the number of this device's first row if each device has `rows` of them."""
     return jax.lax.axis_index(BATCH_AXES) * rows
 
 
-def _own_rows(x, rows):
-    """This device's share of what every device has whole."""
+def _share_of(x: jax.Array, rows: int) -> jax.Array:
+    """Returns this device's `rows` of an array that every device holds entirely."""
     return jax.lax.dynamic_slice_in_dim(x, _first_row(rows), rows)
 
 
-def _pad_rows(x, mesh):
-    """Rows up to a number that divides into whole blocks on every device."""
+def _pad_rows(x: Array, mesh: Mesh) -> jax.Array:
+    """Pads rows with zeros to a number that gives complete blocks on every device."""
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * SPAN_BLOCK
     return jnp.pad(x, [(0, -len(x) % unit)] + [(0, 0)] * (x.ndim - 1))

@@ -1,45 +1,49 @@
 """Builds an index with a model, and searches one: the best moments of all videos for a sentence.
 
-The search is exact. Clips come from the disk in blocks, which are split over the devices; only the
-best clips of each query are kept, and spans are looked for in these alone. So memory depends on the
-size of a block, never on the number of clips. The formulas are those of `hero_jax.retrieval`.
+The search is exact (`hero_jax.retrieval.exact`). Clips come from the disk in blocks, which are
+split over the devices; only the best clips of each query are kept, and moments are ranked in these
+alone. So memory depends on the size of a block, never on the number of clips.
 """
 
 import dataclasses
 import functools
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data.errors import InputError
+from data.schema import Clip
 from data.times import temporal_iou
-from hero_jax.index.entries import Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Entry, Index, IndexedClip, Line, Writer, create
+from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
-from hero_jax.models.heads import NORM_FLOOR, OUTSIDE, normalize
-from hero_jax.retrieval.moments import rank_moments, suppress
-from hero_jax.retrieval.ranking import better_of
+from hero_jax.models.heads import OUTSIDE
+from hero_jax.retrieval import exact
+from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.retrieval.results import Moments
 
-# Of the frames that are scored at once, and of those that spans are looked for in.
+# Bytes of the frames that are scored at once, and of those in which moments are ranked at once.
 BLOCK_BYTES = 64 << 20
-# Queries that are scored at once: few for few, since every number is compiled once.
+# Numbers of queries that are scored at once; each number is compiled once, so there are few.
 QUERY_BLOCKS = (1, 2, 4, 8, 64, 256)
-# So few are multiplied with the frames one by one.
-FEW_QUERIES = 8
-# Of two moments of one video that overlap by more, the better is shown, unless the model says.
+# If two moments of one video overlap by more, only the better is returned. It stands in for the
+# `nms_iou` of a model that has none.
 LARGEST_OVERLAP = 0.5
+
+_merge_block = jax.jit(exact.merge_block, donate_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundMoment:
-    """A moment: first and last second of the video, and the subtitles there.
+    """A moment of a video, and the subtitles in it.
 
-    score: as in `hero_jax.retrieval.moments`; to be compared within a query.
+    start, end: first and last second in the video.
+    score: as in `hero_jax.retrieval.moments`; comparable within a query only.
     """
 
     video_id: str
@@ -50,23 +54,25 @@ class FoundMoment:
     lines: tuple[Line, ...]
 
 
-def build_index(model, clips: Iterable, path, dtype: str | None = None) -> Index:
-    """A new index of clips.
+def build_index(
+    model: Model, clips: Iterable[Clip], path: str | os.PathLike, dtype: str | None = None
+) -> Index:
+    """Makes a new index of clips.
 
     Args:
-      model: `hero_jax.inference.model.Model`.
-      clips: `data.schema.Clip`, as `model.clip` and `model.records` give them.
-      dtype: of `hero_jax.index.DTYPES`; None: bfloat16 for a model that computes in it, else
-        float16.
+      clips: as `model.clip` and `model.records` give them.
+      path: folder of the index.
+      dtype: one of `hero_jax.index.DTYPES`; None for bfloat16 if the model computes in it, and for
+        float16 otherwise.
 
     Raises:
-      InputError: there is something at that path, or a clip cannot be encoded.
+      InputError: the folder is not empty, or a clip cannot be encoded.
     """
-    own = model.exported.description["model"]["dtype"]
+    computes_in = model.exported.description["model"]["dtype"]
     create(
         path,
         width=model.width,
-        dtype=dtype or ("bfloat16" if own == "bfloat16" else "float16"),
+        dtype=dtype or ("bfloat16" if computes_in == "bfloat16" else "float16"),
         max_frames=model.exported.batch()["max_frames"],
         seconds_per_feature=model.features.seconds_per_feature,
         model=model.identity,
@@ -74,17 +80,17 @@ def build_index(model, clips: Iterable, path, dtype: str | None = None) -> Index
     try:
         add_clips(model, clips, path)
     except BaseException:
-        # An empty index would be in the way of the next try.
+        # An empty index would be in the way of the next attempt.
         shutil.rmtree(path, ignore_errors=True)
         raise
     return Index(path)
 
 
-def add_clips(model, clips: Iterable, path) -> tuple[int, int]:
-    """Adds clips to an index, or replaces those that are there; see `Writer.add`.
+def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> tuple[int, int]:
+    """Adds clips to an index, or replaces those that it has; see `Writer.add`.
 
     Returns:
-      How many entries were added and how many replaced; a long clip has several, its windows.
+      The numbers of entries that were added and replaced. A long clip has several, its windows.
 
     Raises:
       InputError: the index was made with another model; nothing is changed then.
@@ -92,121 +98,123 @@ def add_clips(model, clips: Iterable, path) -> tuple[int, int]:
     check_model(model, Index(path))
     names = set()
 
-    def entries():
+    def entries() -> Iterator[Entry]:
         for entry in model.encode_clips(clips):
             names.add(clip_of_window(entry.clip_id))
             yield dataclasses.replace(entry, frames=np.asarray(entry.frames, np.float32))
 
     with Writer(path) as writer:
-        # A clip that was longer before leaves windows behind.
+        # A clip that was longer before has windows that are not replaced by name.
         return writer.add(entries(), outdated=lambda name: clip_of_window(name) in names)
 
 
-def check_model(model, index: Index) -> None:
-    """InputError if an index was made with another model."""
+def check_model(model: Model, index: Index) -> None:
+    """Raises InputError if an index was made with another model."""
     if index.model != model.identity:
         raise InputError(
             f"index {index.path} was made with another model ({index.model['identity'][:12]}, and "
-            f"this is {model.identity['identity'][:12]}): search it with that, or build it again."
+            f"this one is {model.identity['identity'][:12]}): search it with that model, or build "
+            "it again"
         )
 
 
-def search(model, index: Index, texts: Sequence[str], *, top: int = 10) -> list[list[FoundMoment]]:
-    """The best moments for each sentence, best first.
+def search(
+    model: Model, index: Index, texts: Sequence[str], *, top: int = 10
+) -> list[list[FoundMoment]]:
+    """Finds the best moments for each sentence, best first.
 
     Args:
-      model: `hero_jax.inference.model.Model`.
-      top: of a query, at most so many; there may be fewer.
+      top: largest number of moments for a sentence; there may be fewer.
 
     Raises:
-      InputError: the index was made with another model; an empty sentence.
+      InputError: the index was made with another model, or a sentence is empty.
     """
     check_model(model, index)
     if top < 1:
-        raise InputError(f"top={top}: ask for at least one moment.")
+        raise InputError(f"top={top} is too small: ask for at least one moment")
     queries = model.encode_queries(texts)
     if not len(index):
         return [[] for _ in texts]
     results: list[list[FoundMoment]] = []
     for first in range(0, len(queries), QUERY_BLOCKS[-1]):
-        some = queries[first : first + QUERY_BLOCKS[-1]]
-        results += _search_block(model, index, some, top)
+        block = queries[first : first + QUERY_BLOCKS[-1]]
+        results += _search_block(model, index, block, top)
     return results
 
 
-def _search_block(model, index, queries, top):
+def _search_block(
+    model: Model, index: Index, queries: np.ndarray, top: int
+) -> list[list[FoundMoment]]:
     settings = _settings(model)
     scores, clips = best_clips(index, queries, min(settings.top_clips, len(index)))
     moments = _best_moments(model, index, queries, scores, clips, settings)
-    return [
-        _deduplicated(index, *(x[n, : moments.counts[n]] for x in moments[:3]), settings, top)
-        for n in range(len(queries))
-    ]
+    counts = moments.counts
+    rows = (Moments(*(x[n, :count] for x in moments)) for n, count in enumerate(counts))
+    return [_found_moments(index, row, settings.nms_iou, top) for row in rows]
 
 
-def _settings(model):
-    """How the model ranks, and always without what overlaps something better."""
-    own = model.exported.ranking
-    return own if own.nms_iou else dataclasses.replace(own, nms_iou=LARGEST_OVERLAP)
+def _settings(model: Model) -> RankingSettings:
+    """Returns the model's settings, with suppression of overlapping moments in any case."""
+    settings = model.exported.ranking
+    return settings if settings.nms_iou else dataclasses.replace(settings, nms_iou=LARGEST_OVERLAP)
 
 
-def best_clips(index: Index, queries: np.ndarray, count: int, block_bytes: int = BLOCK_BYTES):
-    """Scores and numbers `[N, count]` of the best clips, of equals the first; -1 for none.
+def best_clips(
+    index: Index, queries: np.ndarray, count: int, block_bytes: int = BLOCK_BYTES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores and numbers of the best clips of each query, of equal scores the first.
 
     Args:
       queries: `[N, width]`.
-      block_bytes: of the clips that are scored at once on all devices.
+      block_bytes: size of the frames that are scored at once on all devices.
+
+    Returns:
+      `[N, count]` float32 and `[N, count]` int32, -1 where there is no clip.
     """
     mesh = Mesh(np.array(jax.devices()), ("data",))
-    rows, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
-    each = index.max_frames * index.width * index.dtype.itemsize
-    block = max(block_bytes // each, 1)
-    # No larger than the index, and whole on every device.
-    block = -(-min(block, index.capacity) // mesh.size) * mesh.size
-    padded = jax.device_put(_padded(queries), whole)
-    best = (
-        jnp.full((len(padded), count), -jnp.inf, device=whole),
-        jnp.full((len(padded), count), -1, device=whole),
-    )
-    lengths = index.num_frames()
-    for first in range(0, index.capacity, block):
-        own = np.zeros(block, np.int32)
-        own[: len(lengths) - first] = lengths[first : first + block]
-        clips = jax.device_put((index.block(first, block), index.norms(first, block), own), rows)
-        best = _score(best, padded, *clips, first, count=count)
-    scores, clips = jax.device_get(best)
-    scores, clips = scores[: len(queries)], clips[: len(queries)]
+    replicated = NamedSharding(mesh, P())
+    padded = jax.device_put(_padded(queries), replicated)
+    best = jax.device_put(exact.no_clips(len(padded), count), replicated)
+    for block in _blocks(index, mesh, block_bytes):
+        best = _merge_block(best, padded, block)
+    scores, clips = jax.tree.map(lambda x: x[: len(queries)], jax.device_get(best))
     return scores, np.where(scores > OUTSIDE, clips, -1)
 
 
-@functools.partial(jax.jit, static_argnames="count", donate_argnums=0)
-def _score(best, queries, frames, norms, num_frames, first, *, count):
-    """`hero_jax.models.heads.clip_scores` in one pass over the frames, whose norms are known."""
-    clips, length, width = frames.shape
-    frames, queries = frames.reshape(-1, width), normalize(queries)
-    # On a CPU, XLA multiplies one query with frames in half precision, but for more it makes a copy
-    # in float32 first, which takes longer than several products without.
-    apart = len(queries) if len(queries) <= FEW_QUERIES else 1
-    products = [some @ frames.astype(jnp.float32).T for some in jnp.split(queries, apart)]
-    products = jnp.concatenate(products).reshape(-1, clips, length)
-    valid = jnp.arange(length) < num_frames[:, None]
-    cosine = jnp.where(valid, products / jnp.maximum(norms, NORM_FLOOR), OUTSIDE)
-    scores = cosine.max(axis=-1)
-    numbers = jnp.broadcast_to(first + jnp.arange(clips), scores.shape)
-    return better_of(best, (scores, numbers), count)
+def _blocks(index: Index, mesh: Mesh, block_bytes: int) -> Iterator[exact.Block]:
+    """Yields the clips of an index in blocks of one size, split over the devices."""
+    rows = NamedSharding(mesh, P("data"))
+    clip_bytes = index.max_frames * index.width * index.dtype.itemsize
+    # A block is no larger than the index, and has as many clips on every device.
+    size = min(max(block_bytes // clip_bytes, 1), index.capacity)
+    size = -(-size // mesh.size) * mesh.size
+    num_frames = index.num_frames()
+    for first in range(0, index.capacity, size):
+        lengths = np.zeros(size, np.int32)
+        lengths[: len(num_frames) - first] = num_frames[first : first + size]
+        frames, lengths, norms = jax.device_put(
+            (index.block(first, size), lengths, index.norms(first, size)), rows
+        )
+        yield exact.Block(frames, lengths, first, norms)
 
 
-def _best_moments(model, index, queries, scores, clips, settings):
-    """`hero_jax.retrieval.results.Moments` of queries, after suppression, on the host."""
-    each = clips.shape[1] * index.max_frames * index.width * 4
-    size = max(size for size in QUERY_BLOCKS if size == 1 or size * each <= BLOCK_BYTES)
+def _best_moments(
+    model: Model,
+    index: Index,
+    queries: np.ndarray,
+    scores: np.ndarray,
+    clips: np.ndarray,
+    settings: RankingSettings,
+) -> Moments:
+    """Ranks moments in the best clips of queries; returns them after suppression, on the host."""
+    query_bytes = clips.shape[1] * index.max_frames * index.width * 4
+    size = max(size for size in QUERY_BLOCKS if size == 1 or size * query_bytes <= BLOCK_BYTES)
 
     def moments(model, queries, scores, clips, frames, num_frames):
-        valid = jnp.arange(frames.shape[2]) < num_frames[..., None]
         frames = frames.astype(model.temporal.dtype)
-        start, end = model.span_head(queries[:, None], frames, valid)
-        found = rank_moments(scores, start, end, num_frames, settings, clips)
-        return suppress(found, settings)
+        logits = exact.span_logits(model.span_head, queries[:, None], frames, num_frames)
+        _, suppressed = exact.best_moments(scores, clips, num_frames, logits, settings)
+        return suppressed
 
     lengths, parts = index.num_frames(), []
     for first in range(0, len(queries), size):
@@ -214,38 +222,54 @@ def _best_moments(model, index, queries, scores, clips, settings):
         numbers = np.maximum(rows[2], 0)
         frames = index.frames(numbers.reshape(-1))
         frames = frames.reshape(*numbers.shape, *frames.shape[1:])
-        num_frames = np.where(rows[2] >= 0, np.asarray(lengths)[numbers], 0)
-        # What is not there has no finite score.
+        num_frames = np.where(rows[2] >= 0, lengths[numbers], 0)
+        # The score of a missing clip may be infinite.
         rows[1] = np.where(rows[2] >= 0, rows[1], 0)
         parts.append(model.run("moments", moments, *rows, frames, num_frames))
     return jax.tree.map(lambda *x: np.concatenate(x)[: len(queries)], *parts)
 
 
-def _deduplicated(index, clips, spans, scores, settings, top):
-    """`FoundMoment` of a query's moments, of those that windows of a video share the best alone."""
-    step, found, described = index.seconds_per_feature, [], {}
-    for number, (first, last), score in zip(
-        clips.tolist(), spans.tolist(), scores.tolist(), strict=True
-    ):
+def _found_moments(
+    index: Index, moments: Moments, largest_overlap: float, top: int
+) -> list[FoundMoment]:
+    """Describes the `top` best moments of a query, without duplicates.
+
+    Windows of a long video overlap, so that two clips may have the same moment; of two that overlap
+    by more than `largest_overlap`, only the better is returned.
+
+    Args:
+      moments: `[P]`, best first.
+    """
+    describe = functools.cache(index.describe)
+    found: list[FoundMoment] = []
+    for number, (first, last), score in zip(*(x.tolist() for x in moments), strict=True):
         if len(found) == top:
             break
-        clip = described.setdefault(number, None) or index.describe(number)
-        described[number] = clip
-        start, end = clip.start + first * step, clip.start + (last + 1) * step
-        if any(
-            other.video_id == clip.video_id
-            and other.clip_id != clip.clip_id
-            and temporal_iou(np.array([other.start, other.end]), np.array([start, end]))
-            > settings.nms_iou
-            for other in found
-        ):
-            continue
-        lines = tuple(line for line in clip.lines if line.start < end and line.end > start)
-        found.append(FoundMoment(clip.video_id, clip.clip_id, start, end, score, lines))
+        moment = _found_moment(index, describe(number), first, last, score)
+        if not any(_duplicates(moment, better, largest_overlap) for better in found):
+            found.append(moment)
     return found
 
 
-def _padded(array, sizes=QUERY_BLOCKS):
-    """The array with rows of zeros up to the next of some numbers."""
+def _found_moment(
+    index: Index, clip: IndexedClip, first: int, last: int, score: float
+) -> FoundMoment:
+    """Describes the moment from frame `first` to `last` of a clip."""
+    step = index.seconds_per_feature
+    start, end = clip.start + first * step, clip.start + (last + 1) * step
+    lines = tuple(line for line in clip.lines if line.start < end and line.end > start)
+    return FoundMoment(clip.video_id, clip.clip_id, start, end, score, lines)
+
+
+def _duplicates(moment: FoundMoment, better: FoundMoment, largest_overlap: float) -> bool:
+    """Checks if a moment is another window's view of a better one."""
+    if moment.video_id != better.video_id or moment.clip_id == better.clip_id:
+        return False
+    times = np.array([better.start, better.end]), np.array([moment.start, moment.end])
+    return bool(temporal_iou(*times) > largest_overlap)
+
+
+def _padded(array: np.ndarray, sizes: Sequence[int] = QUERY_BLOCKS) -> np.ndarray:
+    """Pads an array with rows of zeros up to the smallest of some sizes that suffices."""
     size = next(size for size in sizes if size >= len(array))
     return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))

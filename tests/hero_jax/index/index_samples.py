@@ -1,12 +1,11 @@
-"""Indexes for tests, and what they hold as values that can be compared. NumPy only, no JAX."""
+"""Indexes for tests, and their content as values that can be compared. NumPy only, no JAX."""
 
 import math
 
 import ml_dtypes  # noqa: F401 - for bfloat16
 import numpy as np
 
-from hero_jax.index.entries import Entry, Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Entry, Index, Line, Writer, create
 
 WIDTH, MAX_FRAMES = 3, 4
 MODEL = {"identity": "a model", "settings": {"layers": [6, 3]}}
@@ -14,7 +13,7 @@ WORDS = ("Oh.", "", "naïve", "日本語\n", 'a "quoted" \\ word', "\0", "😀")
 
 
 def make(path, dtype="float16", max_frames=MAX_FRAMES):
-    """An empty index; gives its path."""
+    """Makes an empty index and returns its path."""
     create(
         path,
         width=WIDTH,
@@ -27,7 +26,7 @@ def make(path, dtype="float16", max_frames=MAX_FRAMES):
 
 
 def entry(clip_id: str, seed, num_frames=None) -> Entry:
-    """A clip that its id and a seed, int or ints, determine."""
+    """Returns a clip that depends on its id and a seed (int or ints) only."""
     rng = np.random.default_rng(seed)
     num_frames = num_frames or int(rng.integers(1, MAX_FRAMES + 1))
     lines = tuple(
@@ -39,12 +38,12 @@ def entry(clip_id: str, seed, num_frames=None) -> Entry:
 
 
 def value(one: Entry, dtype="float16") -> tuple:
-    """What an index has to give back of an entry."""
+    """Returns what an index has to return for an entry."""
     return one.video_id, one.start, one.lines, one.frames.astype(dtype).tobytes()
 
 
 def content(index: Index) -> dict[str, tuple]:
-    """By id, the `value` of each clip; all ways to ask for clips have to agree on it."""
+    """Returns the `value` of each clip by id, and checks that all methods agree on it."""
     found, num_frames = {}, index.num_frames()
     block = index.block(0, index.capacity)
     assert num_frames.dtype == np.int32
@@ -68,7 +67,7 @@ def content(index: Index) -> dict[str, tuple]:
 
 
 def filled(path, *names, dtype="float16"):
-    """An index with these clips, each call's in a segment of its own; their values by id."""
+    """Makes an index with a segment for each of `names`; returns the values of clips by id."""
     make(path, dtype)
     expected = {}
     with Writer(path) as writer:

@@ -1,7 +1,7 @@
-"""Changes of an index that are killed, or fail, at any moment; nothing is lost, half done or left.
+"""Changes of an index that are killed or fail at any moment: no clip is lost, no file is left.
 
-What forks must not have JAX's threads: the checks run in a program of their own, which is this file
-and imports NumPy and the index alone.
+A process that forks must not have JAX's threads, so the checks run in a separate program: this
+file, which imports NumPy and the index only.
 """
 
 import errno
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError
-from hero_jax.index.index import Index, Writer
+from hero_jax.index import Index, Writer
 from tests.hero_jax.index.index_samples import content, entry, make, value
 from tests.paths import ROOT
 
@@ -160,7 +160,7 @@ def full(path):
     return path
 
 
-# An index, a change of it, and how many calls it goes on by: one that merges has many alike.
+# An index, a change of it, and the stride between tested calls: a merge makes many alike.
 CHANGES = {
     "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), 1),
     "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), 1),

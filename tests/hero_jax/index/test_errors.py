@@ -1,4 +1,4 @@
-"""What an index refuses: each sentence names what is wrong, and nothing is changed."""
+"""Errors of an index: each message names the problem, and nothing is changed."""
 
 import dataclasses
 import json
@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.index.entries import Line
-from hero_jax.index.index import Index, Writer, create
+from hero_jax.index import Index, Line, Writer, create
 from tests.hero_jax.index.index_samples import MODEL, WIDTH, content, entry, files, filled, make
 from tests.paths import ROOT
 
@@ -65,7 +64,7 @@ def test_a_wrong_clip_is_named_and_nothing_changes(tmp_path, name):
         assert sum(writer.add([good])) == 1
 
 
-def test_an_error_of_the_entries_is_passed_on(tmp_path):
+def test_an_error_of_the_entries_is_raised_as_it_is(tmp_path):
     def broken():
         yield entry("a", 9)
         raise OSError("features are gone")
@@ -94,14 +93,14 @@ def test_unknown_ids_are_named(tmp_path):
         ("model", {"name": "x"}),
     ],
 )
-def test_an_index_of_nothing_is_not_made(tmp_path, field, wrong):
+def test_wrong_settings_are_named(tmp_path, field, wrong):
     good = {"width": 2, "max_frames": 3, "seconds_per_feature": 1.0, "dtype": "float16"}
     message = refusal(create, tmp_path / "new", **(good | {"model": MODEL, field: wrong}))
     assert field in message
     assert not (tmp_path / "new").exists()
 
 
-def test_no_index_is_made_among_other_things(tmp_path):
+def test_no_index_is_made_in_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.txt").write_text("irreplaceable")
     assert f"{tmp_path} is not empty" in refusal(make, tmp_path)
     assert [*files(tmp_path)] == ["thesis.txt"]
@@ -110,7 +109,7 @@ def test_no_index_is_made_among_other_things(tmp_path):
     assert "is not empty" in refusal(make, tmp_path / "index")
 
 
-def test_a_creation_that_was_broken_off_is_no_obstacle(tmp_path):
+def test_an_interrupted_creation_can_be_repeated(tmp_path):
     (tmp_path / "lock").touch()
     (tmp_path / "index.json.new").write_text("{")
     make(tmp_path)
@@ -118,7 +117,7 @@ def test_a_creation_that_was_broken_off_is_no_obstacle(tmp_path):
 
 
 @pytest.mark.parametrize("opened", [Index, Writer])
-def test_where_no_index_is(tmp_path, opened):
+def test_a_folder_without_an_index(tmp_path, opened):
     assert "nowhere is no folder" in refusal(opened, tmp_path / "nowhere")
     (tmp_path / "file").touch()
     assert "file is no folder" in refusal(opened, tmp_path / "file")
@@ -139,7 +138,7 @@ def test_another_version_of_the_format(tmp_path, version):
 
 
 @pytest.mark.parametrize("garbage", ["", "{", "[]", "7", "{}", "\x00" * 99, "[" * 100_000])
-def test_a_manifest_that_is_none(tmp_path, garbage):
+def test_a_damaged_manifest(tmp_path, garbage):
     filled(tmp_path, "a")
     (tmp_path / "index.json").write_text(garbage)
     assert "index.json is damaged" in refusal(Index, tmp_path)
@@ -183,7 +182,7 @@ def test_a_cut_or_missing_file_is_named(tmp_path, kind):
     assert f"{file} is damaged (it is missing)" in refusal(Index, tmp_path)
 
 
-def test_what_no_manifest_names_is_removed_and_nothing_else(tmp_path):
+def test_only_files_that_no_manifest_names_are_removed(tmp_path):
     expected = filled(tmp_path, "abc")
     strays = {"000009.frames", "000009.norms", "000009.clips", "000010.deleted", "index.json.new"}
     others = {"notes.txt", "1.frames", "000009.frames.old"}

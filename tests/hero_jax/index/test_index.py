@@ -10,9 +10,7 @@ from hypothesis import given, settings, stateful
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.index.entries import IndexedClip, Line
-from hero_jax.index.files import DTYPES
-from hero_jax.index.index import Index, Writer
+from hero_jax.index import DTYPES, Index, IndexedClip, Line, Writer
 from tests.hero_jax.index.index_samples import (
     MAX_FRAMES,
     MODEL,
@@ -74,7 +72,7 @@ class Mirror(stateful.RuleBasedStateMachine):
         self.readers.append((Index(self.path), dict(self.expected)))
 
     @stateful.invariant()
-    def all_is_there(self):
+    def every_clip_is_found(self):
         if hasattr(self, "writer"):
             assert content(Index(self.path)) == self.expected
             for index, expected in self.readers:
@@ -90,7 +88,7 @@ def test_an_index_holds_what_a_dict_would(tmp_path):
     )
 
 
-def test_what_it_is_for(tmp_path):
+def test_an_empty_index_has_its_settings(tmp_path):
     make(tmp_path / "new" / "index", "bfloat16")
     index = Index(str(tmp_path / "new" / "index"))
     assert (len(index), index.capacity) == (0, 0)
@@ -130,7 +128,7 @@ def test_a_clip_is_described(tmp_path):
 
 
 @given(first=st.integers(0, 12), count=st.integers(0, 12), data=st.data())
-def test_any_block_and_any_numbers(three_segments, first, count, data):
+def test_frames_by_block_and_by_number(three_segments, first, count, data):
     index, everything = three_segments
     block = index.block(first, count)
     there = everything[first : first + count]
@@ -169,7 +167,7 @@ def test_a_block_of_one_segment_is_no_copy(three_segments):
 
 
 @pytest.mark.parametrize("numbers", [[-1], [0, 10]])
-def test_numbers_that_are_none(three_segments, numbers):
+def test_unknown_numbers_are_refused(three_segments, numbers):
     index, _ = three_segments
     with pytest.raises(IndexError):
         index.frames(numbers)
@@ -177,7 +175,7 @@ def test_numbers_that_are_none(three_segments, numbers):
         index.block(-1, 2)
 
 
-def test_opening_reads_nothing_of_single_clips(tmp_path):
+def test_opening_reads_no_single_clip(tmp_path):
     expected = filled(tmp_path, "abc", "de", "fgh")
     for file in tmp_path.glob("*.clips"):
         file.write_bytes(b"\xff" * file.stat().st_size)
@@ -221,7 +219,7 @@ def test_compacting_leaves_large_segments_alone(tmp_path):
     assert content(Index(tmp_path)) == expected
 
 
-def test_frames_that_are_not_there_take_no_room(tmp_path):
+def test_missing_frames_take_no_room(tmp_path):
     make(tmp_path, max_frames=1 << 20)
     with Writer(tmp_path) as writer:
         writer.add([entry(str(number), number) for number in range(5)])

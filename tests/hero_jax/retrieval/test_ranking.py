@@ -1,4 +1,4 @@
-"""Ranking of clips and moments: against what a plain search finds, whatever blocks and devices."""
+"""Ranking of clips and moments: equal to a plain search, for any blocks and devices."""
 
 import functools
 import os
@@ -159,7 +159,7 @@ def one_device():
 
 # As on a CPU, and as elsewhere, with other blocks so that it is compiled again.
 @pytest.mark.parametrize(("block", "lookup"), [(4, (1, 1)), (5, (2, 3))])
-def test_ranking_is_that_of_a_plain_search(block, lookup, monkeypatch):
+def test_ranking_equals_a_plain_search(block, lookup, monkeypatch):
     """Blocks of queries that do not divide; queries without a clip of their own."""
     monkeypatch.setattr(ranking, "QUERY_BLOCK", 2)
     monkeypatch.setattr(ranking, "LOOKUP_BLOCK_CPU", lookup)
@@ -288,7 +288,7 @@ def test_the_result_is_the_same_bit_for_bit_however_many_devices():
         ("temperature", 100.0),
     ],
 )
-def test_settings_that_cannot_be_are_refused(field, value):
+def test_invalid_settings_are_refused(field, value):
     fields = {name: getattr(SETTINGS, name) for name in SETTINGS.__dataclass_fields__}
     with pytest.raises(InputError, match=field):
         RankingSettings(**fields | {field: value})

@@ -1,4 +1,4 @@
-"""The page of what searches found: its text is text, its boxes are in place, it stands alone."""
+"""The page of found moments: text stays text, boxes are in place, nothing is loaded."""
 
 import base64
 import dataclasses
@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.times import clock
-from hero_jax.search import __main__ as search
 from hero_jax.search.page import PageMoment, Searched, page
 
 PNG, JPEG, GIF = b"\x89PNG\r\n\x1a\nrest", b"\xff\xd8\xff\xe0rest", b"GIF89a"
@@ -168,7 +167,7 @@ def test_texts_come_back_and_make_no_element_and_no_attribute(texts):
 
 @settings(max_examples=30, deadline=None)
 @given(ALL_TEXTS)
-def test_nothing_runs_and_nothing_comes_from_elsewhere(texts):
+def test_nothing_runs_and_nothing_is_loaded(texts):
     elements = texts.read()
     tags = {e.tag for e in elements}
     assert not tags & {"script", "link", "iframe", "object", "base", "form", "use", "foreignobject"}
@@ -192,7 +191,7 @@ def test_nothing_runs_and_nothing_comes_from_elsewhere(texts):
     }
 
 
-def test_what_cannot_be_in_a_page_is_replaced_and_the_rest_kept():
+def test_characters_that_a_page_cannot_hold_are_replaced():
     found = make_found(said=["a\x00b\ud800c\td\x85e\u202ef\U0001f600 &amp; <b>"])
     (said,) = within(read(Searched("q", (found,))), "ul", "said")
     (text,) = within(said.parts, "bdi")
@@ -215,6 +214,7 @@ def test_clock(seconds, text):
     assert clock(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6))
 def test_clock_is_the_whole_seconds(seconds):
     total = 0
@@ -320,7 +320,7 @@ def test_a_moment_is_shown_with_rank_times_score_and_subtitles():
     assert within(second.parts, "ul") == []
 
 
-def test_pictures_are_taken_for_what_their_bytes_are():
+def test_the_type_of_a_picture_comes_from_its_bytes():
     frames = [(7.0, PNG), (8.5, JPEG), (9.0, GIF), (10.0, b""), (11.0, b"<svg onload='x'/>")]
     elements = read(Searched("q", (make_found(frames=frames),)))
     pictures = [e.attributes["src"].partition(";base64,") for e in within(elements, "img")]
@@ -333,7 +333,7 @@ def test_pictures_are_taken_for_what_their_bytes_are():
     assert within(without, "div", "frames") == []
 
 
-def test_nothing_found_is_said_and_one_query_needs_no_contents():
+def test_a_query_without_moments_and_a_page_without_contents():
     elements = read(Searched("q", ()))
     assert [e.text for e in within(elements, "p", "nothing")] == ["Nothing was found."]
     assert within(elements, "nav") == []
@@ -348,16 +348,3 @@ def test_a_video_without_a_length_has_a_time_line():
     (track,) = within(read(Searched("q", (make_found(0, 0),)), durations={"v": 0}), "div", "track")
     box = boxes_of(track)[1]
     assert (box.left, box.right) == (0, 0)
-
-
-def test_where_no_page_can_be_is_told_before_searching(tmp_path):
-    arguments = ["--model=none", "--index=none", f"--page={tmp_path / 'none' / 'found.html'}"]
-    with pytest.raises(SystemExit) as caught:
-        search.main(["query", "a red circle jumps", *arguments])
-    assert f"there is no folder {tmp_path / 'none'}" in str(caught.value)
-
-
-def test_a_long_sentence_is_cut_in_the_table():
-    table = search._table("red " * 10_000, [])
-    assert "…" in table
-    assert len(table) < 300

@@ -1,0 +1,217 @@
+"""Segments of an index: files that hold some of its clips, written once and then mapped.
+
+The files are described in `hero_jax.index.manifest`.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import ml_dtypes  # noqa: F401 - registers bfloat16 with NumPy
+import numpy as np
+
+from data.errors import InputError
+from hero_jax.index.manifest import (
+    Manifest,
+    StoredSegment,
+    damaged,
+    read_manifest,
+    sync,
+    unreadable,
+    writing_to,
+)
+
+# Of a clip: the ends of its id and of its text, which begin at the ends of the clip before it; the
+# number of its frames.
+ROW = np.dtype([("id_end", "<i8"), ("text_end", "<i8"), ("num_frames", "<i4")])
+NORM = np.dtype("<f4")
+
+
+class Record(NamedTuple):
+    """A clip as it is stored: id, other text, and frames `[F, width]` in the index's dtype."""
+
+    clip_id: bytes
+    text: bytes
+    frames: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IndexSegment:
+    """A segment; its files are mapped and not read, except for `deleted`.
+
+    stored: its part of the manifest; its `deleted` is None while a deletion is not written yet.
+    frames: `[clips, max_frames, width]`.
+    norms: `[clips, max_frames]` float32.
+    texts, ids: `[bytes]` uint8.
+    rows: `[clips]` of `ROW`.
+    deleted: `[clips]` bool.
+    """
+
+    stored: StoredSegment
+    frames: np.ndarray
+    norms: np.ndarray
+    texts: np.ndarray
+    ids: np.ndarray
+    rows: np.ndarray
+    deleted: np.ndarray
+
+    def __len__(self) -> int:
+        """Returns the number of clips that are not deleted."""
+        return len(self.deleted) - int(self.deleted.sum())
+
+    def clip_ids(self) -> Iterator[tuple[int, str]]:
+        """Yields row and id of each clip that is not deleted."""
+        ids, ends = self.ids.tobytes(), self.rows["id_end"].tolist()
+        places = enumerate(itertools.pairwise([0, *ends]))
+        for row, (begin, end) in itertools.compress(places, (~self.deleted).tolist()):
+            yield row, ids[begin:end].decode()
+
+    def record(self, row: int) -> Record:
+        """Returns the clip in a row, deleted or not."""
+        id_begin, text_begin, _ = self.rows[row - 1].item() if row else (0, 0, 0)
+        id_end, text_end, num_frames = self.rows[row].item()
+        return Record(
+            self.ids[id_begin:id_end].tobytes(),
+            self.texts[text_begin:text_end].tobytes(),
+            self.frames[row, :num_frames],
+        )
+
+    def records(self) -> Iterator[Record]:
+        """Yields all clips that are not deleted."""
+        return map(self.record, np.flatnonzero(~self.deleted).tolist())
+
+    def without(self, rows: list[int]) -> "IndexSegment":
+        """Returns the segment with more of its clips deleted."""
+        deleted = self.deleted.copy()
+        deleted[rows] = True
+        stored = dataclasses.replace(self.stored, deleted=None)
+        return dataclasses.replace(self, stored=stored, deleted=deleted)
+
+
+def open_segments(path: Path) -> tuple[Manifest, list[IndexSegment]]:
+    """Opens the manifest and its segments, all of the same state of the index.
+
+    Raises:
+      InputError: there is no index, or one of its files is damaged or missing.
+    """
+    manifest = read_manifest(path)
+    while True:
+        try:
+            return manifest, [open_segment(path, s, manifest) for s in manifest.segments]
+        except FileNotFoundError as error:
+            # A writer may have removed it since the manifest was read; then there is a newer one.
+            newer = read_manifest(path)
+            if newer == manifest:
+                raise InputError(damaged(Path(error.filename), "it is missing")) from error
+            manifest = newer
+
+
+def open_segment(path: Path, stored: StoredSegment, manifest: Manifest) -> IndexSegment:
+    """Maps the files of a segment.
+
+    Raises:
+      FileNotFoundError: a file is missing.
+      InputError: a file has another size, or cannot be read.
+    """
+    shape = (stored.clips, manifest.max_frames, manifest.width)
+    dtype = np.dtype(manifest.dtype)
+    sections = np.cumsum([stored.text_bytes, stored.id_bytes, stored.clips * ROW.itemsize])
+    clips = _mapped(path / f"{stored.name}.clips", int(sections[-1]))
+    texts, ids, rows = np.split(clips, sections[:-1])
+    frames = _mapped(path / f"{stored.name}.frames", int(np.prod(shape)) * dtype.itemsize)
+    norms = _mapped(path / f"{stored.name}.norms", int(np.prod(shape[:2])) * NORM.itemsize)
+    if stored.deleted is None:
+        deleted = np.zeros(stored.clips, bool)
+    else:
+        bits = _mapped(path / f"{stored.deleted}.deleted", -(-stored.clips // 8))
+        deleted = np.unpackbits(bits, count=stored.clips).astype(bool)
+    frames, norms = frames.view(dtype).reshape(shape), norms.view(NORM).reshape(shape[:2])
+    return IndexSegment(stored, frames, norms, texts, ids, rows.view(ROW), deleted)
+
+
+def _mapped(path: Path, size: int) -> np.ndarray:
+    """Maps a file as uint8 `[size]`; its bytes are read where and when they are used."""
+    try:
+        with path.open("rb") as file:
+            actual = os.fstat(file.fileno()).st_size
+            if actual != size:
+                raise InputError(damaged(path, f"it has {actual} bytes instead of {size}"))
+            return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(unreadable(path, error)) from error
+
+
+def write_segment(
+    path: Path, name: str, manifest: Manifest, records: Iterable[Record]
+) -> StoredSegment:
+    """Writes the files of a segment, one clip at a time.
+
+    Raises:
+      InputError: the folder cannot be written to.
+    """
+    frame_bytes = manifest.width * np.dtype(manifest.dtype).itemsize
+    ids, rows, clips, text_bytes = bytearray(), bytearray(), 0, 0
+    with (
+        _new_file(path / f"{name}.frames") as frames_file,
+        _new_file(path / f"{name}.norms") as norms_file,
+        _new_file(path / f"{name}.clips") as clips_file,
+    ):
+        for clip_id, text, frames in records:
+            clips += 1
+            ids += clip_id
+            text_bytes += len(text)
+            rows += np.array((len(ids), text_bytes, len(frames)), ROW).tobytes()
+            with writing_to(path):
+                clips_file.write(text)
+                frames_file.write(frames.tobytes())
+                norms_file.write(_norms(frames).tobytes())
+                if len(frames) < manifest.max_frames:
+                    missing = manifest.max_frames - len(frames)
+                    frames_file.seek(missing * frame_bytes, os.SEEK_CUR)
+                    norms_file.seek(missing * NORM.itemsize, os.SEEK_CUR)
+        with writing_to(path):
+            frames_file.truncate(clips * manifest.max_frames * frame_bytes)
+            norms_file.truncate(clips * manifest.max_frames * NORM.itemsize)
+            clips_file.write(ids)
+            clips_file.write(rows)
+            for file in (frames_file, norms_file, clips_file):
+                sync(file)
+    return StoredSegment(name, clips, text_bytes, len(ids))
+
+
+def _norms(frames: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # Infinite, as the sum of squares in the model would be.
+        return np.linalg.norm(frames.astype(NORM), axis=1)
+
+
+def write_deleted(path: Path, name: str, deleted: np.ndarray) -> None:
+    """Writes which clips are deleted.
+
+    Args:
+      deleted: `[clips]` bool.
+
+    Raises:
+      InputError: the folder cannot be written to.
+    """
+    with _new_file(path / f"{name}.deleted") as file, writing_to(path):
+        file.write(np.packbits(deleted).tobytes())
+        sync(file)
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    with writing_to(path.parent):
+        file = path.open("wb")
+    try:
+        yield file
+    finally:
+        # Closing writes what is buffered; what has to be on disk was synced before.
+        with contextlib.suppress(OSError):
+            file.close()
