@@ -107,7 +107,7 @@ def test_the_saved_file_is_one_of_the_tokenizers_library(tokenizer, tmp_path):
 def test_refuses_a_path_without_a_tokenizer(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     for path in (tmp_path / "absent", tmp_path):
-        with pytest.raises(InputError, match=f"no tokenizer at {path}: give a tokenizer.json"):
+        with pytest.raises(InputError, match=f"{path} holds no tokenizer: give a tokenizer.json"):
             Tokenizer.load(path)
 
 

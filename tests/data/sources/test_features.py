@@ -323,10 +323,10 @@ def test_says_that_a_group_holds_no_dataset(tmp_path):
 
 
 def test_says_that_a_part_cannot_be_used(tmp_path):
-    with pytest.raises(InputError, match=r"features .*nowhere: there is no such folder"):
+    with pytest.raises(InputError, match=r"features .*nowhere are no folder"):
         FeatureParts([tmp_path / "nowhere"])
     (tmp_path / "a.npz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"features .*a\.npz: there is no such folder"):
+    with pytest.raises(InputError, match=r"features .*a\.npz are no folder"):
         FeatureParts([tmp_path / "a.npz"])
     (tmp_path / "damaged.h5").write_bytes(b"HDF")
     with pytest.raises(InputError, match=r"damaged\.h5 cannot be read"):

@@ -270,7 +270,7 @@ WRONG_FILES = {
     "columns": (
         "a.csv",
         "begin,end,text\n1,2,Hi\n",
-        r"a\.csv line 1 has to name the columns start",
+        r"a\.csv line 1 does not name the columns start",
     ),
     "open quotes": ("a.csv", row('1,2,"Hi\n2,3,you'), r"a\.csv line \d: unexpected end of data"),
 }

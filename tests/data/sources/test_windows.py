@@ -106,9 +106,9 @@ def test_a_moment_belongs_to_the_clip_that_holds_most_of_it(moment, number, part
 def test_clips_are_whole_numbers_of_features():
     assert frames_per_clip(60.0, 1.5) == 40
     assert frames_per_clip(0.3, 0.1) == 3
-    with pytest.raises(InputError, match=r"--clip_seconds=10 is 6\.66667 features .*=10\.5 does"):
+    with pytest.raises(InputError, match=r"clip_seconds=10 is 6\.66667 features .*=10\.5 does"):
         frames_per_clip(10.0, 1.5)
-    with pytest.raises(InputError, match=r"--clip_seconds=0\.5 is .*--clip_seconds=1\.5 does"):
+    with pytest.raises(InputError, match=r"clip_seconds=0\.5 is .*clip_seconds=1\.5 does"):
         frames_per_clip(0.5, 1.5)
 
 

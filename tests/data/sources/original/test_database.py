@@ -285,7 +285,7 @@ def test_says_what_else_is_wrong_with_a_database_of_features(tmp_path):
     folder = video_database(tmp_path)
     with pytest.raises(InputError, match=r"clip b has features 5 wide, .* parts of 2 \+ 2: "):
         VideoDatabase(folder, (2, 2)).read("b", Report())
-    with pytest.raises(InputError, match="clip z is not there"):
+    with pytest.raises(InputError, match="clip z is missing"):
         VideoDatabase(folder).read("z", Report())
     for content, said in (("{", "it is not JSON"), ("[]", "it has to be an object in braces")):
         (tmp_path / "id2nframe.json").write_text(content)
