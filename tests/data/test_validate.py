@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from data.records import codec, tfrecord
 from data.records.reader import QuerySplit, Split
 from data.schema import RawQuery, RawSubtitle, records_dir
-from data.validate import Distribution, Validation, main, validate
+from data.validate import Validation, validate
+from data.validate.__main__ import main
+from data.validate.distribution import Distribution
 from tests.data.clip_samples import build, raw_clip
 from tests.paths import ROOT
 
@@ -556,7 +558,7 @@ def test_features_are_not_kept(sound):
 
 def test_runs_without_tensorflow(sound):
     program = (
-        "import sys; from data.validate import main; main(sys.argv[1:]); "
+        "import sys; from data.validate.__main__ import main; main(sys.argv[1:]); "
         "assert 'tensorflow' not in sys.modules"
     )
     command = [sys.executable, "-c", program, sound]

@@ -181,9 +181,10 @@ def _moments(stored: object, where: str, report: Report) -> tuple[tuple[float, f
     for value in values:
         try:
             # Those of questions are written 'START-END'.
-            is_text = isinstance(value, str)
-            span = [float(second) for second in value.split("-")] if is_text else value
-            moments.append(as_span(span, "ts"))
+            if isinstance(value, str):
+                moments.append(as_span([float(second) for second in value.split("-")], "ts"))
+            else:
+                moments.append(as_span(value, "ts"))
         except ValueError:
             report.add("moments with impossible times: not used", f"{where}: ts is {value!r}")
     return tuple(moments)
