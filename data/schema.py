@@ -203,7 +203,7 @@ class DatasetMetadata:
 
     @property
     def feature_width(self) -> int:
-        """Width of a frame's whole feature vector."""
+        """Width of a frame's feature vector, the sum of its parts."""
         return sum(self.feature_widths)
 
     def to_json(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Source(Protocol):
 
     @property
     def videos(self) -> Mapping[str, Sequence[str]]:
-        """Ids of the videos by split; each id is there once, and each split has videos."""
+        """Ids of the videos by split; each id occurs once, and no split is empty."""
 
     @property
     def queries(self) -> Mapping[str, Sequence[RawQuery]]:
@@ -115,8 +115,8 @@ class Source(Protocol):
     def identity(self, videos: Sequence[str]) -> list[Any]:
         """Returns JSON values that change when the clips of these videos change.
 
-        They are found without reading the videos. A later run of the same build keeps a finished
-        shard as long as the identity of its videos is the same.
+        The videos are not read for this. A later run of the same build keeps a finished shard as
+        long as the identity of its videos is the same.
         """
 
 

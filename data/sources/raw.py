@@ -33,7 +33,7 @@ class RawSource:
 
     videos, queries, query_type, seconds_per_feature, report: see `Source`.
     features, subtitles: readers of these videos.
-    durations: seconds by video, as far as annotations give them.
+    durations: seconds by video, of the videos whose duration is known.
     clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
     """
 
@@ -142,10 +142,7 @@ def open_source(
             f"not in {part})"
         )
     annotations = [in_published_clip(a, feature_ids, clip_seconds) for a in annotations]
-    listed = splits or splits_of_annotations(annotations)
-    if not listed:
-        listed = random_splits(feature_ids, shares)
-        logging.warning("No splits are given: videos are split randomly: %s.", ", ".join(listed))
+    listed = splits or splits_of_annotations(annotations) or _random_splits(feature_ids, shares)
     videos = _with_features(listed, features, subtitles, report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
@@ -166,6 +163,12 @@ def open_source(
     )
 
 
+def _random_splits(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
+    splits = random_splits(ids, shares)
+    logging.warning("No splits are given: videos are split randomly: %s.", ", ".join(splits))
+    return splits
+
+
 def _place_all(annotations: Sequence[Annotation], placer: Placer) -> dict[str, list[RawQuery]]:
     """Returns the queries by split; raises InputError if all annotations are left out."""
     queries: dict[str, list[RawQuery]] = {}
@@ -177,7 +180,7 @@ def _place_all(annotations: Sequence[Annotation], placer: Placer) -> dict[str, l
     if annotations and not queries:
         first = annotations[0]
         raise InputError(
-            f"none of {len(annotations)} annotations is about the videos there are: correct them "
+            f"none of {len(annotations)} annotations is about a video of the dataset: correct them "
             f"(the first, {first.where}, is about "
             f"{first.query.clip_id or 'none in particular'!r})"
         )
@@ -203,7 +206,7 @@ def _check_seconds(seconds_per_feature: float | None, clip_seconds: float) -> No
 
 
 def _check_query_ids(annotations: Iterable[Annotation]) -> None:
-    """Raises InputError for an id that is there twice, in the same file or in two."""
+    """Raises InputError for an id that occurs twice, in the same file or in two."""
     place_of: dict[str, str] = {}
     for annotation in annotations:
         query_id = annotation.query.query_id
@@ -231,18 +234,18 @@ def _durations(annotations: Iterable[Annotation], report: Report) -> dict[str, f
 
 
 def derive_seconds_per_feature(features: FeatureReader, durations: Mapping[str, float]) -> float:
-    """Derives the seconds per feature that agree with every duration to within one feature.
+    """Derives the seconds per feature from the durations of videos.
 
-    It is the only such number with that many decimals, of which there are as few as possible but
-    at least one.
+    The number agrees with every duration to within one feature. It has as few decimals as possible,
+    but at least one, and is the only such number with so few decimals.
 
     Raises:
-      InputError: there are no durations, or no or several such numbers.
+      InputError: there are no durations, or there is not exactly one such number.
     """
     low, high, shortest, longest = 0.0, math.inf, "", ""
     lengths: dict[str, int] = {}
     for video_id in sorted(durations.keys() & features.ids()):
-        with contextlib.suppress(InputError):  # Reading the whole video will report it.
+        with contextlib.suppress(InputError):  # Reading the video will report it.
             lengths[video_id] = features.num_frames(video_id)
     for video_id, num_frames in lengths.items():
         seconds = durations[video_id]

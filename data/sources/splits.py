@@ -20,7 +20,7 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
         all splits `{"train": [ID, ...], "val": [...]}` has '' in place of the split.
 
     Raises:
-      InputError: a file cannot be used, a video is there twice, or there are no videos.
+      InputError: a file cannot be used, a video occurs twice, or no videos are listed.
     """
     splits: dict[str, list[str]] = {}
     for file_split, path in files:

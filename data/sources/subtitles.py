@@ -121,7 +121,7 @@ def open_subtitles(path: Path | None, known: Collection[str] = ()) -> SubtitleRe
         another file  of JSON lines, one for each video:
                       `{"vid_name": ID, "sub": [{"text", "start", "end"}, ...]}`; only the offset of
                       each line is kept in memory
-        None          there are no subtitles
+        None          for no subtitles
 
         Times are in seconds. Everything is in UTF-8.
       known: ids of videos. A file name that ends with a language but is one of these is an id.

@@ -51,27 +51,28 @@ def _describe_lengths(lengths: dict[str, Distribution]) -> str:
 
 def _describe_shares(validation: Validation, max_frames: int, max_tokens: int) -> str:
     totals = {what: by_split.total() for what, by_split in validation.counts.items()}
+    # A label, a count, and the name of the total that it is a share of.
     shares = [
-        (part, totals.get(part, 0), whole)
-        for part, whole in (
+        (part, totals.get(part, 0), total)
+        for part, total in (
             ("frames under a subtitle", "frames"),
             ("subtitles that have no frames", "subtitles"),
             ("clips without subtitles", "clips"),
         )
     ]
-    for distribution, whole, part, limit in (
+    for distribution, items, parts, limit in (
         ("frames per clip", "clips", "frames", max_frames),
         ("tokens per subtitle", "subtitles", "subtitle tokens", max_tokens),
         ("tokens per query", "queries", "query tokens", max_tokens),
     ):
         longer, cut = validation.lengths[distribution].beyond(limit)
-        shares.append((f"{whole} of more than {limit} {part.split()[-1]}", longer, whole))
-        shares.append((f"{part} cut by that", cut, part))
+        shares.append((f"{items} of more than {limit} {parts.split()[-1]}", longer, items))
+        shares.append((f"{parts} cut by that", cut, parts))
     rows = [["Shares", "", "of", ""]]
-    for what, count, whole in shares:
-        if totals.get(whole):
-            share = f"{100 * count / totals[whole]:.1f}%"
-            rows.append([what, f"{count:,}", f"{totals[whole]:,}", share])
+    for what, count, total in shares:
+        if totals.get(total):
+            share = f"{100 * count / totals[total]:.1f}%"
+            rows.append([what, f"{count:,}", f"{totals[total]:,}", share])
     return _table(rows)
 
 

@@ -1,4 +1,4 @@
-"""Validation: its numbers by hand, and for every fault a dataset that has it and nothing else."""
+"""Validation: numbers computed by hand, and a dataset with each fault and no other."""
 
 import dataclasses
 import gc
@@ -27,7 +27,7 @@ ANSWERS = ("red", "blue")
 
 
 def clip(index: int, token_counts: tuple[int, int], num_frames: int = 8):
-    """`raw_clip` whose two subtitles have so many tokens."""
+    """Makes a `raw_clip` with two subtitles of these numbers of tokens."""
     subtitles = (
         RawSubtitle("the red square", 0.2, 4.1, (10,) * token_counts[0]),
         RawSubtitle("the blue circle", 6.0, 8.75, (11,) * token_counts[1]),
@@ -149,12 +149,12 @@ def check(dataset: Path, capsys, errors: dict | None = None, warnings: dict | No
 
 
 def rows_of(output: str) -> dict[str, list[str]]:
-    """Cells of the tables' rows, by what stands first."""
+    """Parses the cells of the tables' rows, by the first cell."""
     rows = [re.split(r"\s{2,}", line.strip()) for line in output.splitlines() if line]
     return {row[0]: row[1:] for row in rows}
 
 
-def test_numbers_of_a_sound_dataset(sound, capsys):
+def test_counts_and_shares_of_a_dataset_without_faults(sound, capsys):
     main([str(sound), "--max_frames=10", "--max_tokens=5"])
     output, progress = capsys.readouterr()
     rows = rows_of(output)
@@ -218,7 +218,7 @@ def test_quantiles_are_lengths_that_the_share_does_not_exceed(lengths, share):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 40)), st.integers(0, 40))
-def test_what_is_beyond_a_limit(lengths, limit):
+def test_counts_lengths_beyond_a_limit(lengths, limit):
     distribution = Distribution()
     distribution.add(lengths)
     longer, excess = distribution.beyond(limit)
@@ -226,7 +226,7 @@ def test_what_is_beyond_a_limit(lengths, limit):
     assert excess == sum(length - limit for length in lengths if length > limit)
 
 
-def test_lengths_that_are_none_are_not_counted():
+def test_nan_and_infinite_lengths_are_not_counted():
     distribution = Distribution(decimals=1)
     distribution.add([np.nan, np.inf, 2.04, 1.96])
     assert distribution.counts == {2.0: 2}
@@ -267,7 +267,7 @@ def test_clips_without_frames(films, capsys):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_features_that_are_no_numbers(films, capsys, value):
+def test_nan_and_infinite_features(films, capsys, value):
     def spoil(clip):
         spoilt = clip.frame_features.copy()
         spoilt[2:4, 3] = value
@@ -352,7 +352,7 @@ def test_moments_outside_their_clip(films, capsys, moment):
 
 
 @pytest.mark.parametrize("moment", [(-1.0, 2.0), (3.0, 2.0), (0.0, np.inf), (np.nan, np.nan)])
-def test_moments_that_no_clip_can_have(films, capsys, moment):
+def test_impossible_moments_of_queries_without_a_clip(films, capsys, moment):
     change(films, "q3", moments=np.array([moment], np.float64))
     check(films, capsys, {"moments outside their clip": 1})
 
@@ -530,7 +530,7 @@ def error_of(capsys, *arguments) -> str:
     return exit_.value.code
 
 
-def test_refuses_what_is_no_dataset(films, tmp_path, capsys):
+def test_refuses_a_folder_without_a_dataset(films, tmp_path, capsys):
     absent = tmp_path / "absent"
     assert error_of(capsys, absent).startswith(f"error: dataset {absent} does not exist")
     assert error_of(capsys, tmp_path).startswith(f"error: {tmp_path} holds no dataset")

@@ -79,21 +79,22 @@ def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[A
     return file_type, list(kept.values())
 
 
-def same_type(known: str, found: str, path: Path) -> str:
-    """Returns the query type `found` in a file or folder.
+def same_type(known: str, new: str, path: Path) -> str:
+    """Checks that the queries of several files are of one type, and returns it.
 
     Args:
-      known: type of the queries of other files, '' if there are no others.
+      known: type of the queries of earlier files, '' if this is the first.
+      new: type of the queries of this file or folder.
 
     Raises:
       InputError: the types differ.
     """
-    if known not in ("", found):
+    if known not in ("", new):
         raise InputError(
-            f"{path} holds annotations of type {found}, the others are of type {known}: build a "
+            f"{path} holds annotations of type {new}, the others are of type {known}: build a "
             "dataset for each"
         )
-    return found
+    return new
 
 
 def _find_form(name: str) -> AnnotationForm[Any]:

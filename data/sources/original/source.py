@@ -27,7 +27,7 @@ class OriginalSource(RawSource):
     """A `RawSource` of databases, with the stored token ids."""
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """Returns the clip, and counts it if the stored alignment differs from ours.
+        """Returns the clip, and counts it if records will have another alignment than stored.
 
         The alignment is the subtitle that each frame belongs to.
 
@@ -42,8 +42,8 @@ class OriginalSource(RawSource):
             subtitles = clips[0].subtitles
             order = sorted(range(len(subtitles)), key=lambda index: subtitles[index].start)
             in_order = [subtitles[index] for index in order]
-            ours = align(in_order, num_frames, self.seconds_per_feature)
-            differs = not np.array_equal(stored, np.array([*order, -1])[ours])
+            aligned = align(in_order, num_frames, self.seconds_per_feature)
+            differs = not np.array_equal(stored, np.array([*order, -1])[aligned])
             report.add("clips whose frames are given to other subtitles", video_id, int(differs))
         return clips
 

@@ -1,4 +1,4 @@
-"""`python -m data.build raw`: files in, records out, and every way in which it can be wrong."""
+"""`python -m data.build raw`: files in, records out, and an error for each wrong input."""
 
 import json
 import os
@@ -22,9 +22,9 @@ IDS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
 
 
 class Raw:
-    """A source of files that a test may spoil, and its import.
+    """Files of a source, which a test may change, and their import.
 
-    Clips a to e have 6 frames of 3 and 2 features at 1.5 s, and one subtitle, but for e.
+    Clips a to e have 6 frames of 3 and 2 features at 1.5 s and, except for e, one subtitle.
     """
 
     def __init__(self, folder: Path):
@@ -127,7 +127,7 @@ def test_imports_everything(raw, capsys):
 
 
 def rows(table: str) -> dict[str, int]:
-    """The labelled counts in what a build prints."""
+    """Parses the counts that a build prints, by label."""
     lines = [line.rsplit(maxsplit=1) for line in table.splitlines() if len(line.split()) > 1]
     return {label: int(n.replace(",", "")) for label, n in lines if n.replace(",", "").isdigit()}
 
@@ -194,7 +194,7 @@ def test_a_video_that_cannot_be_used_stops_or_is_skipped(raw, capsys):
     assert "b.npz cannot be read" in printed
 
 
-def test_goes_on_with_the_files_as_they_are_now(raw, caplog):
+def test_an_interrupted_build_continues_with_changed_files(raw, caplog):
     ids = "abcdefghijkl"
     for clip_id in ids:
         raw.write_features(clip_id, 6)
@@ -228,7 +228,7 @@ def test_a_video_lacks_a_part_of_its_features(raw, capsys):
         raw.build("--overwrite", splits=False)
 
 
-def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
+def test_annotations_of_a_video_have_to_agree(raw, capsys):
     asked = [raw.query(1, "a"), raw.query(2, "a") | {"duration": 12.0}, raw.query(3, "d")]
     raw.write_lines(raw.queries, asked)
     raw.build(f"--queries=train={raw.queries}")
@@ -255,7 +255,7 @@ def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
         ("--queries=vall=x.jsonl", "'vall' of vall=x.jsonl is no split: name train, validation"),
     ],
 )
-def test_says_which_argument_makes_no_sense(raw, argument, said):
+def test_names_an_impossible_argument(raw, argument, said):
     with pytest.raises(SystemExit, match=f"error: .*{said}"):
         raw.build(argument, splits=False)
 
@@ -272,7 +272,7 @@ def test_does_not_build_where_it_cannot_or_must_not(raw):
     assert (raw.out / "tokenizer.json").read_text() == "mine"
 
 
-def test_none_of_the_annotations_fits(raw):
+def test_refuses_annotations_about_other_videos(raw):
     raw.write_lines(raw.queries, [raw.query(1, "nowhere")])
     with pytest.raises(SystemExit, match=r"none of 1 annotations .*line 1, is about 'nowhere'"):
         raw.build()
@@ -284,7 +284,7 @@ def test_flags_are_given_once(raw, capsys):
     assert "--subtitles is given twice" in capsys.readouterr().err
 
 
-def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog):
+def test_the_frame_rate_is_derived_from_durations_or_has_to_be_given(raw, caplog):
     for part in (0, 1):
         raw.write_features("a", 100, part)
     asked = [raw.query(1, "a") | {"duration": 150.0}, raw.query(2, "d")]
@@ -308,7 +308,7 @@ def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog)
 
 
 class Lengths:
-    """Numbers of frames alone."""
+    """A reader of features that knows only their numbers of frames."""
 
     def __init__(self, **frames):
         self.frames = frames

@@ -24,7 +24,7 @@ STRAY = "text outside of subtitles: left out"
 
 
 def read_file(folder: Path, name: str, content: str | bytes) -> tuple[list, Report]:
-    """What a folder with that one file has of video a: (start, end, text) each, and the report."""
+    """Reads (start, end, text) of each subtitle of video a from one file, and the report."""
     content = content.encode() if isinstance(content, str) else content
     (folder / name).write_bytes(content)
     report = Report()
@@ -33,7 +33,7 @@ def read_file(folder: Path, name: str, content: str | bytes) -> tuple[list, Repo
 
 
 def read_cues(folder: Path, name: str, content: str | bytes) -> list:
-    """The same where nothing is left out."""
+    """Reads the same, and checks that nothing is left out."""
     cues, report = read_file(folder, name, content)
     assert report.counts == {}
     return cues
@@ -241,7 +241,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize(("name", "content", "reason", "where"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_leaves_out_what_is_wrong_and_says_where(tmp_path, name, content, reason, where):
+def test_leaves_out_wrong_subtitles_and_names_their_place(tmp_path, name, content, reason, where):
     if name in ("json", "jsonl"):
         path = tmp_path / f"a.{name}"
         path.write_text(content)
@@ -349,7 +349,7 @@ def test_a_folder_without_subtitles_is_the_wrong_one(tmp_path):
         open_subtitles(tmp_path)
 
 
-def test_without_a_path_nobody_speaks():
+def test_there_are_no_subtitles_without_a_path():
     subtitles = open_subtitles(None)
     assert subtitles.ids() == set()
     assert subtitles.narrowed(["a"]).read("a", Report()) == ()
@@ -514,7 +514,7 @@ def test_csv_is_read_as_it_was_written(subtitles):
 
 
 @pytest.mark.parametrize("form", ["jsonl", "folder"])
-def test_what_workers_get_knows_their_videos_and_no_texts(tmp_path, form):
+def test_narrowed_readers_hold_their_videos_and_no_texts(tmp_path, form):
     if form == "jsonl":
         path = tmp_path / "subtitles.jsonl"
         path.write_text("".join(f"{json.dumps(LINE | {'vid_name': i})}\n" for i in ("one", "two")))

@@ -93,7 +93,7 @@ def test_subtitles_are_those_that_the_original_prepared():
     assert not report.counts
 
 
-def test_tells_the_two_forms_of_features_from_the_values(tmp_path):
+def test_reads_both_formats_of_features(tmp_path):
     named_otherwise = msgpack_value(features(3), encode=str)
     database = VideoDatabase(video_database(tmp_path, c=named_otherwise), (3, 2))
     assert database.ids() == {"a", "b", "c"}
@@ -113,7 +113,7 @@ def test_tells_the_two_forms_of_features_from_the_values(tmp_path):
         elements=st.floats(-1000, 1000, width=16),
     )
 )
-def test_gives_back_any_features(tmp_path_factory, array):
+def test_reads_back_any_features(tmp_path_factory, array):
     folder = tmp_path_factory.mktemp("video")
     write_lmdb(folder, {"plain": msgpack_value(array), "npz": npz_value(features=array)})
     database = VideoDatabase(folder)
@@ -124,7 +124,7 @@ def test_gives_back_any_features(tmp_path_factory, array):
         assert database.num_frames(clip_id) == len(array)
 
 
-def test_cuts_frames_to_what_is_said_beside_the_database(tmp_path):
+def test_cuts_frames_to_the_number_beside_the_database(tmp_path):
     folder = video_database(tmp_path)
     (tmp_path / "id2nframe.json").write_text(json.dumps({"a": 3, "b": 9, "z": 1}))
     for database in (VideoDatabase(folder), VideoDatabase(folder).narrowed(["a", "b", "y"])):
@@ -138,7 +138,7 @@ def test_cuts_frames_to_what_is_said_beside_the_database(tmp_path):
         assert example == f"{folder}, clip a: 3 of 4 frames are kept"
 
 
-def test_what_is_wrong_in_frames_that_are_cut_does_not_matter(tmp_path):
+def test_nan_in_frames_that_are_cut_does_not_matter(tmp_path):
     array = features(4)
     array[3, 0] = np.nan
     folder = video_database(tmp_path, a=msgpack_value(array))
@@ -178,7 +178,7 @@ def test_clips_in_which_nobody_speaks_have_no_subtitles(tmp_path):
 
 
 def read_all(database) -> dict:
-    """What a database gives for its clips; in a process of its own, too."""
+    """Reads all clips of a database; it runs in a process of its own, too."""
     return {clip_id: database.read(clip_id, Report()) for clip_id in sorted(database.ids())}
 
 
@@ -325,7 +325,7 @@ def test_says_that_a_folder_is_no_database(tmp_path):
             assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_file_that_is_cut_off_does_not_crash_the_process(tmp_path):
+def test_a_truncated_file_does_not_crash_the_process(tmp_path):
     values = {str(i): {"desc": "x" * 3000, "input_ids": [1]} for i in range(50)}
     folder = write_texts(tmp_path / "tv.db", values)
     assert len(read_queries(folder, Report())[1]) == 50
