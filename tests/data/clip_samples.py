@@ -78,7 +78,7 @@ def queries(draw) -> Query:
 
 
 def raw_clip(index: int, *, num_frames: int = 8, **changes) -> RawClip:
-    """Makes a clip of two feature parts, 3 and 2 wide, and two subtitles; they depend on `index`."""
+    """Makes a clip of two feature parts, 3 and 2 wide, and two subtitles, random by index."""
     rng = np.random.default_rng(index)
     clip = RawClip(
         clip_id=f"clip{index}",
