@@ -142,7 +142,7 @@ def open_source(
             f"not in {part})"
         )
     annotations = [in_published_clip(a, feature_ids, clip_seconds) for a in annotations]
-    listed = splits or splits_of_annotations(annotations) or _random_splits(feature_ids, shares)
+    listed = splits or splits_of_annotations(annotations) or _default_splits(feature_ids, shares)
     videos = _with_features(listed, features, subtitles, report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
@@ -163,7 +163,7 @@ def open_source(
     )
 
 
-def _random_splits(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
+def _default_splits(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
     splits = random_splits(ids, shares)
     logging.warning("No splits are given: videos are split randomly: %s.", ", ".join(splits))
     return splits
