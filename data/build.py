@@ -5,10 +5,11 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-# Read when TensorFlow is imported, which otherwise reports on the instruction sets that it uses.
+# Read when TensorFlow is imported, which otherwise logs the instruction sets that it uses.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -20,19 +21,17 @@ from data.command import ends_with_a_sentence
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.report import Report
-from data.schema import QUERY_TYPES, DatasetMetadata
-from data.sources import raw
+from data.schema import QUERY_TYPES, SPLIT_NAMES, DatasetMetadata
 from data.sources.annotations import registry
 from data.sources.annotations.base import Annotation
 from data.sources.features import FeatureParts
 from data.sources.original.source import open_databases
-from data.sources.splits import read_splits, split_and_path
+from data.sources.raw import RawSource, open_source
+from data.sources.splits import read_splits
 from data.sources.subtitles import open_subtitles
 from data.sources.windows import PUBLISHED_CLIP_SECONDS
 from data.tokenizer import Tokenizer
 
-# Forms whose annotations are about whole videos, in which clips have to be found.
-WHOLE_VIDEO_FORMS = ("plain", "how2r", "how2qa")
 Built = tuple[DatasetMetadata, Report]
 
 
@@ -40,34 +39,37 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
     """Imports features, subtitles, and annotations in the form in which they are published."""
     tokenizer = Tokenizer.load(args.tokenizer)
     report = Report()
-    query_type, found = _read_annotations(args.queries, args.form, report)
+    query_type, annotations = _read_annotations(args.queries, args.form, report)
     clip_seconds = args.clip_seconds
     if clip_seconds is None:
-        clip_seconds = PUBLISHED_CLIP_SECONDS if args.form in WHOLE_VIDEO_FORMS else 0.0
+        whole_video = registry.FORMS[args.form].whole_video
+        clip_seconds = PUBLISHED_CLIP_SECONDS if whole_video else 0.0
     features = FeatureParts(args.features)
-    source = raw.open_source(
+    source = open_source(
         features,
         open_subtitles(args.subtitles, features.ids()),
-        found,
+        annotations,
         query_type,
-        splits=read_splits(args.splits),
+        splits=read_splits([_split_and_path(text) for text in args.splits]),
         shares={"validation": args.validation_share, "test": args.test_share},
         seconds_per_feature=args.seconds_per_feature,
         clip_seconds=clip_seconds,
         report=report,
+        source_class=RawSource,
     )
     return dataset.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
 
 
 def _read_annotations(
-    arguments: Sequence[str], form: str, report: Report
+    arguments: Iterable[str], form: str, report: Report
 ) -> tuple[str, list[Annotation]]:
-    """The type of all annotations, '' for none, and the annotations, each with its split."""
-    query_type, found = "", []
+    """Returns the type of all annotations, '' for none, and the annotations with their splits."""
+    query_type = ""
+    annotations: list[Annotation] = []
     for argument in arguments:
-        split, path = split_and_path(argument)
-        type_of_file, of_file = registry.read_annotations(path, form, report)
-        query_type = registry.same_type(query_type, type_of_file, path)
+        split, path = _split_and_path(argument)
+        file_type, of_file = registry.read_annotations(path, form, report)
+        query_type = registry.same_type(query_type, file_type, path)
         for annotation in of_file:
             if split and annotation.split not in ("", split):
                 raise InputError(
@@ -76,8 +78,18 @@ def _read_annotations(
                 )
         if split:
             of_file = [dataclasses.replace(annotation, split=split) for annotation in of_file]
-        found += of_file
-    return query_type, found
+        annotations += of_file
+    return query_type, annotations
+
+
+def _split_and_path(text: str) -> tuple[str, Path]:
+    """Returns the split and the path of `SPLIT=PATH`, '' and the path of `PATH` alone."""
+    name, equals, path = text.partition("=")
+    if equals and name in SPLIT_NAMES:
+        return SPLIT_NAMES[name], Path(path)
+    if equals and name.isalpha() and not Path(text).exists():
+        raise InputError(f"{name!r} of {text} is no split: name train, validation (or val) or test")
+    return "", Path(text)
 
 
 def build_original(args: argparse.Namespace, building: Building) -> Built:
@@ -86,9 +98,9 @@ def build_original(args: argparse.Namespace, building: Building) -> Built:
     source, tokenizer_name = open_databases(
         args.video_db,
         args.subtitles_db,
-        [split_and_path(argument) for argument in args.queries_db],
+        [_split_and_path(text) for text in args.queries_db],
         tokenizer,
-        splits=read_splits(args.splits),
+        splits=read_splits([_split_and_path(text) for text in args.splits]),
         shares={"validation": args.validation_share, "test": args.test_share},
         widths=args.widths,
         seconds_per_feature=args.seconds_per_feature,
@@ -108,16 +120,16 @@ def build_shapes(args: argparse.Namespace, building: Building) -> Built:
 
 
 def summary(metadata: DatasetMetadata, report: Report) -> str:
-    """What is in the dataset and what was left out of it, as a small table with examples."""
-    rows = [(f"clips in {split}", n, ()) for split, n in metadata.clips.items()]
-    rows += [(f"queries in {split}", n, ()) for split, n in metadata.queries.items()]
-    rows += [(what, n, ()) for what, n in metadata.totals.items()]
-    rows += [(what, n, report.examples.get(what, ())) for what, n in metadata.left_out.items()]
+    """Returns a table of what is in the dataset and what was left out of it, with examples."""
+    rows = [(f"clips in {split}", count) for split, count in metadata.clips.items()]
+    rows += [(f"queries in {split}", count) for split, count in metadata.queries.items()]
+    rows += [*metadata.totals.items(), *metadata.left_out.items()]
     if not metadata.left_out:
-        rows += [("skipped or cut", 0, ())]
-    width = max(len(label) for label, _, _ in rows)
+        rows.append(("skipped or cut", 0))
+    width = max(len(label) for label, _ in rows)
     lines = []
-    for label, count, examples in rows:
+    for label, count in rows:
+        examples = report.examples.get(label, []) if label in metadata.left_out else []
         lines.append(f"{label:<{width}}  {count:>10,}")
         lines += [f"    {example}" for example in examples]
         if 0 < len(examples) < count:
@@ -128,7 +140,7 @@ def summary(metadata: DatasetMetadata, report: Report) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data.build", description=__doc__)
     sources = parser.add_subparsers(required=True, metavar="raw|original|shapes")
-    # A flag that is cut short may be meant to be another.
+    # An abbreviated flag may be a misspelt other one.
     add_parser = functools.partial(sources.add_parser, allow_abbrev=False)
     from_files = add_parser("raw", description=build_raw.__doc__, help="files")
     from_files.set_defaults(build=build_raw)
@@ -138,22 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     original.set_defaults(build=build_original)
     _add_original(original)
-    shapes = add_parser("shapes", description=build_shapes.__doc__, help="the sample")
+    shapes = add_parser("shapes", description=build_shapes.__doc__, help="the sample corpus")
     shapes.set_defaults(build=build_shapes)
-    shapes.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
-    shapes.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    shapes.add_argument(
-        "--queries",
-        choices=QUERY_TYPES,
-        default="",
-        help="annotations to make for every film; default: none",
-    )
-    shapes.add_argument(
-        "--tokenizer",
-        type=Path,
-        help="of another dataset, a file or its folder, so that a model of one reads the other; "
-        "default: one that is trained on the subtitles of split train",
-    )
+    _add_shapes(shapes)
     for imported in (from_files, original):
         _add_splits(imported)
     for source in (from_files, original, shapes):
@@ -164,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_raw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
-        type=_place,
+        type=_absolute,
         required=True,
         action="append",
         help="folder of ID.npz, .npy or .h5, or one .h5 of all; once for each network, in the "
@@ -173,7 +172,7 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subtitles",
         action=_Once,
-        type=_place,
+        type=_absolute,
         help="folder of ID.srt, .vtt or .csv, or JSON lines of all",
     )
     parser.add_argument(
@@ -181,17 +180,22 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[SPLIT=]FILE",
-        help="annotations; may be given again; SPLIT if the file is of one split",
+        help="annotations; may be given again; with SPLIT if all of the file is of one split",
     )
-    forms = "; ".join(f"{name}: {what}" for name, what in registry.FORMS.items())
+    forms = registry.FORMS.values()
+    described = "; ".join(f"{form.name}: {form.help}" for form in forms)
     parser.add_argument(
-        "--form", choices=list(registry.FORMS), default="plain", help=f"of --queries. {forms}"
+        "--form",
+        choices=list(registry.FORMS),
+        default="plain",
+        help=f"form of the annotations; default: %(default)s. {described}",
     )
     parser.add_argument(
         "--clip_seconds",
         type=float,
-        help=f"cut videos to clips of this length, 0: do not; default: {PUBLISHED_CLIP_SECONDS:g} "
-        f"with the forms {', '.join(WHOLE_VIDEO_FORMS)}, else 0",
+        help="cut videos into clips of this length, 0: do not cut; default: "
+        f"{PUBLISHED_CLIP_SECONDS:g} with the forms "
+        f"{', '.join(form.name for form in forms if form.whole_video)}, else 0",
     )
 
 
@@ -199,12 +203,12 @@ def _add_original(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video_db",
         action=_Once,
-        type=_place,
+        type=_absolute,
         required=True,
         help="folder with data.mdb, compressed or not",
     )
     parser.add_argument(
-        "--subtitles_db", action=_Once, type=_place, help="folder with data.mdb and meta.json"
+        "--subtitles_db", action=_Once, type=_absolute, help="folder with data.mdb and meta.json"
     )
     parser.add_argument(
         "--queries_db",
@@ -217,21 +221,44 @@ def _add_original(parser: argparse.ArgumentParser) -> None:
         "--widths",
         type=_widths,
         default=(),
-        help="of the parts of the stored features, as 2048,2304; default: one part",
+        help="widths of the parts of the stored features, as 2048,2304; default: one part",
+    )
+
+
+def _add_shapes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--queries",
+        choices=QUERY_TYPES,
+        default="",
+        help="type of the annotations to make for every film; default: none",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="tokenizer.json or folder of another dataset, so that a model of one reads the other; "
+        "default: a tokenizer trained on the subtitles of split train",
     )
 
 
 class _Once(argparse.Action):
-    """Keeps a value; an error if there is one already, which argparse would forget."""
+    """Stores a value, and refuses a second one, which argparse would silently take instead."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         if getattr(namespace, self.dest) is not None:
             parser.error(f"{option_string} is given twice")
         setattr(namespace, self.dest, values)
 
 
-def _place(text: str) -> Path:
-    """A file or folder; all workers have to find it, wherever they were started."""
+def _absolute(text: str) -> Path:
+    """Returns an absolute path, because workers may have other current directories."""
     return Path(text).absolute()
 
 
@@ -252,27 +279,31 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds_per_feature",
         type=float,
-        help="between two frames; if not said, what databases or annotated durations say",
+        help="seconds between two frames; default: from the databases or annotated durations",
     )
     parser.add_argument(
         "--splits",
         action="append",
         default=[],
         metavar="[SPLIT=]FILE",
-        help='JSON {"train": [ID, ...], ...}, or with SPLIT a list; default: the annotations\' '
-        "splits, or else by lot",
+        help='JSON {"train": [ID, ...], ...}, or with SPLIT a list; default: the splits of the '
+        "annotations or, if they have none, random splits",
     )
     parser.add_argument(
-        "--validation_share", type=float, default=0.1, help="if by lot; default: %(default)s"
+        "--validation_share", type=float, default=0.1, help="of random splits; default: %(default)s"
     )
     parser.add_argument(
-        "--test_share", type=float, default=0.0, help="if by lot; default: %(default)s"
+        "--test_share", type=float, default=0.0, help="of random splits; default: %(default)s"
     )
 
 
 def _add_building(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", action=_Once, type=Path, required=True, help="folder of the dataset, named like it"
+        "--out",
+        action=_Once,
+        type=Path,
+        required=True,
+        help="folder of the dataset, which gives it its name",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in --out")
     parser.add_argument(
@@ -282,7 +313,7 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=os.cpu_count(), help="processes; default: %(default)s"
     )
     parser.add_argument(
-        "--num_shards", type=int, default=0, help="per split; default: by the clips' size"
+        "--num_shards", type=int, default=0, help="per split; default: by the size of the clips"
     )
     parser.add_argument(
         "--beam",
@@ -294,7 +325,7 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Builds what the arguments say and prints what came of it."""
+    """Builds the dataset that the arguments describe and prints a summary."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     advice = "make room and run the command again"

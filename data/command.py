@@ -1,4 +1,4 @@
-"""The way every command ends: with its result, or with one sentence and status 1."""
+"""Ends a command with its result, or with one sentence and status 1."""
 
 import contextlib
 import os
@@ -10,12 +10,15 @@ from data.errors import InputError
 
 @contextlib.contextmanager
 def ends_with_a_sentence(interrupted: str = "interrupted") -> Iterator[None]:
-    """Ends the program with `error: ` and a sentence instead of a traceback if the user can act.
+    """Exits with `error: ` and a sentence instead of a traceback, for errors the user can fix.
 
-    A closed pipe ends it quietly: whoever reads its output has seen enough.
+    A closed pipe ends the program quietly, because the reader of its output has seen enough.
 
     Args:
-      interrupted: sentence for Ctrl-C.
+      interrupted: the sentence for Ctrl-C.
+
+    Raises:
+      SystemExit: with the sentence, for InputError, PermissionError and KeyboardInterrupt.
     """
     try:
         yield
@@ -26,6 +29,6 @@ def ends_with_a_sentence(interrupted: str = "interrupted") -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(f"error: {interrupted}")
     except BrokenPipeError:
-        # Python would complain once more when it flushes at its end.
+        # Otherwise Python reports the closed pipe again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,9 +1,9 @@
-"""The one exception for what a person can put right: a wrong file, field or setting."""
+"""The exception for errors the user can fix: a wrong file, field or setting."""
 
 
 class InputError(ValueError):
-    """A wrong input. The message is one sentence that names it and says what to do.
+    """A wrong input; the message is one sentence that names it and says what to do.
 
-    Entry points print the message alone and exit with status 1; everything else is a bug and keeps
+    Commands print the message alone and exit with status 1. Any other exception is a bug and keeps
     its traceback.
     """

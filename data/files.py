@@ -1,29 +1,34 @@
-"""Writing files: whole or not at all, one program at a time, a sentence if the disk is full."""
+"""Writes files atomically, under a lock, and with a clear error if the disk is full."""
 
 import contextlib
 import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data.errors import InputError
 
-# Error numbers of a disk without room, of one that cannot be written to, and of impossible paths.
+# Error numbers for a full disk, for a disk that cannot be written to, and for impossible paths.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_DISK = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EIO)
 NO_WRITING = (*NO_DISK, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 @contextlib.contextmanager
-def writing_to(place: str | os.PathLike, advice: str, failures=NO_WRITING) -> Iterator[None]:
-    """Raises failures of the system to write as an InputError about the place.
+def writing_to(
+    place: str | os.PathLike, advice: str, failures: Sequence[int] = NO_WRITING
+) -> Iterator[None]:
+    """Turns the system's write errors into an InputError about a file or folder.
 
     Args:
-      place: file or folder, as the sentence names it.
-      advice: end of the sentence: what to do, or what state the place is in.
-      failures: error numbers to do this for; other errors pass as they are.
+      place: the file or folder that the message names.
+      advice: the end of the message: what to do, or the state of the place.
+      failures: error numbers to turn into an InputError; other errors pass unchanged.
+
+    Raises:
+      InputError: writing failed with one of these error numbers.
     """
     try:
         yield
@@ -36,13 +41,13 @@ def writing_to(place: str | os.PathLike, advice: str, failures=NO_WRITING) -> It
         raise InputError(f"{place} could not be written to ({reason}): {advice}") from error
 
 
-def system_reason(error: BaseException | None, failures=NO_WRITING) -> str | None:
-    """Words of the system for the failure behind an error, None if it is none of these."""
+def system_reason(error: BaseException | None, failures: Sequence[int] = NO_WRITING) -> str | None:
+    """Returns the system's message for the failure behind an error, None for any other failure."""
     while error is not None:
         for number in failures:
-            # TensorStore and TensorFlow report what the system said as text.
-            said = number in NO_DISK and os.strerror(number) in str(error)
-            if getattr(error, "errno", None) == number or said:
+            # TensorStore and TensorFlow report the system's message only as text.
+            in_text = number in NO_DISK and os.strerror(number) in str(error)
+            if getattr(error, "errno", None) == number or in_text:
                 return os.strerror(number)
         error = error.__cause__ or error.__context__
     return None
@@ -50,9 +55,10 @@ def system_reason(error: BaseException | None, failures=NO_WRITING) -> str | Non
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a path beside another that takes its place at the end, and is removed after an error.
+    """Yields a temporary path that replaces `path` at the end, and is removed after an error.
 
-    Readers see the old file or the whole new one. The temporary name has the suffix of the path.
+    Readers see either the old file or the complete new one. The temporary file is in the same
+    folder and has the same suffix.
     """
     path = Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
@@ -60,7 +66,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except BaseException:
-        # On a disk that has become read-only, the file cannot be removed either.
+        # On a disk that has become read-only, the temporary file cannot be removed either.
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -68,11 +74,15 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Holds a lock on a file that is made for it; the system unlocks it when the program ends.
+    """Holds a lock on a file, which the system releases when the program ends.
+
+    Args:
+      path: the lock file; it is created if it does not exist.
+      refusal: the message of the error if another program holds the lock.
 
     Raises:
-      InputError: another program holds it; the refusal is its sentence.
-      OSError: the file cannot be made.
+      InputError: another program holds the lock.
+      OSError: the file cannot be created.
     """
     with path.open("ab") as file:
         try:

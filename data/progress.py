@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of a long loop: a bar on a terminal, a line every few seconds elsewhere."""
 
 import sys
 import time
@@ -15,21 +15,27 @@ Item = TypeVar("Item")
 def progress(
     items: Iterable[Item], label: str, total: int | None = None, file: TextIO | None = None
 ) -> Iterator[Item]:
-    """Yields `items` and reports to `file`, or standard error; last of all how many there were."""
+    """Yields the items and reports progress, with the number of items at the end.
+
+    Args:
+      label: the beginning of every line.
+      total: number of items, None if it is not known.
+      file: where to report to; None for standard error.
+    """
     file = file or sys.stderr
     if file.isatty():
         yield from tqdm(items, desc=label, total=total, leave=True, file=file)
         return
 
-    def report(how_far: str, seconds: float) -> None:
-        print(f"{label}: {how_far} ({seconds:.0f} s)", file=file, flush=True)
+    def report(state: str, seconds: float) -> None:
+        print(f"{label}: {state} ({seconds:.0f} s)", file=file, flush=True)
 
-    begun = reported = time.monotonic()
+    started = reported = time.monotonic()
     count = 0
     for count, item in enumerate(items, 1):
         yield item
         if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
             reported = time.monotonic()
-            report(f"{count} of {total}" if total else f"{count}", reported - begun)
-    whole = total is None or count == total
-    report(f"{count}, done" if whole else f"{count} of {total}", time.monotonic() - begun)
+            report(f"{count} of {total}" if total else f"{count}", reported - started)
+    complete = total is None or count == total
+    report(f"{count}, done" if complete else f"{count} of {total}", time.monotonic() - started)

@@ -1,28 +1,33 @@
-"""What an import leaves out, cuts or changes: counted by reason, with examples."""
+"""Counts of everything that is left out, cut or changed, by reason and with examples."""
 
 import collections
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-EXAMPLES = 3  # of each reason that are kept
+# Number of examples that are kept for each reason.
+EXAMPLES = 3
 
 
 class Report:
-    """Counts by reason; nothing is left out of a dataset without being counted here.
+    """Counts by reason; everything that a dataset leaves out is counted here.
 
     Attributes:
-      counts: how often each reason came up.
-      examples: the first few sentences that name a case, by reason.
+      counts: number of cases by reason.
+      examples: sentences that each name one case, by reason; the first EXAMPLES of each are kept.
     """
 
     def __init__(
-        self, counts: dict[str, int] | None = None, examples: dict[str, list[str]] | None = None
+        self,
+        counts: Mapping[str, int] | None = None,
+        examples: Mapping[str, list[str]] | None = None,
     ):
-        self.counts = collections.Counter(counts or {})
-        self.examples = collections.defaultdict(list, examples or {})
+        self.counts: collections.Counter[str] = collections.Counter(counts or {})
+        self.examples: collections.defaultdict[str, list[str]] = collections.defaultdict(
+            list, examples or {}
+        )
 
     def add(self, reason: str, example: str = "", count: int = 1) -> None:
-        """Counts `count` more cases; a reason that never came up has no entry."""
+        """Counts `count` more cases of a reason; a count of 0 makes no entry."""
         if not count:
             return
         self.counts[reason] += count
@@ -30,7 +35,7 @@ class Report:
             self._keep(reason, example)
 
     def merge(self, others: Iterable["Report"]) -> None:
-        """Adds what others counted."""
+        """Adds the counts and examples of other reports."""
         for other in others:
             for reason, count in other.counts.items():
                 self.add(reason, count=count)
@@ -38,7 +43,7 @@ class Report:
                     self._keep(reason, example)
 
     def add_all(self, reason: str, examples: Iterable[str]) -> None:
-        """Counts one case for each of the examples."""
+        """Counts one case for each example, in sorted order."""
         for example in sorted(examples):
             self.add(reason, example)
 
@@ -47,7 +52,7 @@ class Report:
             self.examples[reason].append(example)
 
     def lines(self) -> list[str]:
-        """A line for each reason, with the first examples."""
+        """Returns a line for each reason, with its examples."""
         return [
             f"{count} {reason}" + f" ({', '.join(examples)})" * bool(examples)
             for reason, count in self.counts.items()
@@ -55,10 +60,10 @@ class Report:
         ]
 
     def tell(self, fate: str) -> None:
-        """Prints the lines, each after what became of these cases, to stderr."""
+        """Prints the lines to stderr, each after `fate`: what happened to these cases."""
         for line in self.lines():
             print(f"{fate}: {line}", file=sys.stderr, flush=True)
 
-    def to_json(self) -> dict:
-        """As plain JSON values: `Report(**content)` is the inverse."""
+    def to_json(self) -> dict[str, dict]:
+        """Returns plain JSON values; `Report(**values)` is the inverse."""
         return {"counts": dict(self.counts), "examples": dict(self.examples)}

@@ -1,34 +1,36 @@
-"""What clips and queries are: as an importer hands them over, and as records hold them.
+"""Types of clips and queries: raw ones, as importers return them, and those that records hold.
 
-`data/records/codec.py` turns the second into bytes. Nothing here needs TensorFlow.
+`data/records/codec.py` encodes and decodes the latter. Nothing here needs TensorFlow.
 """
 
 import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
 
-# Of the records' layout: a dataset of another version has to be built again.
+# Version of the records' layout. A dataset of another version has to be built again.
 SCHEMA_VERSION = "2.0.0"
 SPLITS = ("train", "validation", "test")
-# What splits are called elsewhere.
+# Our name of a split by the names that benchmarks use.
 SPLIT_NAMES = {"val": "validation", "dev": "validation", "validate": "validation"} | {
     split: split for split in SPLITS
 }
-# What queries can be: a sentence to be found, a question with answers, a statement that is true or
-# not, a caption of a moment.
+# Types of queries: a sentence to search with, a question with answers, a true or false statement, a
+# caption of a moment.
 QUERY_TYPES = ("query", "question", "statement", "caption")
 
 
 @dataclasses.dataclass(frozen=True)
 class RawSubtitle:
-    """A sentence and when it is said, in seconds from the start of the clip.
+    """A sentence and the time in which it is said.
 
-    token_ids: as the source stores them, None to have them made.
+    start, end: seconds from the start of the clip.
+    token_ids: as the source stores them, None to tokenize the text.
     """
 
     text: str
@@ -39,15 +41,14 @@ class RawSubtitle:
 
 @dataclasses.dataclass(frozen=True)
 class RawClip:
-    """A clip as an importer found it.
+    """A clip as an importer returns it.
 
-    features: the parts that stand side by side in a frame's feature vector (2D, 3D), each
-      `[frames, width]`.
-    duration: seconds, None if the source does not say.
-    story: JSON of whatever the source knows beyond frames and subtitles, or ''.
+    features: the parts of the frames' feature vectors (2D, 3D), each `[frames, width]`.
+    duration: seconds, None if unknown.
+    story: JSON of what the source knows beyond frames and subtitles, or ''.
     frame_images: one PNG per frame, or empty.
-    video_id, video_start: the video that it is cut from, and where in it it begins (seconds);
-      '' and 0 for a clip that is a whole video.
+    video_id, video_start: the video that the clip is cut from and the second at which the clip
+      starts; '' and 0 for a clip that is a whole video.
     """
 
     clip_id: str
@@ -62,19 +63,18 @@ class RawClip:
 
 @dataclasses.dataclass(frozen=True)
 class RawQuery:
-    """A query, question, statement or caption as an importer found it.
+    """A query, question, statement or caption as an importer returns it.
 
-    clip_id: the clip that it is about, '' if the source does not tell.
-    text: the query, question, statement or caption; '' for a moment whose caption is kept back.
-    moments: first and last second of what it is about, one for each annotator; empty if the source
-      does not tell.
-    kind: what the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if not known.
-    answers: to choose from, of a question.
-    label: which answer is right, from 0; of a statement whether it is true, 1 or 0; -1 if the
-      source does not tell.
-    group: the same for queries that belong together: the true and the false statement of a pair,
-      the captions of one moment; '' for none.
-    token_ids, answer_token_ids: as the source stores them, None to have them made.
+    clip_id: the clip that it is about, '' if unknown.
+    text: the query, question, statement or caption; '' if the caption of a moment is hidden.
+    moments: start and end in seconds, one moment for each annotator; empty if unknown.
+    kind: modalities that the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if unknown.
+    answers: choices of a question.
+    label: index of a question's right answer; 1 for a true and 0 for a false statement; -1 if
+      unknown.
+    group: name shared by queries that belong together: the true and the false statement of a pair,
+      or the captions of one moment; '' for none.
+    token_ids, answer_token_ids: as the source stores them, None to tokenize the texts.
     """
 
     query_id: str
@@ -91,17 +91,17 @@ class RawQuery:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip as a record holds it. `F` frames, `D` features, `S` subtitles, `T` tokens in all.
+    """A clip as a record holds it: `F` frames, `D` features, `S` subtitles, `T` tokens in total.
 
-    Arrays are views of the record's bytes and cannot be written to.
+    Arrays are read-only views of the record's bytes.
 
-    frame_features: `[F, D]` float16, all parts side by side.
-    duration: seconds; number of frames times seconds per feature if the source does not say.
-    subtitle_texts: the `S` sentences as the source has them, in order of their starts.
+    frame_features: `[F, D]` float16, all parts concatenated.
+    duration: seconds; number of frames times seconds per feature if the source has none.
+    subtitle_texts: the `S` sentences as in the source, sorted by start.
     subtitle_starts, subtitle_ends: `[S]` float32, seconds.
-    token_ids: `[T]` int32, the subtitles' tokens one after the other, no special tokens.
-    token_counts: `[S]` int32, how many of them each subtitle has; may be 0.
-    frame_subtitle: `[F]` int32, index of the subtitle each frame belongs to, -1 for none.
+    token_ids: `[T]` int32, tokens of all subtitles concatenated, without special tokens.
+    token_counts: `[S]` int32, number of tokens of each subtitle; may be 0.
+    frame_subtitle: `[F]` int32, index of the subtitle that each frame belongs to, -1 for none.
     story, frame_images, video_id, video_start: see `RawClip`.
     """
 
@@ -122,12 +122,12 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Query:
-    """A query as a record holds it: see `RawQuery`. `M` moments, `A` answers.
+    """A query as a record holds it: `T` tokens, `M` moments, `A` answers; see `RawQuery`.
 
-    token_ids: `[T]` int32, no special tokens.
-    moments: `[M, 2]` float64, seconds.
-    answer_token_ids: int32, the answers' tokens one after the other; answer_token_counts: `[A]`
-      int32, how many each has.
+    token_ids: `[T]` int32, without special tokens.
+    moments: `[M, 2]` float64, start and end in seconds.
+    answer_token_ids: int32, tokens of all answers concatenated.
+    answer_token_counts: `[A]` int32, number of tokens of each answer.
     """
 
     query_id: str
@@ -144,9 +144,10 @@ class Query:
 
     @property
     def moment(self) -> tuple[float, float] | None:
-        """The moment that overlaps all annotators' moments most, the first of such; None if none.
+        """Start and end of the moment that agrees best with all annotators' moments, None if none.
 
-        Overlap is intersection over union, summed.
+        It has the largest sum of intersections over union with all moments, and is the first of
+        those with the same sum.
         """
         if not len(self.moments):
             return None
@@ -170,19 +171,19 @@ class SpecialIds:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetMetadata:
-    """What has to be known about a dataset before its records are read.
+    """Description of a dataset, which is read before its records.
 
-    name: of the dataset, its folder's last component.
-    schema_version: of the records' layout.
+    name: last component of the dataset's folder.
+    schema_version: version of the records' layout.
     feature_widths: widths of the parts of a frame's feature vector, in order.
     seconds_per_feature: seconds between two frames.
     tokenizer: identity of the tokenizer (`data.tokenizer.Tokenizer.identity`).
-    tokenizer_name: what its source calls it.
-    vocab_size, special_ids, word_ids: of that tokenizer.
+    tokenizer_name: name of the tokenizer in the source.
+    vocab_size, special_ids, word_ids: see `data.tokenizer.Tokenizer`.
     query_type: one of QUERY_TYPES, '' without queries.
-    clips, queries: how many there are, by split.
-    totals: frames, subtitles and the like in all clips.
-    left_out: how much of the source was skipped or cut, by what and why.
+    clips, queries: numbers of records by split.
+    totals: numbers of frames, subtitles and so on in all clips.
+    left_out: numbers of things that were skipped, cut or changed, by reason.
     """
 
     name: str
@@ -202,15 +203,16 @@ class DatasetMetadata:
 
     @property
     def feature_width(self) -> int:
-        """Width of a frame's whole feature vector."""
+        """Width of a frame's feature vector, the sum of its parts."""
         return sum(self.feature_widths)
 
-    def to_json(self) -> dict:
-        """As plain JSON values, the inverse of `from_json`."""
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON values, the inverse of `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict) -> "DatasetMetadata":
+    def from_json(cls, content: dict[str, Any]) -> "DatasetMetadata":
+        """Returns the metadata that `to_json` turned into plain JSON values."""
         return cls(
             **content
             | {
@@ -222,7 +224,11 @@ class DatasetMetadata:
 
     @classmethod
     def load(cls, dataset_dir: str | os.PathLike) -> "DatasetMetadata":
-        """Of the finished dataset in `dataset_dir`; InputError if there is none."""
+        """Reads the metadata of a finished dataset.
+
+        Raises:
+          InputError: the folder holds no finished dataset, or its metadata is damaged.
+        """
         path = records_dir(dataset_dir, "clips") / "metadata.json"
         if not path.is_file():
             raise InputError(_why_no_dataset(Path(dataset_dir)))
@@ -230,32 +236,32 @@ class DatasetMetadata:
             return cls.from_json(json.loads(path.read_text()))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path} does not describe a dataset ({error}): build the dataset again with "
-                "`--overwrite`"
+                f"{path} does not describe a dataset ({error}): build the dataset again, over the "
+                "old one"
             ) from error
 
 
 def records_dir(dataset_dir: str | os.PathLike, kind: str) -> Path:
-    """Where a dataset has its shards of one `kind` of records, 'clips' or 'queries'.
+    """Folder of a dataset's shards of one kind of records, 'clips' or 'queries'.
 
-    A builder fills clips last and moves them here when they are complete: if they are here, the
-    dataset is whole.
+    A builder moves the finished clips here last, so a dataset whose clips are here is complete.
     """
     return Path(dataset_dir) / kind / SCHEMA_VERSION
 
 
 def building_dir(dataset_dir: str | os.PathLike) -> Path:
-    """Where the shards of an unfinished dataset are."""
+    """Folder of the shards of an unfinished dataset."""
     return Path(dataset_dir) / "building"
 
 
 def tokenizer_path(dataset_dir: str | os.PathLike) -> Path:
-    """The tokenizer that made the token ids of a dataset."""
+    """Path of the tokenizer that made a dataset's token ids."""
     return Path(dataset_dir) / "tokenizer.json"
 
 
 def _why_no_dataset(folder: Path) -> str:
-    how = f"`python -m data.build shapes --out={folder}` (or `raw`, `original`; see its --help)"
+    """Error message for a folder without a finished dataset."""
+    how = "`python -m data.build`"
     if not folder.is_dir():
         return f"dataset {folder} does not exist: build it with {how}"
     versions = sorted(path.name for path in (folder / "clips").glob("[0-9]*.[0-9]*.[0-9]*"))
@@ -266,7 +272,7 @@ def _why_no_dataset(folder: Path) -> str:
         )
     if building_dir(folder).exists() or (folder / "clips").exists():
         return (
-            f"dataset {folder} is half-built, its building was broken off: run the command that "
-            "began it again, it goes on where it was"
+            f"dataset {folder} is half-built, its build was interrupted: run the same build again, "
+            "it continues where it stopped"
         )
     return f"{folder} holds no dataset: name another folder, or build one there with {how}"

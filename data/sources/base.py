@@ -1,10 +1,10 @@
-"""What a dataset is built from: videos by split, how each becomes clips, and what reads them."""
+"""Protocols of a dataset's source and of the readers of features and subtitles."""
 
 import dataclasses
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -13,113 +13,147 @@ from data.schema import RawClip, RawQuery, RawSubtitle
 
 
 class FeatureReader(Protocol):
-    """Frame features of videos, in parts that stand side by side."""
+    """Protocol of readers of frame features, which come in parts (2D, 3D) for each frame.
+
+    A reader can be pickled, because it is sent to worker processes.
+    """
 
     def ids(self) -> set[str]:
-        """Of the videos that have all parts."""
+        """Returns the ids of the videos that have all parts."""
 
     def incomplete(self) -> dict[str, Path]:
-        """Of the videos that have some parts only, with one that lacks them."""
+        """Returns one path that lacks the video, for each video that has only some parts."""
 
     def num_frames(self, video_id: str) -> int:
-        """Frames of a video, found without reading them."""
+        """Returns the number of frames that `read` returns, without reading them.
+
+        Raises:
+          InputError: the features cannot be used.
+        """
 
     def read(self, video_id: str, report: Report) -> tuple[np.ndarray, ...]:
-        """The parts, `[frames, width]` each; InputError if they cannot be used."""
+        """Returns the parts, `[frames, width]` each; what is cut is counted in `report`.
+
+        Raises:
+          InputError: the features cannot be used.
+        """
 
     def where(self, video_id: str) -> str:
-        """The files that they are in."""
+        """Names the place of a video's features for messages."""
 
     def files(self, video_id: str) -> list[Path]:
-        """Those files; they are not opened."""
+        """Returns the files of a video's features, without opening them."""
 
-    def narrowed(self, ids: Iterable[str]) -> "FeatureReader":
-        """The same, of these videos."""
+    def narrowed(self, ids: Iterable[str]) -> Self:
+        """Returns a reader of these videos only."""
 
 
 class SubtitleReader(Protocol):
-    """Timed sentences of videos."""
+    """Protocol of readers of subtitles.
+
+    A reader can be pickled, because it is sent to worker processes.
+    """
 
     def ids(self) -> set[str]:
-        """Of the videos that have subtitles."""
+        """Returns the ids of the videos that have subtitles."""
 
     def read(self, video_id: str, report: Report) -> tuple[RawSubtitle, ...]:
-        """A video's subtitles, none if there are none."""
+        """Returns a video's subtitles; what is left out is counted in `report`.
+
+        A video without subtitles has an empty tuple.
+
+        Raises:
+          InputError: the subtitles cannot be used.
+        """
 
     def files(self, video_id: str) -> list[Path]:
-        """The files that a video's subtitles are in; they are not opened."""
+        """Returns the files of a video's subtitles, without opening them."""
 
-    def narrowed(self, ids: Iterable[str]) -> "SubtitleReader":
-        """The same, of these videos."""
+    def narrowed(self, ids: Iterable[str]) -> Self:
+        """Returns a reader of these videos only."""
 
 
 class Source(Protocol):
-    """Videos, and queries about their clips. It can be pickled, for it goes to worker processes.
+    """Protocol of a source: videos that become clips, and queries about these clips.
 
-    Attributes:
-      videos: ids by split, in splits that have any; no id is there twice.
-      queries: by split.
-      query_type: one of `schema.QUERY_TYPES`, '' without queries.
-      seconds_per_feature: seconds between two frames.
-      report: what was left out before any clip was read.
+    A source can be pickled, because it is sent to worker processes.
     """
 
-    videos: Mapping[str, Sequence[str]]
-    queries: Mapping[str, Sequence[RawQuery]]
-    query_type: str
-    seconds_per_feature: float
-    report: Report
+    @property
+    def videos(self) -> Mapping[str, Sequence[str]]:
+        """Ids of the videos by split; each id occurs once, and no split is empty."""
+
+    @property
+    def queries(self) -> Mapping[str, Sequence[RawQuery]]:
+        """Queries by split."""
+
+    @property
+    def query_type(self) -> str:
+        """Type of all queries, one of `data.schema.QUERY_TYPES`; '' without queries."""
+
+    @property
+    def seconds_per_feature(self) -> float:
+        """Seconds between two frames."""
+
+    @property
+    def report(self) -> Report:
+        """Counts of what was left out before any clip was read."""
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """The clips of a video; what is left out of them goes to `report`.
+        """Returns the clips of a video; what is left out of them is counted in `report`.
 
         Raises:
           InputError: the video cannot be used.
         """
 
     def video_of(self, clip_id: str) -> str:
-        """The video that a clip of that name is of."""
+        """Returns the id of the video that a clip is part of."""
 
-    def narrowed(self, videos: Sequence[str]) -> "Source":
-        """The same source, with what it takes to make the clips of these videos and no more."""
+    def narrowed(self, videos: Sequence[str]) -> Self:
+        """Returns a source with only the data that the clips of these videos need."""
 
-    def identity(self, videos: Sequence[str]) -> list:
-        """JSON values that differ if the clips of these videos do, found without reading them.
+    def identity(self, videos: Sequence[str]) -> list[Any]:
+        """Returns JSON values that change when the clips of these videos change.
 
-        A shard is kept from one run to the next as long as they are the same.
+        The videos are not read for this. A later run of the same build keeps a finished shard as
+        long as the identity of its videos is the same.
         """
 
 
 @dataclasses.dataclass
 class ClipSource:
-    """Clips that are in memory."""
+    """A `Source` of clips in memory, each of which is its own video.
+
+    by_split: clips by split.
+    seconds_per_feature, queries, query_type, report: see `Source`.
+    token: identity of this object, because clips in memory cannot be compared with later ones.
+    """
 
     by_split: Mapping[str, Sequence[RawClip]]
     seconds_per_feature: float
     queries: Mapping[str, Sequence[RawQuery]] = dataclasses.field(default_factory=dict)
     query_type: str = ""
     report: Report = dataclasses.field(default_factory=Report)
-    # Of this object alone: what is in memory is not built from again.
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.by_split = {split: list(clips) for split, clips in self.by_split.items()}
         self.videos = {s: [clip.clip_id for clip in clips] for s, clips in self.by_split.items()}
         self._clips = {clip.clip_id: clip for clips in self.by_split.values() for clip in clips}
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """The one clip of that name."""
+        """Returns the one clip with this id."""
         return [self._clips[video_id]]
 
     def video_of(self, clip_id: str) -> str:
-        """The clip is its own video."""
+        """Returns the clip's id, because a clip is its own video."""
         return clip_id
 
     def narrowed(self, videos: Sequence[str]) -> "ClipSource":
-        """The source of these clips."""
+        """Returns a source of these clips, with the same identity."""
         clips = [self._clips[video_id] for video_id in videos]
         return ClipSource({"": clips}, self.seconds_per_feature, token=self.token)
 
-    def identity(self, videos: Sequence[str]) -> list:
-        """Of this source alone."""
+    def identity(self, videos: Sequence[str]) -> list[str]:
+        """Returns the identity of this object, whatever the videos are."""
         return [self.token]

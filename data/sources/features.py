@@ -1,4 +1,4 @@
-"""Frame features of videos, in NumPy or HDF5 files named after the videos, or in one HDF5 file."""
+"""Reads frame features from NumPy or HDF5 files, one for each video, or from one HDF5 file."""
 
 import contextlib
 import copy
@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Self
 
 import h5py
 import numpy as np
@@ -17,13 +18,13 @@ import numpy as np
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
-from data.sources.json_files import check_name
+from data.sources.json_files import check_file_name
 
 _HDF5 = (".h5", ".hdf5")
 _EXTENSIONS = (".npz", ".npy", *_HDF5)
-# The array or dataset to take where a file holds several.
+# Name of the array or dataset that is read if a file holds several.
 _NAME = "features"
-# What NumPy, zipfile and h5py raise for files that are cut off, damaged or something else.
+# Errors that NumPy, zipfile and h5py raise for truncated, damaged and other files.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -39,7 +40,7 @@ _UNREADABLE = (
 
 
 class FeatureParts:
-    """Frame features of videos, in parts (2D, 3D, ...) that stand side by side.
+    """A `FeatureReader` of one or more parts (2D, 3D), each in files of its own.
 
     A part is
 
@@ -50,38 +51,46 @@ class FeatureParts:
 
     and holds `[frames, width]` in float16, float32 or float64 for each video.
 
-    Networks round the end of a video differently. So parts may differ by one frame: the longer are
+    Networks round the end of a video differently, so parts may differ by one frame: the longer are
     cut to the shortest, which is counted. If they differ by more, the video cannot be used.
 
-    Nothing is kept open: an object can be pickled and used by any process.
+    Nothing stays open: a reader can be pickled and used by any process.
     """
 
     def __init__(self, parts: Sequence[Path]):
-        """Lists the videos; InputError if a part does not exist or holds no features."""
+        """Lists the videos.
+
+        Raises:
+          InputError: a part does not exist or holds no features.
+        """
         self._parts = [_open_part(path) for path in parts]
 
     def ids(self) -> set[str]:
-        """Of the videos that have all parts."""
+        """Returns the ids of the videos that have all parts."""
         return set.intersection(*(set(part.extensions) for part in self._parts))
 
     def incomplete(self) -> dict[str, Path]:
-        """Of the videos that have some parts only, with the first part that lacks them."""
-        any_part = set().union(*(part.extensions for part in self._parts))
+        """Returns the first part that lacks the video, for each video that has only some parts."""
+        any_part: set[str] = set().union(*(part.extensions for part in self._parts))
         return {
             video_id: next(p.path for p in self._parts if video_id not in p.extensions)
             for video_id in any_part - self.ids()
         }
 
     def num_frames(self, video_id: str) -> int:
-        """How many frames `read` gives, found without reading them; InputError as there."""
+        """Returns the number of frames that `read` returns, without reading them.
+
+        Raises:
+          InputError: see `read`; the values are not checked.
+        """
         return self._common_length(video_id, [part.num_frames(video_id) for part in self._parts])
 
     def read(self, video_id: str, report: Report) -> tuple[np.ndarray, ...]:
-        """The parts, `[frames, width]` each, all with the same number of frames.
+        """Returns the parts, `[frames, width]` each, all with the same number of frames.
 
         Raises:
-          InputError: a file is damaged, holds anything but finite floating point numbers in
-            float16's range, or the parts' lengths do not fit.
+          InputError: a file is damaged, holds anything but finite floating point numbers in the
+            range of float16, or the parts' lengths differ by more than one.
         """
         arrays = [part.read(video_id) for part in self._parts]
         lengths = [len(array) for array in arrays]
@@ -94,18 +103,18 @@ class FeatureParts:
         return tuple(array[:length] for array in arrays)
 
     def where(self, video_id: str) -> str:
-        """The files that they are in."""
+        """Names the files of a video's features for messages."""
         return " and ".join(part.name(video_id) for part in self._parts)
 
     def files(self, video_id: str) -> list[Path]:
-        """Those files; they are not opened."""
+        """Returns the files of a video's features, without opening them."""
         return [part.file(video_id) for part in self._parts]
 
-    def narrowed(self, ids: Iterable[str]) -> "FeatureParts":
-        """The same features, of these videos."""
-        wanted = set(ids)
+    def narrowed(self, ids: Iterable[str]) -> Self:
+        """Returns a reader of these videos only."""
+        kept = set(ids)
         narrowed = copy.copy(self)
-        narrowed._parts = [part.narrowed(wanted) for part in self._parts]
+        narrowed._parts = [part.narrowed(kept) for part in self._parts]
         return narrowed
 
     def _common_length(self, video_id: str, lengths: list[int]) -> int:
@@ -129,7 +138,7 @@ class _Part:
     """One part of the features of all videos.
 
     path: the folder, or the HDF5 file.
-    extensions: of the file of each video in the folder; '' if all are in one file.
+    extensions: extension of each video's file in the folder; '' if all videos are in one file.
     """
 
     path: Path
@@ -140,7 +149,7 @@ class _Part:
         return self.path / f"{video_id}{extension}" if extension else self.path
 
     def name(self, video_id: str) -> str:
-        """For messages."""
+        """Names the place of a video for messages."""
         file = self.file(video_id)
         return f"{video_id} in {file}" if file == self.path else str(file)
 
@@ -148,7 +157,7 @@ class _Part:
         return _Part(self.path, {i: self.extensions[i] for i in ids & self.extensions.keys()})
 
     def num_frames(self, video_id: str) -> int:
-        """As the file's header says; InputError if that describes no features."""
+        """Returns the number of frames in the file's header; InputError if it has no features."""
         name = self.name(video_id)
         with self._stored(video_id) as stored:
             shape, dtype = _header(stored)
@@ -160,7 +169,7 @@ class _Part:
         return shape[0]
 
     def read(self, video_id: str) -> np.ndarray:
-        """`[frames, width]`, checked."""
+        """Returns `[frames, width]`, checked."""
         with self._stored(video_id) as stored:
             if isinstance(stored, h5py.Dataset):
                 part = np.asarray(stored[()])
@@ -170,8 +179,8 @@ class _Part:
         return part
 
     @contextlib.contextmanager
-    def _stored(self, video_id: str) -> Iterator:
-        """The video's open dataset, or a stream that begins with the header of a `.npy` file."""
+    def _stored(self, video_id: str) -> Iterator[h5py.Dataset | IO[bytes]]:
+        """Yields the video's open dataset, or a stream that starts with the header of a `.npy`."""
         file, name = self.file(video_id), self.name(video_id)
         with _readable(name), contextlib.ExitStack() as stack:
             if file.suffix in _HDF5:
@@ -187,29 +196,29 @@ class _Part:
 def _open_part(path: Path) -> _Part:
     if path.is_dir():
         part = _Part(path, _scan(path))
-        needed = "ID.npz, ID.npy, ID.h5 or ID.hdf5 for each video ID"
+        requirement = "ID.npz, ID.npy, ID.h5 or ID.hdf5 for each video ID"
     elif path.is_file() and path.suffix in _HDF5:
         with _readable(str(path)), h5py.File(path) as file:
             part = _Part(path, dict.fromkeys(file, ""))
-        needed = "a dataset or group for each video"
+        requirement = "a dataset or group for each video"
     else:
         raise InputError(
-            f"features {path}: there is no such folder, and no such .h5 or .hdf5 file: correct it"
+            f"features {path} are no folder and no .h5 or .hdf5 file: correct the path"
         )
     if not part.extensions:
-        raise InputError(f"{path} holds no features: it needs {needed}")
+        raise InputError(f"{path} holds no features: it needs {requirement}")
     return part
 
 
 def _scan(folder: Path) -> dict[str, str]:
-    """Extensions of the folder's files by video, found without looking at any of them."""
-    extensions = {}
+    """Returns the extensions of a folder's files by video, without opening any of them."""
+    extensions: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             video_id, extension = os.path.splitext(entry.name)
             if extension not in _EXTENSIONS:
                 continue
-            check_name(entry.name, folder)
+            check_file_name(entry.name, folder)
             other = extensions.setdefault(video_id, extension)
             if other != extension:
                 raise InputError(
@@ -221,7 +230,7 @@ def _scan(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """InputError, beginning with `name`, for whatever keeps a file from being read."""
+    """Turns any error of reading a file into an InputError that begins with `name`."""
     try:
         yield
     except InputError:
@@ -231,39 +240,39 @@ def _readable(name: str) -> Iterator[None]:
         raise InputError(f"{name} cannot be read ({why}): extract it again") from error
 
 
-def _header(stored) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of what `_Part._stored` gives."""
+def _header(stored: h5py.Dataset | IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Returns shape and type of the array that `_Part._stored` yields."""
     if isinstance(stored, h5py.Dataset):
         return stored.shape or (), stored.dtype
     version = np.lib.format.read_magic(stored)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stored)
     else:
-        # Version 3 is for arrays with named fields; as version 2 they are refused all the same.
+        # Version 3 is for arrays with named fields, which are refused in either version.
         shape, _, dtype = np.lib.format.read_array_header_2_0(stored)
     return shape, dtype
 
 
-def _find_dataset(found: h5py.Dataset | h5py.Group, name: str) -> h5py.Dataset:
-    """The dataset `features` of a group or its only one, or the dataset itself."""
-    if isinstance(found, h5py.Dataset):
-        return found
-    datasets = [key for key in found if isinstance(found.get(key), h5py.Dataset)]
-    return found[_choose(datasets, "dataset", name)]
+def _find_dataset(content: h5py.Dataset | h5py.Group, name: str) -> h5py.Dataset:
+    """Returns the dataset `features` of a group or its only one, or the dataset itself."""
+    if isinstance(content, h5py.Dataset):
+        return content
+    datasets = [key for key in content if isinstance(content.get(key), h5py.Dataset)]
+    return content[_choose(datasets, "dataset", name)]
 
 
 def _find_array(members: list[str], name: str) -> str:
-    """The member `features` of an `.npz` archive, or its only one."""
-    # All members count: another, whose name is damaged, may be the one that is wanted.
+    """Returns the member `features` of an `.npz` archive, or its only one."""
+    # Members without `.npy` count too: their names may be damaged.
     arrays = [member.removesuffix(".npy") for member in members]
     return f"{_choose(arrays, 'array', name)}.npy"
 
 
-def _choose(found: list[str], kind: str, name: str) -> str:
-    if _NAME in found:
+def _choose(keys: list[str], kind: str, name: str) -> str:
+    if _NAME in keys:
         return _NAME
-    if len(found) != 1:
+    if len(keys) != 1:
         raise InputError(
-            f"{name} has no {kind} {_NAME} but {reprlib.repr(found)}: save it under that name"
+            f"{name} has no {kind} {_NAME} but {reprlib.repr(keys)}: save it under that name"
         )
-    return found[0]
+    return keys[0]

@@ -1,37 +1,59 @@
-"""JSON and JSON lines: read, and fields taken from them, mistakes in a row told from lost files."""
+"""Reads JSON and JSON lines and takes checked fields from them.
+
+A wrong file raises InputError, a wrong row of a file raises `Mistake`: the other rows can be used.
+"""
 
 import contextlib
 import json
 import math
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from data.errors import InputError
 
+Kind = TypeVar("Kind")
+
 
 class Mistake(ValueError):
-    """What is wrong with one row of a file; the other rows can be used.
+    """An error in one row of a file; the other rows can be used.
 
-    The message begins with the field that it is about.
+    The message begins with the name of the field.
     """
 
 
 @contextlib.contextmanager
-def opened(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
-    """A file of UTF-8 text, with or without a byte order mark; InputError if it is not one."""
+def open_text(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
+    """Opens a file of UTF-8 text, with or without a byte order mark.
+
+    Args:
+      newline: see the built-in `open`.
+
+    Raises:
+      InputError: the file cannot be read, or is not UTF-8.
+    """
+    with reading_text(path), path.open(encoding="utf-8-sig", newline=newline) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def reading_text(path: Path) -> Iterator[None]:
+    """Turns errors of opening, reading and decoding a file of UTF-8 text into an InputError."""
     try:
-        with path.open(encoding="utf-8-sig", newline=newline) as file:
-            yield file
+        yield
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): correct its name") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 ({error}): convert it") from error
 
 
-def check_name(name: str, folder: Path) -> None:
-    """InputError for a file whose name is no UTF-8, and so cannot be an id."""
+def check_file_name(name: str, folder: Path) -> None:
+    """Checks that a file's name can be an id.
+
+    Raises:
+      InputError: the name is not UTF-8.
+    """
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -40,70 +62,84 @@ def check_name(name: str, folder: Path) -> None:
         ) from error
 
 
-def decode(text: str) -> object:
-    """The value that is written as JSON; Mistake if it is none."""
+def parse_json(text: str) -> object:
+    """Parses a JSON value.
+
+    Raises:
+      Mistake: the text is not JSON.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise Mistake(f"it is not JSON ({error.msg}, character {error.pos + 1})") from error
-    except (ValueError, RecursionError) as error:  # Too long a number, or too deep a nesting.
+    except (ValueError, RecursionError) as error:  # Too long a number, or too deep nesting.
         raise Mistake(f"it is not JSON that can be read ({error})") from error
 
 
-def json_file(path: Path) -> object:
-    """What a file of one JSON value holds; InputError if it does not."""
-    with opened(path) as file:
+def read_json(path: Path) -> object:
+    """Reads a file of one JSON value.
+
+    Raises:
+      InputError: the file cannot be read, or is not JSON.
+    """
+    with open_text(path) as file:
         text = file.read()
     try:
-        return decode(text)
+        return parse_json(text)
     except Mistake as mistake:
         raise InputError(f"{path} cannot be used, {mistake}: correct it") from mistake
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, dict | Mistake]]:
-    """The number of each line from 1, and the object on it or what is wrong with it.
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | Mistake]]:
+    """Yields the number of each line, from 1, and its object or the mistake in it.
 
-    Lines of white space are passed over.
+    Blank lines are skipped.
 
     Raises:
       InputError: the file cannot be read as text.
     """
-    with opened(path) as lines:
+    with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                yield number, as_object(decode(line), "it")
+                yield number, as_object(parse_json(line), "it")
             except Mistake as mistake:
                 yield number, mistake
 
 
-def as_object(value: object, name: str) -> dict:
-    """A JSON object; Mistake, beginning with `name`, for anything else, as in all that follow."""
-    return _checked(value, name, "an object in braces", isinstance(value, dict))
+def as_object(value: object, name: str) -> dict[str, Any]:
+    """Returns a JSON object.
+
+    Args:
+      name: the field's name, for messages.
+
+    Raises:
+      Mistake: the value is something else.
+    """
+    return _checked(value, name, "an object in braces", dict)
 
 
-def as_list(value: object, name: str) -> list:
-    return _checked(value, name, "a list", isinstance(value, list))
+def as_list(value: object, name: str) -> list[Any]:
+    """Returns a JSON list; see `as_object`."""
+    return _checked(value, name, "a list", list)
 
 
 def as_string(value: object, name: str) -> str:
-    """A string, maybe empty, that can be written as UTF-8."""
-    _checked(value, name, "a string", isinstance(value, str))
-    if not value.isascii():
+    """Returns a string, which may be empty but can be written as UTF-8; see `as_object`."""
+    string = _checked(value, name, "a string", str)
+    if not string.isascii():
         try:
-            value.encode()
+            string.encode()
         except UnicodeEncodeError as error:
             raise Mistake(f"{name} has half of a surrogate pair") from error
-    return value
+    return string
 
 
 def as_number(value: object, name: str) -> float:
-    """A finite number."""
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    _checked(value, name, "a number", is_one)
+    """Returns a finite number; see `as_object`."""
     try:
-        number = float(value)
+        number = float(_checked(value, name, "a number", int, float))
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
@@ -111,66 +147,98 @@ def as_number(value: object, name: str) -> float:
     return number
 
 
+def as_positive(value: object, name: str) -> float:
+    """Returns a finite number above 0; see `as_object`."""
+    number = as_number(value, name)
+    if number <= 0:
+        raise Mistake(f"{name} is {number}")
+    return number
+
+
 def as_span(value: object, name: str) -> tuple[float, float]:
-    """`[start, end]`: see `check_span`."""
-    _checked(value, name, "[start, end]", isinstance(value, list) and len(value) == 2)
-    return check_span(as_number(value[0], name), as_number(value[1], name), name)
+    """Returns the numbers of a list `[start, end]` that `check_span` accepts; see `as_object`."""
+    match value:
+        case None:
+            raise Mistake(f"{name} is missing")
+        case [start, end]:
+            return check_span(as_number(start, name), as_number(end, name), name)
+    raise _unlike(value, name, "[start, end]")
 
 
 def check_span(start: float, end: float, name: str) -> tuple[float, float]:
-    """Both, unless the span begins before 0, ends before it begins or is not finite."""
+    """Returns `(start, end)`.
+
+    Raises:
+      Mistake: the span starts before 0, ends before it starts, or is not finite.
+    """
     if not 0 <= start <= end < math.inf:
         raise Mistake(f"{name} goes from {start} to {end}")
     return start, end
 
 
-def text(record: dict, name: str) -> str:
-    """The string `record[name]`, which is not blank."""
+def required_text(record: Mapping[str, Any], name: str) -> str:
+    """Returns the field `name`, a string.
+
+    Raises:
+      Mistake: the field is missing, blank or something else.
+    """
     value = as_string(record.get(name), name)
     if not value.strip():
         raise Mistake(f"{name} is empty")
     return value
 
 
-def text_if_any(record: dict, name: str) -> str:
-    """Like `text`; '' where the field is missing or null."""
-    return "" if record.get(name) is None else text(record, name)
+def optional_text(record: Mapping[str, Any], name: str) -> str:
+    """Returns '' for a missing or null field, else the same as `required_text`."""
+    return "" if record.get(name) is None else required_text(record, name)
 
 
-def identifier(record: dict, name: str) -> str:
-    """The whole number or string `record[name]` as a string."""
-    value = record.get(name)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    _checked(value, name, "a whole number or a string", is_whole or isinstance(value, str))
-    return str(value) if is_whole else text(record, name)
+def identifier(record: Mapping[str, Any], name: str) -> str:
+    """Returns the field `name`, an integer or a string, as a string.
+
+    Raises:
+      Mistake: the field is missing, blank or something else.
+    """
+    value = _checked(record.get(name), name, "a whole number or a string", int, str)
+    return str(value) if isinstance(value, int) else required_text(record, name)
 
 
-def choice(record: dict, name: str, num_answers: int) -> int:
-    """Which of the answers is right, from 0; -1 where the field is missing."""
+def optional_index(record: Mapping[str, Any], name: str, length: int) -> int:
+    """Returns the field `name`, an index below `length`; -1 for a missing or null field.
+
+    Raises:
+      Mistake: the field is something else.
+    """
     value = record.get(name)
     if value is None:
         return -1
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < num_answers:
-        raise Mistake(
-            f"{name} has to be a whole number from 0 to {num_answers - 1}, "
-            f"not {reprlib.repr(value)}"
-        )
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < length:
+        raise _unlike(value, name, f"a whole number from 0 to {length - 1}")
     return value
 
 
-def truth(record: dict, name: str) -> int:
-    """1 for true or 1, 0 for false or 0; -1 where the field is missing."""
+def optional_truth(record: Mapping[str, Any], name: str) -> int:
+    """Returns 1 for true or 1, 0 for false or 0, and -1 for a missing or null field.
+
+    Raises:
+      Mistake: the field is something else.
+    """
     value = record.get(name)
     if value is None:
         return -1
     if not isinstance(value, int) or value not in (0, 1):
-        raise Mistake(f"{name} has to be true or false, not {reprlib.repr(value)}")
+        raise _unlike(value, name, "true or false")
     return int(value)
 
 
-def _checked(value, name: str, kind: str, is_one: bool):
+def _checked(value: object, name: str, description: str, *kinds: type[Kind]) -> Kind:
+    """Returns the value, which has to be of one of these kinds; a boolean is no number."""
     if value is None:
         raise Mistake(f"{name} is missing")
-    if not is_one:
-        raise Mistake(f"{name} has to be {kind}, not {reprlib.repr(value)}")
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise _unlike(value, name, description)
     return value
+
+
+def _unlike(value: object, name: str, description: str) -> Mistake:
+    return Mistake(f"{name} has to be {description}, not {reprlib.repr(value)}")

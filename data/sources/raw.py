@@ -1,8 +1,7 @@
-"""Imports what people have: features, subtitles, splits and annotations, from files or databases.
+"""A source of features, subtitles, splits and annotations, which come from files or databases.
 
-The readers of features and subtitles share two protocols, so folders of files
-(`data.sources.features`, `data.sources.subtitles`) and the original's databases
-(`data.sources.original.database`) go the same way.
+Folders of files (`data.sources.features`, `data.sources.subtitles`) and the original's databases
+(`data.sources.original.database`) have readers with the same protocols.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from data.errors import InputError
 from data.report import Report
@@ -18,23 +18,23 @@ from data.schema import RawClip, RawQuery
 from data.sources import windows
 from data.sources.annotations.base import Annotation
 from data.sources.base import FeatureReader, SubtitleReader
-from data.sources.placement import Placer, of_published_clip
-from data.sources.splits import splits_by_lot, splits_of_annotations
+from data.sources.placement import Placer, in_published_clip
+from data.sources.splits import random_splits, splits_of_annotations
 
-# Decimals that a derived number of seconds per feature may have.
+# Largest number of decimals of a derived number of seconds per feature.
 MOST_DECIMALS = 3
-# By how much durations of one video may differ, in seconds.
+# Seconds by which the durations of one video may differ.
 SAME_SECONDS = 1.0
 
 
 @dataclasses.dataclass
 class RawSource:
-    """A `data.sources.base.Source` of features, subtitles and annotations; made by `open_source`.
+    """A `data.sources.base.Source` of features, subtitles and annotations; see `open_source`.
 
-    videos, queries, query_type, seconds_per_feature, report: see there.
-    features, subtitles: of these videos.
-    durations: seconds of the videos of which they are known.
-    clip_seconds: what videos are cut to, 0 for not.
+    videos, queries, query_type, seconds_per_feature, report: see `Source`.
+    features, subtitles: readers of these videos.
+    durations: seconds by video, of the videos whose duration is known.
+    clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
     """
 
     videos: Mapping[str, Sequence[str]]
@@ -48,7 +48,12 @@ class RawSource:
     clip_seconds: float
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """The video as one clip or cut to several; InputError if it cannot be used."""
+        """Returns the video as one clip, or the clips that it is cut into.
+
+        Raises:
+          InputError: the features or the subtitles cannot be used, or the number of frames does
+            not fit the duration.
+        """
         features = self.features.read(video_id, report)
         num_frames, duration = len(features[0]), self.durations.get(video_id)
         step = self.seconds_per_feature
@@ -56,7 +61,7 @@ class RawSource:
             raise InputError(
                 f"{video_id} has {num_frames} frames ({self.features.where(video_id)}), but lasts "
                 f"{duration} s, which makes {duration / step:.1f} of {step} s: correct "
-                "--seconds_per_feature or extract it again"
+                "seconds_per_feature or extract it again"
             )
         subtitles = self.subtitles.read(video_id, report)
         late = sum(subtitle.start >= num_frames * step for subtitle in subtitles)
@@ -71,11 +76,11 @@ class RawSource:
         return windows.cut_video(video, self.clip_seconds, step, report)
 
     def video_of(self, clip_id: str) -> str:
-        """The name without the clip's number, if videos are cut."""
+        """Returns the clip's id without the clip's number, if videos are cut."""
         return windows.video_of(clip_id) if self.clip_seconds else clip_id
 
-    def narrowed(self, videos: Sequence[str]) -> "RawSource":
-        """The source of these videos' clips, without queries."""
+    def narrowed(self, videos: Sequence[str]) -> Self:
+        """Returns a source of these videos' clips, without queries."""
         return dataclasses.replace(
             self,
             videos={},
@@ -86,12 +91,15 @@ class RawSource:
             durations={i: self.durations[i] for i in videos if i in self.durations},
         )
 
-    def identity(self, videos: Sequence[str]) -> list:
-        """Names, sizes and times of the videos' files, and what else their clips depend on."""
-        stores = (self.features, self.subtitles)
-        files = dict.fromkeys(f for i in videos for store in stores for f in store.files(i))
+    def identity(self, videos: Sequence[str]) -> list[Any]:
+        """Returns clip length, durations, and names, sizes and times of the videos' files."""
+        readers = (self.features, self.subtitles)
+        files = dict.fromkeys(f for i in videos for reader in readers for f in reader.files(i))
         durations = [self.durations.get(i) for i in videos]
         return [self.clip_seconds, durations, [_state(file) for file in files]]
+
+
+AnySource = TypeVar("AnySource", bound=RawSource)
 
 
 def open_source(
@@ -105,56 +113,46 @@ def open_source(
     seconds_per_feature: float | None,
     clip_seconds: float,
     report: Report,
-    source_class: type[RawSource] = RawSource,
-) -> RawSource:
-    """Brings together which videos there are, which split each is in, and which clip a query means.
+    source_class: type[AnySource],
+) -> AnySource:
+    """Makes a source: finds its videos, their splits, and the clip that each query is about.
 
     Args:
-      annotations: of all files; their `split` may be ''.
-      query_type: of all of them.
-      splits: video ids by split; if empty, those of the annotations, and if these say none either,
-        `shares` of the videos are dealt out by lot.
-      seconds_per_feature: None to derive it from the durations that the annotations give.
-      clip_seconds: what videos are cut to, 0 for not.
-      report: what reading the annotations left out; more is added.
+      annotations: annotations of all files.
+      query_type: type of all annotations.
+      splits: video ids by split. If empty, the splits of the annotations are used or, if these have
+        none either, random splits with these `shares`.
+      shares: shares of validation and test in random splits.
+      seconds_per_feature: None to derive it from the durations in the annotations.
+      clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
+      report: counts what is left out, cut or changed.
+      source_class: class of the source.
 
     Raises:
-      InputError: no videos, or no way to know their splits or their frame rate.
+      InputError: there are no videos, the seconds per feature cannot be known, or the arguments do
+        not fit together.
     """
     _check_seconds(seconds_per_feature, clip_seconds)
-    _check_ids(annotations)
-    there = features.ids()
-    if not there:
-        some = next(iter(features.incomplete().items()), ("", ""))
+    _check_query_ids(annotations)
+    feature_ids = features.ids()
+    if not feature_ids:
+        video_id, part = next(iter(features.incomplete().items()), ("", ""))
         raise InputError(
-            f"no video has all parts of the features: {some[0]}, for one, is not in {some[1]}"
+            f"no video has all parts of the features: extract them all ({video_id}, for one, is "
+            f"not in {part})"
         )
-    annotations = [of_published_clip(a, there, clip_seconds) for a in annotations]
-    wanted = splits or splits_of_annotations(annotations)
-    if not wanted:
-        wanted = splits_by_lot(there, shares)
-        logging.warning("No splits are given: videos are dealt out to %s.", ", ".join(wanted))
-    videos = _with_features(wanted, features, subtitles, report)
+    annotations = [in_published_clip(a, feature_ids, clip_seconds) for a in annotations]
+    listed = splits or splits_of_annotations(annotations) or _default_splits(feature_ids, shares)
+    videos = _with_features(listed, features, subtitles, report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
         seconds_per_feature = derive_seconds_per_feature(features, durations)
     if clip_seconds:
         windows.frames_per_clip(clip_seconds, seconds_per_feature)
     placer = Placer(features, videos, seconds_per_feature, clip_seconds, report)
-    queries: dict[str, list[RawQuery]] = {}
-    for annotation in annotations:
-        placed = placer.place(annotation)
-        if placed is not None:
-            queries.setdefault(placed[0], []).append(placed[1])
-    if annotations and not queries:
-        first = annotations[0]
-        raise InputError(
-            f"none of {len(annotations)} annotations is about the videos there are; the first, "
-            f"{first.where}, is about {first.query.clip_id or 'none in particular'!r}: correct them"
-        )
     return source_class(
         videos=videos,
-        queries=queries,
+        queries=_place_all(annotations, placer),
         query_type=query_type,
         seconds_per_feature=seconds_per_feature,
         report=report,
@@ -165,11 +163,35 @@ def open_source(
     )
 
 
-def _state(file: Path) -> list:
-    """What tells that a file was changed."""
+def _default_splits(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
+    splits = random_splits(ids, shares)
+    logging.warning("No splits are given: videos are split randomly: %s.", ", ".join(splits))
+    return splits
+
+
+def _place_all(annotations: Sequence[Annotation], placer: Placer) -> dict[str, list[RawQuery]]:
+    """Returns the queries by split; raises InputError if all annotations are left out."""
+    queries: dict[str, list[RawQuery]] = {}
+    for annotation in annotations:
+        placed = placer.place(annotation)
+        if placed is not None:
+            split, query = placed
+            queries.setdefault(split, []).append(query)
+    if annotations and not queries:
+        first = annotations[0]
+        raise InputError(
+            f"none of {len(annotations)} annotations is about a video of the dataset: correct them "
+            f"(the first, {first.where}, is about "
+            f"{first.query.clip_id or 'none in particular'!r})"
+        )
+    return queries
+
+
+def _state(file: Path) -> list[str | int]:
+    """Returns JSON values that change when the file changes."""
     try:
         status = file.stat()
-    except OSError:  # Whoever reads it will say so.
+    except OSError:  # Reading the file will report it.
         return [str(file)]
     return [str(file), status.st_size, status.st_mtime_ns]
 
@@ -177,27 +199,27 @@ def _state(file: Path) -> list:
 def _check_seconds(seconds_per_feature: float | None, clip_seconds: float) -> None:
     if seconds_per_feature is not None and not 0 < seconds_per_feature < math.inf:
         raise InputError(
-            f"--seconds_per_feature={seconds_per_feature:g}: it has to be a number above 0"
+            f"seconds_per_feature={seconds_per_feature:g} is impossible: give a number above 0"
         )
     if not 0 <= clip_seconds < math.inf:
-        raise InputError(f"--clip_seconds={clip_seconds:g}: it has to be a number, 0 or above")
+        raise InputError(f"clip_seconds={clip_seconds:g} is impossible: give 0 or a number above 0")
 
 
-def _check_ids(annotations: Iterable[Annotation]) -> None:
-    """InputError for an id that comes twice, in whatever files."""
-    where: dict[str, str] = {}
+def _check_query_ids(annotations: Iterable[Annotation]) -> None:
+    """Raises InputError for an id that occurs twice, in the same file or in two."""
+    place_of: dict[str, str] = {}
     for annotation in annotations:
         query_id = annotation.query.query_id
-        if query_id in where:
+        if query_id in place_of:
             raise InputError(
-                f"query {query_id} comes twice, at {where[query_id]} and at {annotation.where}: "
-                "rename one of them"
+                f"query {query_id} comes twice, at {place_of[query_id]} and at "
+                f"{annotation.where}: rename one of them"
             )
-        where[query_id] = annotation.where
+        place_of[query_id] = annotation.where
 
 
 def _durations(annotations: Iterable[Annotation], report: Report) -> dict[str, float]:
-    """Seconds by video: the first that an annotation gives."""
+    """Returns seconds by video, from the first annotation that gives them."""
     durations: dict[str, float] = {}
     for annotation in annotations:
         if annotation.duration is None or not annotation.query.clip_id:
@@ -212,28 +234,29 @@ def _durations(annotations: Iterable[Annotation], report: Report) -> dict[str, f
 
 
 def derive_seconds_per_feature(features: FeatureReader, durations: Mapping[str, float]) -> float:
-    """The seconds per feature with which every known duration agrees to within one feature.
+    """Derives the seconds per feature from the durations of videos.
 
-    It is the one number with the fewest decimals, at least one, that does.
+    The number agrees with every duration to within one feature. It has as few decimals as possible,
+    but at least one, and is the only such number with so few decimals.
 
     Raises:
-      InputError: no durations, none or more than one such number.
+      InputError: there are no durations, or there is not exactly one such number.
     """
     low, high, shortest, longest = 0.0, math.inf, "", ""
-    lengths = {}
+    lengths: dict[str, int] = {}
     for video_id in sorted(durations.keys() & features.ids()):
-        with contextlib.suppress(InputError):  # Whoever reads all of it will say so.
+        with contextlib.suppress(InputError):  # Reading the video will report it.
             lengths[video_id] = features.num_frames(video_id)
-    for video_id, frames in lengths.items():
+    for video_id, num_frames in lengths.items():
         seconds = durations[video_id]
-        if seconds / (frames + 1) > low:
-            low, longest = seconds / (frames + 1), video_id
-        if frames > 1 and seconds / (frames - 1) < high:
-            high, shortest = seconds / (frames - 1), video_id
+        if seconds / (num_frames + 1) > low:
+            low, longest = seconds / (num_frames + 1), video_id
+        if num_frames > 1 and seconds / (num_frames - 1) < high:
+            high, shortest = seconds / (num_frames - 1), video_id
     if not longest or not shortest:
         raise InputError(
-            "how many seconds there are between two features is not known: say "
-            "--seconds_per_feature, or give annotations with the durations of longer videos"
+            "seconds_per_feature is unknown: give it, or annotations with the durations of longer "
+            "videos"
         )
     if low > high:
         raise InputError(
@@ -243,45 +266,57 @@ def derive_seconds_per_feature(features: FeatureReader, durations: Mapping[str, 
         )
     for decimals in range(1, MOST_DECIMALS + 1):
         unit = 10**decimals
-        found = [n / unit for n in range(math.ceil(low * unit), math.floor(high * unit) + 1) if n]
-        if len(found) == 1:
+        numbers = [n / unit for n in range(math.ceil(low * unit), math.floor(high * unit) + 1) if n]
+        if len(numbers) == 1:
             logging.warning(
-                "%g s per feature: derived, all durations allow %.3f to %.3f.", found[0], low, high
+                "%g s per feature: derived, all durations allow %.3f to %.3f.",
+                numbers[0],
+                low,
+                high,
             )
-            return found[0]
-        if found:
+            return numbers[0]
+        if numbers:
             break
     raise InputError(
-        f"the durations allow {low:.4f} to {high:.4f} seconds per feature: say which with "
-        "--seconds_per_feature"
+        f"seconds_per_feature is unknown: give it, since the durations allow {low:.4f} to "
+        f"{high:.4f}"
     )
 
 
 def _with_features(
-    wanted: Mapping[str, Sequence[str]],
+    listed: Mapping[str, Sequence[str]],
     features: FeatureReader,
     subtitles: SubtitleReader,
     report: Report,
 ) -> dict[str, list[str]]:
-    """Those of the wanted videos that have features; InputError for a split without any."""
-    there, incomplete = features.ids(), features.incomplete()
-    videos = {split: [i for i in ids if i in there] for split, ids in wanted.items()}
-    for split, ids in wanted.items():
-        missing = [i for i in ids if i not in there]
+    """Returns the listed videos that have features, by split, and counts what is not used.
+
+    Raises:
+      InputError: no video of a split has features.
+    """
+    feature_ids, incomplete = features.ids(), features.incomplete()
+    videos = {split: [i for i in ids if i in feature_ids] for split, ids in listed.items()}
+    for split, ids in listed.items():
+        missing = [i for i in ids if i not in feature_ids]
         if not videos[split]:
             raise InputError(
-                f"no video of split {split} has features in all parts: {missing[0]}, for one, is "
-                "not there; correct --features, or the splits"
+                f"no video of split {split} has features in all parts: correct the features or "
+                f"the splits ({missing[0]}, for one, is not there)"
             )
         for video_id in missing:
             report.add("videos without features: skipped", f"{video_id} of {split}")
-    known = {video_id for ids in wanted.values() for video_id in ids}
-    report.add_all("videos with features but in no split: not used", there - known)
-    told = subtitles.ids()
-    report.add_all("videos with subtitles but without features: not used", told - there)
-    report.add_all("videos with subtitles but in no split: not used", (told & there) - known)
+    listed_ids = {video_id for ids in listed.values() for video_id in ids}
+    report.add_all("videos with features but in no split: not used", feature_ids - listed_ids)
+    subtitle_ids = subtitles.ids()
+    report.add_all(
+        "videos with subtitles but without features: not used", subtitle_ids - feature_ids
+    )
+    report.add_all(
+        "videos with subtitles but in no split: not used",
+        (subtitle_ids & feature_ids) - listed_ids,
+    )
     report.add_all(
         "videos that lack a part of the features: not used",
-        (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - known),
+        (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - listed_ids),
     )
     return videos

@@ -1,7 +1,7 @@
-"""Long videos are cut into clips of equal length; subtitles and moments are re-timed.
+"""Cuts long videos into clips of equal length, with the subtitles and moments of each clip.
 
-Clip `N` of a video is called `VIDEO.N`, as in the original's databases of HowTo100M, and lasts from
-`N` to `N + 1` times the clips' length; the last may be shorter.
+Clip `N` of a video is named `VIDEO.N`, as in the original's databases of HowTo100M. It lasts from
+`N` to `N + 1` times the clip length; the last clip may be shorter.
 """
 
 import math
@@ -11,30 +11,34 @@ from data.errors import InputError
 from data.report import Report
 from data.schema import RawClip, RawSubtitle
 
-# A clip's frames are a whole number of features, up to the rounding of its seconds.
+# Relative tolerance when a clip's seconds are divided by the seconds per feature.
 _ROUNDING = 1e-6
-# Of the clips that HowTo100M, and the annotations about it, are published for.
+# Length of the clips for which HowTo100M and the annotations about it are published.
 PUBLISHED_CLIP_SECONDS = 60.0
 
 
 def clip_name(video_id: str, number: int) -> str:
-    """The id of clip `number` of a video."""
+    """Returns the id of clip `number` of a video."""
     return f"{video_id}.{number}"
 
 
 def video_of(clip_id: str) -> str:
-    """The id of the video that `clip_name` was given."""
+    """Returns the id of the video that a clip named by `clip_name` is part of."""
     return clip_id.rpartition(".")[0]
 
 
 def frames_per_clip(clip_seconds: float, seconds_per_feature: float) -> int:
-    """How many features a clip has; InputError if that is no whole number."""
+    """Returns the number of frame features in a clip.
+
+    Raises:
+      InputError: it is not a whole number.
+    """
     frames = clip_seconds / seconds_per_feature
     if round(frames) < 1 or abs(frames - round(frames)) > _ROUNDING * frames:
         nearest = max(round(frames), 1) * seconds_per_feature
         raise InputError(
-            f"--clip_seconds={clip_seconds:g} is {frames:g} features of {seconds_per_feature:g} s: "
-            f"cut after whole features, as --clip_seconds={nearest!r} does"
+            f"clip_seconds={clip_seconds:g} is {frames:g} features of {seconds_per_feature:g} s: "
+            f"cut after whole features, as clip_seconds={nearest!r} does"
         )
     return round(frames)
 
@@ -42,9 +46,13 @@ def frames_per_clip(clip_seconds: float, seconds_per_feature: float) -> int:
 def cut_video(
     video: RawClip, clip_seconds: float, seconds_per_feature: float, report: Report
 ) -> list[RawClip]:
-    """The clips of a video. A subtitle that crosses a cut is in both clips, its times cut there.
+    """Cuts a video into clips.
 
-    What the source says of the time after the last frame stays with the last clip.
+    A subtitle that crosses a cut is in both clips, with its times cut there; these are counted in
+    `report`. Subtitles after the last frame belong to the last clip.
+
+    Raises:
+      InputError: a clip would not have a whole number of features.
     """
     step = frames_per_clip(clip_seconds, seconds_per_feature)
     num_frames = len(video.features[0])
@@ -71,9 +79,10 @@ def cut_video(
 def _cut_subtitles(
     subtitles: Sequence[RawSubtitle], start: float, end: float
 ) -> tuple[RawSubtitle, ...]:
-    """The subtitles that are on between two seconds, in time from the first of them.
+    """Returns the subtitles of a clip from `start` to `end`, in seconds from its start.
 
-    One without length belongs where it begins. What begins before 0 belongs to the first clip.
+    A subtitle without length belongs to the clip in which it starts. A subtitle that starts before
+    0 belongs to the first clip.
     """
     return tuple(
         RawSubtitle(
@@ -91,20 +100,24 @@ def _cut_subtitles(
 def clip_of_moment(
     moment: tuple[float, float], clip_seconds: float, num_clips: int
 ) -> tuple[int, tuple[float, float]]:
-    """The clip that holds most of a moment, the first of such, and the part of the moment in it.
+    """Returns the clip that holds most of a moment, and the part of the moment in it.
 
     Args:
-      moment: first and last second, in time of the video.
-      num_clips: of the video; what comes after the last belongs to it.
+      moment: start and end in seconds from the start of the video.
+      num_clips: number of the video's clips; time after the last clip belongs to it.
+
+    Returns:
+      The clip's number, which is the first of those that hold equally much, and start and end in
+      seconds from the start of the clip.
     """
     start, end = moment
     first = min(max(int(start // clip_seconds), 0), num_clips - 1)
     last = min(max(int(end // clip_seconds), 0), num_clips - 1)
 
     def part(number: int) -> tuple[float, float]:
-        begins = number * clip_seconds
-        stops = math.inf if number == num_clips - 1 else begins + clip_seconds
-        return max(start, begins) - begins, min(end, stops) - begins
+        clip_start = number * clip_seconds
+        clip_end = math.inf if number == num_clips - 1 else clip_start + clip_seconds
+        return max(start, clip_start) - clip_start, min(end, clip_end) - clip_start
 
     number = max(range(first, last + 1), key=lambda n: part(n)[1] - part(n)[0])
     return number, part(number)

@@ -1,4 +1,4 @@
-"""Small clips and queries, by hand and by hypothesis, and how to compare and write them."""
+"""Small clips and queries, by hand and by hypothesis, and functions that compare and write them."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ FLOAT16 = st.floats(-1000, 1000, width=16)
 
 
 def assert_equal(left: Clip | Query, right: Clip | Query) -> None:
-    """Every field, with its type, and every element's bits."""
+    """Compares all fields with their types, arrays exactly."""
     assert type(left) is type(right)
     for field in dataclasses.fields(left):
         ours, theirs = getattr(left, field.name), getattr(right, field.name)
@@ -32,7 +32,7 @@ def assert_equal(left: Clip | Query, right: Clip | Query) -> None:
 
 @st.composite
 def clips(draw) -> Clip:
-    """Any clip that a record can hold, whether or not its parts make sense together."""
+    """Draws any clip that a record can hold, even if its parts do not fit together."""
     num_frames, width = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     counts = draw(st.lists(st.integers(0, 5), max_size=4))
 
@@ -78,7 +78,7 @@ def queries(draw) -> Query:
 
 
 def raw_clip(index: int, *, num_frames: int = 8, **changes) -> RawClip:
-    """A clip of two feature parts, 3 and 2 wide, with two subtitles; each index another."""
+    """Makes a clip of two feature parts, 3 and 2 wide, and two subtitles, random by index."""
     rng = np.random.default_rng(index)
     clip = RawClip(
         clip_id=f"clip{index}",
@@ -110,7 +110,7 @@ def build(
     left_out=(),
     **building,
 ):
-    """A dataset of our tokenizer at 1.5 s per feature; its metadata."""
+    """Builds a dataset with TOKENIZER and returns its metadata."""
     source = ClipSource(
         clips,
         seconds_per_feature,

@@ -1,4 +1,4 @@
-"""Byte-level BPE: the original's ids, round trips, identity, and what is refused."""
+"""Byte-level BPE: the original's ids, round trips, identity, and refused files."""
 
 import json
 import os
@@ -70,12 +70,12 @@ def test_training_depends_on_the_texts_alone(tokenizer):
     assert Tokenizer.train(TEXTS[:2], 300).identity != tokenizer.identity
 
 
-def test_training_refuses_a_vocabulary_without_room_for_all_bytes():
+def test_training_refuses_a_vocabulary_too_small_for_all_bytes():
     with pytest.raises(InputError, match="vocab_size 200 is too small"):
         Tokenizer.train(TEXTS, 200)
 
 
-def test_every_form_of_the_files_is_the_same_tokenizer(tokenizer, tmp_path):
+def test_all_file_formats_give_the_same_tokenizer(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
     pair = tmp_path / "pair"
@@ -98,7 +98,7 @@ def test_the_order_of_merges_is_part_of_the_identity(tokenizer, tmp_path):
     assert Tokenizer.load(path).identity != tokenizer.identity
 
 
-def test_the_saved_file_is_one_of_the_tokenizers_library(tokenizer, tmp_path):
+def test_the_tokenizers_library_reads_the_saved_file(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     library = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert library.encode(TEXTS[0]).ids == tokenizer.encode(TEXTS[0])
@@ -107,7 +107,7 @@ def test_the_saved_file_is_one_of_the_tokenizers_library(tokenizer, tmp_path):
 def test_refuses_a_path_without_a_tokenizer(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     for path in (tmp_path / "absent", tmp_path):
-        with pytest.raises(InputError, match=f"no tokenizer at {path}: give a tokenizer.json"):
+        with pytest.raises(InputError, match=f"{path} holds no tokenizer: give a tokenizer.json"):
             Tokenizer.load(path)
 
 

@@ -1,47 +1,41 @@
-"""Readers of annotation forms: for each, what its rows are and what a row says.
-
-`NAME_rows(path)` finds where each row is and what it holds, or the Mistake in it.
-`NAME(row, where)` makes an annotation of that, or raises Mistake. A null field is a missing one.
-"""
+"""Annotation forms: their type, and the row readers and checks that several of them share."""
 
 import csv
 import dataclasses
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from data.errors import InputError
 from data.schema import SPLIT_NAMES, RawQuery
 from data.sources.json_files import (
     Mistake,
-    as_number,
-    as_span,
+    as_positive,
     check_span,
-    json_lines,
-    opened,
-    text_if_any,
+    open_text,
+    optional_text,
+    read_json_lines,
 )
 
-Rows = Iterator[tuple[str, object]]
+Row = TypeVar("Row")
 
 _NUMBER = r"\s*([0-9]+\.?[0-9]*)\s*"
-_BRACKETS = re.compile(rf"\[{_NUMBER}:{_NUMBER}\]")
-_DASH = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """A query as a file of annotations has it, before it is known which clips there are.
+    """A row of an annotation file, before it is known which clips the dataset has.
 
-    query: `clip_id` is the clip or video as the file calls it, '' if it does not tell.
-    where: it stands, for messages: 'FILE line 7' or 'FILE entry 3'.
-    split: 'train', 'validation' or 'test' if the file tells, else ''.
-    duration: seconds of the clip or video, None if the file does not tell.
-    in_video: `clip_id` is a whole video and moments count from its start, where a dataset's clips
-      may be parts of it.
-    window: first and last second of the part of that video that was shown to annotators, None if
-      they saw all of it or the file does not tell.
+    query: the query; its `clip_id` is the clip or video as the file names it, '' if unknown.
+    where: place of the row for messages, such as 'FILE line 7' or 'FILE entry 3'.
+    split: 'train', 'validation' or 'test', '' if the file does not say.
+    duration: seconds of the clip or video, None if the file does not say.
+    in_video: True if `clip_id` is a video that may be cut into clips, and moments count from the
+      start of that video.
+    window: start and end in seconds of the part of the video that annotators saw, None if they saw
+      all of it or the file does not say.
     """
 
     query: RawQuery
@@ -52,63 +46,63 @@ class Annotation:
     window: tuple[float, float] | None = None
 
 
-def line_rows(path: Path) -> Rows:
-    """JSON lines, an object each."""
-    for number, row in json_lines(path):
+@dataclasses.dataclass(frozen=True)
+class AnnotationForm(Generic[Row]):
+    """A form of annotation files: everything that the program knows about it.
+
+    In all forms a null field counts as a missing one.
+
+    name: the form's name in commands.
+    help: a few words on the files, for the command's help.
+    query_type: one of `data.schema.QUERY_TYPES`, or a function that returns the one of a row if the
+      form has rows of several types.
+    rows: returns the place of each row of a file for messages, and the row or the `Mistake` in it.
+      It raises InputError for a file that is not of this form.
+    parse: returns the annotation of a row and its place, or raises `Mistake`.
+    whole_video: True if the rows are about whole videos, which are cut into clips by default.
+    without_moment: reason under which rows without a moment are counted; '' if these are ordinary.
+    """
+
+    name: str
+    help: str
+    query_type: str | Callable[[Row], str]
+    rows: Callable[[Path], Iterator[tuple[str, Row | Mistake]]]
+    parse: Callable[[Row, str], Annotation]
+    whole_video: bool = False
+    without_moment: str = ""
+
+    def type_of(self, row: Row) -> str:
+        """Returns the query type of a row."""
+        return self.query_type if isinstance(self.query_type, str) else self.query_type(row)
+
+
+def line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
+    """Yields the place and the object of each line of a file of JSON lines."""
+    for number, row in read_json_lines(path):
         yield f"{path} line {number}", row
 
 
-def _moments(value: object) -> tuple[tuple[float, float], ...]:
-    """One `[start, end]`, a list of them, or none."""
-    if value is None:
-        return ()
-    several = isinstance(value, list) and value and isinstance(value[0], list)
-    return tuple(as_span(span, "ts") for span in (value if several else [value]))
+def list_rows(path: Path, entries: Sequence[object], id_name: str) -> Iterator[tuple[str, object]]:
+    """Yields the place and the value of each entry of a list.
 
-
-def _written_span(value: str, pattern: re.Pattern, name: str) -> tuple[float, float]:
-    """A span written as `_BRACKETS` or `_DASH`."""
-    match = pattern.fullmatch(value)
-    if match is None:
-        form = "[start:end]" if pattern is _BRACKETS else "start-end"
-        raise Mistake(f"{name} has to be {form} in seconds, not {reprlib.repr(value)}")
-    return check_span(float(match[1]), float(match[2]), name)
-
-
-def _duration(row: dict) -> float | None:
-    seconds = row.get("duration")
-    return None if seconds is None else _positive(as_number(seconds, "duration"), "duration")
-
-
-def _positive(seconds: float, name: str) -> float:
-    if seconds <= 0:
-        raise Mistake(f"{name} is {seconds}")
-    return seconds
-
-
-def _split(row: dict) -> str:
-    """Our name of the split; '' where the field is missing."""
-    name = text_if_any(row, "split")
-    if name and name not in SPLIT_NAMES:
-        raise Mistake(f"split has to be one of {', '.join(SPLIT_NAMES)}, not {reprlib.repr(name)}")
-    return SPLIT_NAMES.get(name, "")
-
-
-def _entries(path: Path, content: list, id_name: str) -> Rows:
-    """The entries of a list; messages give the place of each from 0, and its id if it has one."""
-    for index, entry in enumerate(content):
+    Args:
+      id_name: the field with an entry's id, which its place includes.
+    """
+    for index, entry in enumerate(entries):
         entry_id = entry.get(id_name) if isinstance(entry, dict) else None
-        known = isinstance(entry_id, int | str)
-        yield f"{path} entry {index}" + (f" ({entry_id!r})" if known else ""), entry
+        label = f" ({entry_id!r})" if isinstance(entry_id, int | str) else ""
+        yield f"{path} entry {index}{label}", entry
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Rows:
-    """Rows by `columns`, and an `id` from the file's name and the line: a CSV without a header.
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str] | Mistake]]:
+    """Yields the place and the values by column of each row of a CSV file without a header.
+
+    The values include an `id` made of the file's name and the line.
 
     Raises:
-      InputError: a quote that is not closed, and so takes the lines that follow for text.
+      InputError: a quote is not closed, so the following lines are read as part of its text.
     """
-    with opened(path, newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.reader(file, strict=True)
         while True:
             first_line = reader.line_num + 1
@@ -129,5 +123,36 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Rows:
                 row = dict(zip(columns, values, strict=True))
                 yield f"{path} line {line}", row | {"id": f"{path.stem}-{line}"}
             elif values:
-                what = f"it has {len(values)} columns instead of {len(columns)}"
-                yield f"{path} line {line}", Mistake(what)
+                message = f"it has {len(values)} columns instead of {len(columns)}"
+                yield f"{path} line {line}", Mistake(message)
+
+
+def span_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
+    """Returns the span in seconds of a field `[start:end]`."""
+    return _span_in(row[name], name, rf"\[{_NUMBER}:{_NUMBER}\]", "[start:end]")
+
+
+def span_with_dash(value: str, name: str) -> tuple[float, float]:
+    """Returns the span in seconds of a string `start-end`."""
+    return _span_in(value, name, f"{_NUMBER}-{_NUMBER}", "start-end")
+
+
+def _span_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:
+    match = re.fullmatch(pattern, value)
+    if match is None:
+        raise Mistake(f"{name} has to be {description} in seconds, not {reprlib.repr(value)}")
+    return check_span(float(match[1]), float(match[2]), name)
+
+
+def optional_duration(row: Mapping[str, Any]) -> float | None:
+    """Returns the field `duration` in seconds, None if it is missing."""
+    seconds = row.get("duration")
+    return None if seconds is None else as_positive(seconds, "duration")
+
+
+def optional_split(row: Mapping[str, Any]) -> str:
+    """Returns our name of the split in the field `split`, '' if it is missing."""
+    name = optional_text(row, "split")
+    if name and name not in SPLIT_NAMES:
+        raise Mistake(f"split has to be one of {', '.join(SPLIT_NAMES)}, not {reprlib.repr(name)}")
+    return SPLIT_NAMES.get(name, "")

@@ -1,24 +1,29 @@
 """Annotations of MSR-VTT as they are published."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from data.errors import InputError
 from data.schema import RawQuery
-from data.sources.annotations.base import Annotation, Rows, _entries, _positive, _split
+from data.sources.annotations.base import Annotation, AnnotationForm, list_rows, optional_split
 from data.sources.json_files import (
     Mistake,
     as_list,
     as_object,
+    as_positive,
     as_span,
     identifier,
-    json_file,
-    text,
+    read_json,
+    required_text,
 )
 
+# A sentence, and all videos by id.
+Row = tuple[object, dict[str, list[dict[str, Any]]]]
 
-def msrvtt_rows(path: Path) -> Rows:
-    """Pairs of a sentence of MSR-VTT and the videos, by id."""
-    content = json_file(path)
+
+def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+    content = read_json(path)
     try:
         content = as_object(content, "it")
         videos = as_list(content.get("videos"), "videos")
@@ -27,30 +32,33 @@ def msrvtt_rows(path: Path) -> Rows:
         raise InputError(
             f"{path} is not as MSR-VTT is published, {mistake}: correct it or name another form"
         ) from mistake
-    by_id = {}
+    by_id: dict[str, list[dict[str, Any]]] = {}
     for video in videos:
         if isinstance(video, dict) and isinstance(video.get("video_id"), str):
             by_id.setdefault(video["video_id"], []).append(video)
-    for where, sentence in _entries(path, sentences, "sen_id"):
+    for where, sentence in list_rows(path, sentences, "sen_id"):
         yield where, (sentence, by_id)
 
 
-def msrvtt(row: tuple[object, dict[str, list[dict]]], where: str) -> Annotation:
-    """A sentence of MSR-VTT; the split and how long it lasts are its video's."""
-    sentence = as_object(row[0], "it")
-    video_id = text(sentence, "video_id")
-    videos = row[1].get(video_id, [])
+def _parse(row: Row, where: str) -> Annotation:
+    """Returns the annotation of a sentence, with the split and the duration of its video."""
+    sentence, by_id = as_object(row[0], "it"), row[1]
+    video_id = required_text(sentence, "video_id")
+    videos = by_id.get(video_id, [])
     if len(videos) != 1:
         raise Mistake(f"video_id {video_id!r} is {len(videos)} times among the videos, not once")
     video = videos[0]
-    times = video.get("start time"), video.get("end time")
+    times = [video.get("start time"), video.get("end time")]
     duration = None
     if None not in times:
-        start, end = as_span([*times], "start time to end time")
-        duration = _positive(end - start, "end time - start time")
+        start, end = as_span(times, "start time to end time")
+        duration = as_positive(end - start, "end time - start time")
     query = RawQuery(
         query_id=identifier(sentence, "sen_id"),
         clip_id=video_id,
-        text=text(sentence, "caption"),
+        text=required_text(sentence, "caption"),
     )
-    return Annotation(query, where, split=_split(video), duration=duration)
+    return Annotation(query, where, split=optional_split(video), duration=duration)
+
+
+FORM = AnnotationForm(name="msrvtt", help="MSR-VTT", query_type="query", rows=_rows, parse=_parse)

@@ -1,90 +1,51 @@
-"""Annotations of TVR, TVC and TVQA as they are published."""
+"""Annotations of TVR as they are published."""
 
-from pathlib import Path
+from typing import Any
 
 from data.schema import RawQuery
 from data.sources.annotations.base import (
-    _DASH,
     Annotation,
-    Rows,
-    _duration,
-    _moments,
-    _written_span,
+    AnnotationForm,
     line_rows,
+    optional_duration,
 )
 from data.sources.json_files import (
     Mistake,
     as_span,
-    as_string,
-    choice,
     identifier,
-    text,
-    text_if_any,
+    optional_text,
+    required_text,
 )
 
 
-def tvr(row: dict, where: str) -> Annotation:
-    """A line of TVR; `ts` is one moment or, where DiDeMo is written this way, a list of them."""
+def _parse(row: dict[str, Any], where: str) -> Annotation:
     moments = _moments(row.get("ts"))
     if moments and row.get("vid_name") is None:
         raise Mistake("vid_name is missing where ts is not")
     query = RawQuery(
         query_id=identifier(row, "desc_id"),
-        clip_id=text_if_any(row, "vid_name"),
-        text=text(row, "desc"),
+        clip_id=optional_text(row, "vid_name"),
+        text=required_text(row, "desc"),
         moments=moments,
-        kind=text_if_any(row, "type"),
+        kind=optional_text(row, "type"),
     )
-    return Annotation(query, where, duration=_duration(row))
+    return Annotation(query, where, duration=optional_duration(row))
 
 
-def tvc_rows(path: Path) -> Rows:
-    """Pairs of a line of TVC and one of its captions, None where captions are kept back."""
-    for where, row in line_rows(path):
-        if isinstance(row, Mistake):
-            yield where, row
-        elif row.get("descs") is None:
-            yield where, (row, None)
-        elif not isinstance(row["descs"], list) or not row["descs"]:
-            yield where, Mistake("descs has to be a list of captions, or left out")
-        else:
-            for index, caption in enumerate(row["descs"]):
-                known = isinstance(caption, dict)
-                what = (row, caption) if known else Mistake("descs has to hold objects in braces")
-                yield f"{where}, descs {index}", what
+def _moments(value: object) -> tuple[tuple[float, float], ...]:
+    """Returns one moment or none or, where DiDeMo is written like TVR, a list of moments."""
+    match value:
+        case None:
+            return ()
+        case [[*_], *_]:
+            return tuple(as_span(span, "ts") for span in value)
+    return (as_span(value, "ts"),)
 
 
-def tvc(row: tuple[dict, dict | None], where: str) -> Annotation:
-    """A caption of TVC, or a moment without one; captions of a moment are a group."""
-    moment, caption = row
-    group = identifier(moment, "clip_id")
-    if caption is None:
-        query_id, words, kind = f"clip-{group}", "", ""
-    else:
-        query_id = identifier(caption, "desc_id")
-        words, kind = text(caption, "desc"), text_if_any(caption, "type")
-    query = RawQuery(
-        query_id=query_id,
-        clip_id=text(moment, "vid_name"),
-        text=words,
-        moments=(as_span(moment.get("ts"), "ts"),),
-        kind=kind,
-        group=group,
-    )
-    return Annotation(query, where, duration=_duration(moment))
-
-
-def tvqa(row: dict, where: str) -> Annotation:
-    """A line of TVQA; `ts` is a string, and in some published lines 'nan-nan'."""
-    answers = tuple(as_string(row.get(name), name) for name in ("a0", "a1", "a2", "a3", "a4"))
-    span = row.get("ts")
-    known = span is not None and "nan" not in str(span).lower()
-    query = RawQuery(
-        query_id=identifier(row, "qid"),
-        clip_id=text(row, "vid_name"),
-        text=text(row, "q"),
-        moments=(_written_span(as_string(span, "ts"), _DASH, "ts"),) if known else (),
-        answers=answers,
-        label=choice(row, "answer_idx", len(answers)),
-    )
-    return Annotation(query, where)
+FORM = AnnotationForm(
+    name="tvr",
+    help="TVR, or DiDeMo written like it",
+    query_type="query",
+    rows=line_rows,
+    parse=_parse,
+)

@@ -1,28 +1,30 @@
-"""Annotations of VIOLIN as they are published."""
+"""Annotations of VIOLIN, as they are published and as the original implementation has them."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from data.schema import RawQuery
-from data.sources.annotations.base import Annotation, Rows, _split, line_rows
+from data.sources.annotations.base import Annotation, AnnotationForm, line_rows, optional_split
 from data.sources.json_files import (
     Mistake,
     as_list,
     as_object,
-    decode,
     identifier,
-    opened,
-    text,
-    truth,
+    open_text,
+    optional_truth,
+    parse_json,
+    required_text,
 )
 
 
-def violin_rows(path: Path) -> Rows:
-    """The statements of VIOLIN from JSON lines, or in that form from its one object of clips."""
-    with opened(path) as file:
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
+    """Yields statements from JSON lines of them, or from the published object of clips."""
+    with open_text(path) as file:
         content = file.read()
     try:
-        clips = decode(content)
-    except Mistake:  # More than one line.
+        clips = parse_json(content)
+    except Mistake:  # The file has more than one line.
         clips = None
     if not isinstance(clips, dict) or "desc_id" in clips:
         yield from line_rows(path)
@@ -35,27 +37,36 @@ def violin_rows(path: Path) -> Rows:
             yield where, mistake
             continue
         for number, pair in enumerate(pairs):
-            here = f"{where}, statement {number}"
+            where_pair = f"{where}, statement {number}"
             if not isinstance(pair, list) or len(pair) != 2 or None in pair:
-                yield here, Mistake("statement has to be a pair of a true and a false one")
+                yield where_pair, Mistake("statement has to be a pair of a true and a false one")
                 continue
             row = {"vid_name": clip_id, "split": clip.get("split")}
-            for label, words in zip((1, 0), pair, strict=True):
+            for label, statement in zip((1, 0), pair, strict=True):
                 query_id = f"{clip_id}_{number}-{label}"
-                yield here, row | {"desc_id": query_id, "desc": words, "label": label}
+                yield where_pair, row | {"desc_id": query_id, "desc": statement, "label": label}
 
 
-def violin(row: dict, where: str) -> Annotation:
-    """A statement of VIOLIN; the last part of its id tells it from the other one of its pair."""
+def _parse(row: dict[str, Any], where: str) -> Annotation:
+    """Returns the annotation of a statement; ids of a pair are `GROUP-0` and `GROUP-1`."""
     query_id = identifier(row, "desc_id")
-    group, _, which = query_id.rpartition("-")
-    if not group or which not in ("0", "1"):
+    group, _, number = query_id.rpartition("-")
+    if not group or number not in ("0", "1"):
         raise Mistake(f"desc_id has to end in -0 or -1, which {query_id!r} does not")
     query = RawQuery(
         query_id=query_id,
-        clip_id=text(row, "vid_name"),
-        text=text(row, "desc"),
-        label=truth(row, "label"),
+        clip_id=required_text(row, "vid_name"),
+        text=required_text(row, "desc"),
+        label=optional_truth(row, "label"),
         group=group,
     )
-    return Annotation(query, where, split=_split(row))
+    return Annotation(query, where, split=optional_split(row))
+
+
+FORM = AnnotationForm(
+    name="violin",
+    help="VIOLIN, as published or as HERO has it",
+    query_type="statement",
+    rows=_rows,
+    parse=_parse,
+)

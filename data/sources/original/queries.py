@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.errors import InputError
 from data.report import Report
@@ -11,31 +12,31 @@ from data.schema import RawQuery
 from data.sources.json_files import (
     Mistake,
     as_list,
-    as_number,
+    as_positive,
     as_span,
     as_string,
-    choice,
     identifier,
-    json_lines,
-    text_if_any,
-    truth,
+    optional_index,
+    optional_text,
+    optional_truth,
+    read_json_lines,
 )
-from data.sources.original.database import (
-    json_object,
+from data.sources.original.storage import (
+    as_token_ids,
     names_of,
+    read_object,
     reading,
-    token_ids_in,
     unpack,
     usable,
 )
 
-# What the queries of the original's tasks are.
+# Query types of the original's tasks.
 _TASKS = {
     **dict.fromkeys(("tvr", "how2r", "didemo", "msrvtt"), "query"),
     **dict.fromkeys(("tvqa", "how2qa"), "question"),
     **{"violin": "statement", "tvc": "caption"},
 }
-# MSR-VTT has other names for what TVR calls vid_name, desc and desc_id.
+# Names of the same field in different tasks: MSR-VTT, for one, has others than TVR.
 _CLIP = ("vid", "vid_name", "clip_name")
 _TEXT = ("desc", "caption")
 _ID = ("desc_id", "qid", "sen_id", "retrieval_key")
@@ -43,7 +44,10 @@ _ID = ("desc_id", "qid", "sen_id", "retrieval_key")
 
 @dataclasses.dataclass(frozen=True)
 class StoredQuery:
-    """A query, and how many seconds its clip lasts, None if the database does not say."""
+    """A query in a database.
+
+    duration: seconds of the query's clip, None if the database does not say.
+    """
 
     query: RawQuery
     duration: float | None
@@ -52,27 +56,28 @@ class StoredQuery:
 def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
     """Reads a database of queries.
 
-    What they are follows from the task in `meta.json`, or else from the first of them; a folder
-    with a `cap.db` has captions. What a query lacks is looked up in `query_data.jsonl` and
-    `query2video.json`. Moments and durations that are impossible are left out and counted.
+    A folder with a `cap.db` has captions. Otherwise the type of the queries follows from the task
+    in `meta.json` or, for an unknown task, from the first query. Fields that a query lacks are
+    looked up in `query_data.jsonl` and `query2video.json`. Impossible moments and durations are
+    left out and counted.
 
     Args:
-      folder: with `meta.json` and an LMDB environment, or, of captions, an environment `cap.db`.
+      folder: folder with `meta.json` and an LMDB environment, which for captions is `cap.db`.
 
     Returns:
-      One of `schema.QUERY_TYPES`, and the queries in order of their ids.
+      The type of the queries, one of `data.schema.QUERY_TYPES`, and the queries in order of ids.
 
     Raises:
       InputError: the folder is no such database, or a query is damaged or lacks a field.
     """
     folder = Path(folder)
-    captions = (folder / "cap.db").is_dir()
-    database = folder / "cap.db" if captions else folder
+    has_captions = (folder / "cap.db").is_dir()
+    database = folder / "cap.db" if has_captions else folder
     with reading(database) as transaction:
         stored = dict(transaction.cursor())
-    task = json_object(folder / "meta.json").get("task")
-    clips = folder / "query2video.json"
-    clip_of = json_object(clips) if clips.exists() else {}
+    task = read_object(folder / "meta.json").get("task")
+    clips_file = folder / "query2video.json"
+    clip_of = read_object(clips_file) if clips_file.exists() else {}
     annotations = _read_annotations(folder / "query_data.jsonl", report)
     queries = {}
     for query_id in names_of(stored, database):
@@ -80,7 +85,7 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
         queries[query_id] = {"vid": clip_of.get(query_id)} | annotations.get(query_id, {}) | value
     if not queries:
         raise InputError(f"{database} holds no queries: name another")
-    query_type = "caption" if captions else _TASKS.get(str(task))
+    query_type = "caption" if has_captions else _TASKS.get(str(task))
     query_type = query_type or _guess_type(*next(iter(queries.items())))
     parsed = []
     for query_id, value in queries.items():
@@ -91,10 +96,10 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
     return query_type, parsed
 
 
-def _read_annotations(path: Path, report: Report) -> dict[str, dict]:
-    """The lines of a `query_data.jsonl` by query, none if it does not exist."""
-    annotations = {}
-    for number, row in json_lines(path) if path.exists() else ():
+def _read_annotations(path: Path, report: Report) -> dict[str, dict[str, Any]]:
+    """Returns the lines of a `query_data.jsonl` by query; none if the file does not exist."""
+    annotations: dict[str, dict[str, Any]] = {}
+    for number, row in read_json_lines(path) if path.exists() else ():
         try:
             if isinstance(row, Mistake):
                 raise row
@@ -104,7 +109,8 @@ def _read_annotations(path: Path, report: Report) -> dict[str, dict]:
     return annotations
 
 
-def _guess_type(query_id: str, value: dict) -> str:
+def _guess_type(query_id: str, value: dict[str, Any]) -> str:
+    """Returns the query type that the fields of a query belong to."""
     match value.get("input_ids"):
         case [[*_], *_]:
             return "question"
@@ -114,33 +120,34 @@ def _guess_type(query_id: str, value: dict) -> str:
 
 
 def _parse_query(
-    query_type: str, query_id: str, value: dict, where: str, report: Report
+    query_type: str, query_id: str, value: dict[str, Any], where: str, report: Report
 ) -> RawQuery:
+    content: dict[str, Any]
     if query_type == "question":
         content = _parse_question(value)
     else:
         content = {
             "text": as_string(_first(value, _TEXT), "desc"),
-            "token_ids": token_ids_in(value.get("input_ids")),
+            "token_ids": as_token_ids(value.get("input_ids")),
         }
     if query_type == "statement":
-        content["label"] = truth({"target": _first(value, ("target", "label"))}, "target")
+        content["label"] = optional_truth({"target": _first(value, ("target", "label"))}, "target")
         content["group"] = _pair_id(query_id)
     elif query_type == "caption":
         content["group"] = identifier(value, "clip_id")
-    # The target of a question or statement is the right answer.
+    # The target of a question or a statement is its label, not a moment.
     times = ("ts", "target") if query_type == "query" else ("ts",)
     return RawQuery(
         query_id=query_id,
-        clip_id=text_if_any({"vid": _first(value, _CLIP)}, "vid"),
+        clip_id=optional_text({"vid": _first(value, _CLIP)}, "vid"),
         moments=_moments(_first(value, times), where, report),
-        kind=text_if_any(value, "type"),
+        kind=optional_text(value, "type"),
         **content,
     )
 
 
-def _parse_question(value: dict) -> dict:
-    ids = [token_ids_in(part) for part in as_list(value.get("input_ids"), "input_ids")]
+def _parse_question(value: dict[str, Any]) -> dict[str, Any]:
+    ids = [as_token_ids(part) for part in as_list(value.get("input_ids"), "input_ids")]
     if not ids:
         raise Mistake("input_ids is empty")
     answers = [as_string(value.get(f"a{i}"), f"a{i}") for i in range(len(ids) - 1)]
@@ -150,28 +157,36 @@ def _parse_question(value: dict) -> dict:
         "token_ids": ids[0],
         "answers": tuple(answers),
         "answer_token_ids": tuple(ids[1:]),
-        "label": choice(right, "answer_idx", len(answers)),
+        "label": optional_index(right, "answer_idx", len(answers)),
     }
 
 
 def _pair_id(statement_id: str) -> str:
-    """What a statement's id shares with its opposite's, of `ID-0` and `ID-1`; '' if nothing."""
+    """Returns `ID` of a statement with the id `ID-0` or `ID-1`, '' for any other."""
     match = re.fullmatch(r"(.+)-[01]", statement_id, re.DOTALL)
     return match[1] if match else ""
 
 
 def _moments(stored: object, where: str, report: Report) -> tuple[tuple[float, float], ...]:
-    """The moment, or one from each annotator; those with impossible times are left out."""
-    several = isinstance(stored, list) and stored and isinstance(stored[0], list)
+    """Returns one moment or those of several annotators, without impossible ones."""
+    values: Sequence[Any]
+    match stored:
+        case None:
+            values = ()
+        case [[*_], *_]:
+            values = stored
+        case _:
+            values = (stored,)
     moments = []
-    for moment in stored if several else [] if stored is None else [stored]:
+    for value in values:
         try:
-            # Of questions they are written 'START-END'.
-            split = isinstance(moment, str)
-            seconds = [float(second) for second in moment.split("-")] if split else moment
-            moments.append(as_span(seconds, "ts"))
+            # Those of questions are written 'START-END'.
+            if isinstance(value, str):
+                moments.append(as_span([float(second) for second in value.split("-")], "ts"))
+            else:
+                moments.append(as_span(value, "ts"))
         except ValueError:
-            report.add("moments with impossible times: not used", f"{where}: ts is {moment!r}")
+            report.add("moments with impossible times: not used", f"{where}: ts is {value!r}")
     return tuple(moments)
 
 
@@ -179,15 +194,12 @@ def _duration(stored: object, where: str, report: Report) -> float | None:
     if stored is None:
         return None
     try:
-        seconds = as_number(stored, "duration")
-        if seconds <= 0:
-            raise Mistake(f"duration is {seconds}")
+        return as_positive(stored, "duration")
     except Mistake as mistake:
         report.add("impossible durations: not used", f"{where}: {mistake}")
         return None
-    return seconds
 
 
-def _first(record: dict, names: Sequence[str]):
-    """The first of these fields that is there and not None; None if none is."""
+def _first(record: dict[str, Any], names: Sequence[str]) -> Any:
+    """Returns the first of these fields that is not missing or None, None if all are."""
     return next((record[name] for name in names if record.get(name) is not None), None)

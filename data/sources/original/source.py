@@ -1,4 +1,4 @@
-"""A source of clips and queries from the original's databases."""
+"""Makes a source of the original's databases."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,24 @@ from data.report import Report
 from data.schema import RawClip
 from data.sources.annotations.base import Annotation
 from data.sources.annotations.registry import same_type
+from data.sources.base import SubtitleReader
 from data.sources.original.database import SubtitleDatabase, VideoDatabase
 from data.sources.original.queries import read_queries
 from data.sources.raw import RawSource, open_source
-from data.sources.subtitles import open_subtitles
+from data.sources.subtitles import NoSubtitles
 from data.tokenizer import Tokenizer, normalise_subtitle
 
-# Of the subtitles whose stored tokens are compared with the tokenizer's.
+# Number of clips whose stored token ids are compared with the tokenizer's.
 COMPARED_CLIPS = 100
 
 
 class OriginalSource(RawSource):
-    """A `RawSource` of databases, with token ids as they are stored."""
+    """A `RawSource` of databases, with the stored token ids."""
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """The clip; frames are given to subtitles anew, and it is counted if that makes a change.
+        """Returns the clip, and counts it if records will have another alignment than stored.
+
+        The alignment is the subtitle that each frame belongs to.
 
         Raises:
           InputError: the clip cannot be used.
@@ -35,13 +38,13 @@ class OriginalSource(RawSource):
         if isinstance(self.subtitles, SubtitleDatabase) and clips[0].subtitles:
             num_frames = len(clips[0].features[0])
             stored = self.subtitles.stored_alignment(video_id, num_frames)
-            # Records have them in order of their starts.
+            # Records have subtitles in order of their starts.
             subtitles = clips[0].subtitles
             order = sorted(range(len(subtitles)), key=lambda index: subtitles[index].start)
             in_order = [subtitles[index] for index in order]
             aligned = align(in_order, num_frames, self.seconds_per_feature)
-            differ = not np.array_equal(stored, np.array([*order, -1])[aligned])
-            report.add("clips whose frames are given to other subtitles", video_id, int(differ))
+            differs = not np.array_equal(stored, np.array([*order, -1])[aligned])
+            report.add("clips whose frames are given to other subtitles", video_id, int(differs))
         return clips
 
 
@@ -56,44 +59,40 @@ def open_databases(
     widths: Sequence[int],
     seconds_per_feature: float | None,
 ) -> tuple[OriginalSource, str]:
-    """Brings databases of features, subtitles and queries together.
+    """Makes a source of databases of features, subtitles and queries.
 
     Args:
-      subtitles_db: None if nobody speaks.
-      queries_dbs: each with its split, or ''.
-      tokenizer: the one that the databases were made with; it cannot be read from them.
+      video_db: folder of the features.
+      subtitles_db: folder of the subtitles, None if there are none.
+      queries_dbs: pairs of a split, which may be '', and the folder of its queries.
+      tokenizer: the tokenizer that made the databases, which cannot be read from them.
       splits, shares: see `data.sources.raw.open_source`.
-      widths: of the parts of the stored feature vector; one part if empty.
-      seconds_per_feature: what the subtitles' database says if None.
+      widths: widths of the parts of a stored feature vector; () for one part.
+      seconds_per_feature: None for the number in the subtitles' database or, without subtitles, to
+        derive it from durations.
 
     Returns:
-      The source, and what the databases call their tokenizer ('' if they do not say).
+      The source, and the name of the tokenizer in the subtitles' database, '' without subtitles.
 
     Raises:
-      InputError: databases that cannot be used, or that do not go together.
+      InputError: a database cannot be used, or the arguments do not fit together.
     """
     report = Report()
     features = VideoDatabase(video_db, widths)
-    name, subtitles = "", open_subtitles(None)
+    name = ""
+    subtitles: SubtitleReader = NoSubtitles()
     if subtitles_db is not None:
-        subtitles = SubtitleDatabase(subtitles_db)
-        name = subtitles.tokenizer_name
-        stated = subtitles.seconds_per_feature
-        if seconds_per_feature not in (None, stated):
+        subtitles = database = SubtitleDatabase(subtitles_db)
+        name = database.tokenizer_name
+        stated = database.seconds_per_feature
+        if seconds_per_feature is not None and seconds_per_feature != stated:
             raise InputError(
-                f"--seconds_per_feature={seconds_per_feature:g}, but {subtitles_db} was made for "
-                f"{stated:g}: correct it, or leave it out"
+                f"seconds_per_feature={seconds_per_feature:g} is not the {stated:g} that "
+                f"{subtitles_db} was made for: correct it, or leave it out"
             )
         seconds_per_feature = stated
-        _check_tokenizer(tokenizer, subtitles, subtitles_db, report)
-    annotations, query_type = [], ""
-    for split, folder in queries_dbs:
-        found, stored = read_queries(folder, report)
-        query_type = same_type(query_type, found, folder)
-        annotations += [
-            Annotation(item.query, f"{folder}, query {item.query.query_id}", split, item.duration)
-            for item in stored
-        ]
+        _check_tokenizer(tokenizer, database, subtitles_db, report)
+    query_type, annotations = _read_all_queries(queries_dbs, report)
     source = open_source(
         features,
         subtitles,
@@ -109,30 +108,52 @@ def open_databases(
     return source, name
 
 
+def _read_all_queries(
+    folders: Sequence[tuple[str, Path]], report: Report
+) -> tuple[str, list[Annotation]]:
+    """Returns the type of all queries, '' for none, and the queries, each with its split."""
+    query_type = ""
+    annotations: list[Annotation] = []
+    for split, folder in folders:
+        folder_type, stored = read_queries(folder, report)
+        query_type = same_type(query_type, folder_type, folder)
+        annotations += [
+            Annotation(item.query, f"{folder}, query {item.query.query_id}", split, item.duration)
+            for item in stored
+        ]
+    return query_type, annotations
+
+
 def _check_tokenizer(
     tokenizer: Tokenizer, subtitles: SubtitleDatabase, folder: Path, report: Report
 ) -> None:
-    """InputError unless the tokenizer can be the one that made the database's token ids."""
+    """Checks that the tokenizer can be the one that made the database's token ids.
+
+    Other token ids of less than half of the subtitles are counted.
+
+    Raises:
+      InputError: it has other special tokens, or makes other token ids for most subtitles.
+    """
     if tokenizer.special != subtitles.special_ids:
         raise InputError(
-            f"{folder} has special tokens {subtitles.special_ids}, the tokenizer "
+            f"{folder} has special tokens {subtitles.special_ids}, the tokenizer has "
             f"{tokenizer.special}: give the tokenizer that made it, {subtitles.tokenizer_name}"
         )
-    looked_at = [
+    compared = [
         (clip_id, subtitle)
         for clip_id in itertools.islice(sorted(subtitles.ids()), COMPARED_CLIPS)
         for subtitle in subtitles.read(clip_id, Report())
     ]
-    others = [
+    differing = [
         f"{clip_id}: {subtitle.text!r}"
-        for clip_id, subtitle in looked_at
-        if tokenizer.encode(normalise_subtitle(subtitle.text)) != list(subtitle.token_ids)
+        for clip_id, subtitle in compared
+        if tokenizer.encode(normalise_subtitle(subtitle.text)) != list(subtitle.token_ids or ())
     ]
-    if 2 * len(others) > len(looked_at):
+    if 2 * len(differing) > len(compared):
         raise InputError(
-            f"{folder} has other tokens than the tokenizer makes for {len(others)} of "
-            f"{len(looked_at)} subtitles, as of {others[0]}: give the tokenizer that made it, "
+            f"{folder} has other tokens than the tokenizer makes for {len(differing)} of "
+            f"{len(compared)} subtitles, as of {differing[0]}: give the tokenizer that made it, "
             f"{subtitles.tokenizer_name}"
         )
-    for other in others:
-        report.add("subtitles with other tokens than the tokenizer's: kept as stored", other)
+    for example in differing:
+        report.add("subtitles with other tokens than the tokenizer's: kept as stored", example)

@@ -18,7 +18,7 @@ CUT = "frames cut: a part of the features is one longer"
 
 
 def one_file_each(extension, write):
-    """How to write a part as a folder; returns its path."""
+    """Returns a function that writes a part as a folder and returns its path."""
 
     def write_part(path: Path, videos: dict[str, np.ndarray]) -> Path:
         path.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def one_file_each(extension, write):
 
 
 def one_file(name, extension=".h5"):
-    """How to write a part as one file, datasets called `name`, where {} is the video's id."""
+    """Returns a function that writes a part as one file; {} in `name` is the video's id."""
 
     def write_part(path: Path, videos: dict[str, np.ndarray]) -> Path:
         path = path.with_suffix(extension)
@@ -152,7 +152,7 @@ def test_says_which_files_differ_and_by_how_much(tmp_path):
     assert parts.where("b") == f"{folder / 'b.npz'} and b in {file}"
 
 
-def test_what_workers_get_knows_their_videos_only(tmp_path):
+def test_narrowed_readers_hold_their_videos_only(tmp_path):
     videos = {"first": values(3), "second": values(4)}
     parts = FeatureParts([FORMS[form](tmp_path / form, videos) for form in ("npy", "groups")])
     sent = pickle.dumps(parts.narrowed(["second", "no such video"]))
@@ -210,7 +210,7 @@ def test_a_damaged_file_is_an_input_error(data, form):
 
 
 def outcome(use):
-    """What it returns, or its InputError."""
+    """Returns the result of a call, or its InputError."""
     try:
         return use()
     except InputError as error:
@@ -273,7 +273,7 @@ VALUES = {
 
 @pytest.mark.parametrize("form", ["npz", "npy", "h5", "datasets"])
 @pytest.mark.parametrize(("wrong", "said"), SHAPES.values(), ids=SHAPES)
-def test_refuses_what_is_no_sequence_of_vectors(tmp_path, form, wrong, said):
+def test_refuses_arrays_other_than_sequences_of_vectors(tmp_path, form, wrong, said):
     path = tmp_path / "part"
     path = (
         one_file("{}")(path, {"a": wrong}) if form == "datasets" else write_one(form, path, wrong)
@@ -323,10 +323,10 @@ def test_says_that_a_group_holds_no_dataset(tmp_path):
 
 
 def test_says_that_a_part_cannot_be_used(tmp_path):
-    with pytest.raises(InputError, match=r"features .*nowhere: there is no such folder"):
+    with pytest.raises(InputError, match=r"features .*nowhere are no folder"):
         FeatureParts([tmp_path / "nowhere"])
     (tmp_path / "a.npz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"features .*a\.npz: there is no such folder"):
+    with pytest.raises(InputError, match=r"features .*a\.npz are no folder"):
         FeatureParts([tmp_path / "a.npz"])
     (tmp_path / "damaged.h5").write_bytes(b"HDF")
     with pytest.raises(InputError, match=r"damaged\.h5 cannot be read"):

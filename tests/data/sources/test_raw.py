@@ -1,4 +1,4 @@
-"""`python -m data.build raw`: files in, records out, and every way in which it can be wrong."""
+"""`python -m data.build raw`: files in, records out, and an error for each wrong input."""
 
 import json
 import os
@@ -22,9 +22,9 @@ IDS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
 
 
 class Raw:
-    """A source of files that a test may spoil, and its import.
+    """Files of a source, which a test may change, and their import.
 
-    Clips a to e have 6 frames of 3 and 2 features at 1.5 s, and one subtitle, but for e.
+    Clips a to e have 6 frames of 3 and 2 features at 1.5 s and, except for e, one subtitle.
     """
 
     def __init__(self, folder: Path):
@@ -127,7 +127,7 @@ def test_imports_everything(raw, capsys):
 
 
 def rows(table: str) -> dict[str, int]:
-    """The labelled counts in what a build prints."""
+    """Parses the counts that a build prints, by label."""
     lines = [line.rsplit(maxsplit=1) for line in table.splitlines() if len(line.split()) > 1]
     return {label: int(n.replace(",", "")) for label, n in lines if n.replace(",", "").isdigit()}
 
@@ -194,7 +194,7 @@ def test_a_video_that_cannot_be_used_stops_or_is_skipped(raw, capsys):
     assert "b.npz cannot be read" in printed
 
 
-def test_goes_on_with_the_files_as_they_are_now(raw, caplog):
+def test_an_interrupted_build_continues_with_changed_files(raw, caplog):
     ids = "abcdefghijkl"
     for clip_id in ids:
         raw.write_features(clip_id, 6)
@@ -228,7 +228,7 @@ def test_a_video_lacks_a_part_of_its_features(raw, capsys):
         raw.build("--overwrite", splits=False)
 
 
-def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
+def test_annotations_of_a_video_have_to_agree(raw, capsys):
     asked = [raw.query(1, "a"), raw.query(2, "a") | {"duration": 12.0}, raw.query(3, "d")]
     raw.write_lines(raw.queries, asked)
     raw.build(f"--queries=train={raw.queries}")
@@ -246,16 +246,16 @@ def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--seconds_per_feature=0", "--seconds_per_feature=0: it has to be a number above 0"),
-        ("--seconds_per_feature=nan", "--seconds_per_feature=nan"),
-        ("--clip_seconds=inf", "--clip_seconds=inf: it has to be a number"),
-        ("--clip_seconds=-60", "--clip_seconds=-60"),
-        ("--validation_share=1", "shares of 1 for validation and 0 for test: each has to be"),
+        ("--seconds_per_feature=0", "seconds_per_feature=0 is impossible: give a number above 0"),
+        ("--seconds_per_feature=nan", "seconds_per_feature=nan is impossible"),
+        ("--clip_seconds=inf", "clip_seconds=inf is impossible: give 0 or a number above 0"),
+        ("--clip_seconds=-60", "clip_seconds=-60 is impossible"),
+        ("--validation_share=1", "shares of 1 for validation and 0 for test leave nothing"),
         ("--workers=0", "0 workers"),
-        ("--queries=vall=x.jsonl", "'vall' of vall=x.jsonl is no split: train, validation"),
+        ("--queries=vall=x.jsonl", "'vall' of vall=x.jsonl is no split: name train, validation"),
     ],
 )
-def test_says_which_argument_makes_no_sense(raw, argument, said):
+def test_names_an_impossible_argument(raw, argument, said):
     with pytest.raises(SystemExit, match=f"error: .*{said}"):
         raw.build(argument, splits=False)
 
@@ -272,7 +272,7 @@ def test_does_not_build_where_it_cannot_or_must_not(raw):
     assert (raw.out / "tokenizer.json").read_text() == "mine"
 
 
-def test_none_of_the_annotations_fits(raw):
+def test_refuses_annotations_about_other_videos(raw):
     raw.write_lines(raw.queries, [raw.query(1, "nowhere")])
     with pytest.raises(SystemExit, match=r"none of 1 annotations .*line 1, is about 'nowhere'"):
         raw.build()
@@ -284,7 +284,7 @@ def test_flags_are_given_once(raw, capsys):
     assert "--subtitles is given twice" in capsys.readouterr().err
 
 
-def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog):
+def test_the_frame_rate_is_derived_from_durations_or_has_to_be_given(raw, caplog):
     for part in (0, 1):
         raw.write_features("a", 100, part)
     asked = [raw.query(1, "a") | {"duration": 150.0}, raw.query(2, "d")]
@@ -300,15 +300,15 @@ def test_the_frame_rate_is_derived_from_durations_or_has_to_be_said(raw, caplog)
     with pytest.raises(SystemExit, match=r"disagree: d has 6 frames in 20\.0 s, a 100 in 150\.0 s"):
         raw.build("--overwrite", seconds="")
     raw.write_lines(raw.queries, [raw.query(2, "d")])
-    with pytest.raises(SystemExit, match=r"allow 1\.3571 to 1\.9000 seconds per feature: say"):
+    with pytest.raises(SystemExit, match=r"is unknown: give it, .* allow 1\.3571 to 1\.9000"):
         raw.build("--overwrite", seconds="")
     raw.write_lines(raw.queries, [{"text": "red", "video": "a"}])
-    with pytest.raises(SystemExit, match="is not known: say --seconds_per_feature"):
+    with pytest.raises(SystemExit, match="seconds_per_feature is unknown: give it, or annotations"):
         raw.build("--overwrite", form="plain", seconds="")
 
 
 class Lengths:
-    """Numbers of frames alone."""
+    """A reader of features that knows only their numbers of frames."""
 
     def __init__(self, **frames):
         self.frames = frames
@@ -336,11 +336,11 @@ def test_derives_the_number_with_the_fewest_decimals(frames, seconds, derived):
 @pytest.mark.parametrize(("frames", "seconds"), [(3, 6.0), (20, 30.5)])
 def test_does_not_guess_between_two_frame_rates(frames, seconds):
     # Three frames in 6 s are one in 1.5 to 3 s; twenty in 30.5 s one in 1.452 to 1.605.
-    with pytest.raises(InputError, match=r"allow 1\.\d+ to .* seconds per feature: say which"):
+    with pytest.raises(InputError, match=r"seconds_per_feature is unknown: .* allow 1\.\d+ to"):
         derive_seconds_per_feature(Lengths(a=frames), {"a": seconds})
 
 
-def test_splits_come_from_files_annotations_or_by_lot(raw):
+def test_splits_come_from_files_annotations_or_are_random(raw):
     (raw.folder / "train.json").write_text('["a", "b"]')
     (raw.folder / "val.json").write_text('["c"]')
     named = [f"--splits={name}={raw.folder / name}.json" for name in ("train", "val")]
@@ -389,18 +389,18 @@ def no_features_of_a_split(raw):
 WRONG = {
     "two frames more": (longer, r"slowfast/b\.npz has 6 frames where .*resnet/b\.npz has 8"),
     "another width": (wider, r"clip b has features of widths \(4, 2\)"),
-    "no folder": (no_features_folder, "features .*audio: there is no such folder"),
-    "nothing of a split": (no_features_of_a_split, "no video of split validation has .*: d, for"),
+    "no folder": (no_features_folder, "features .*audio are no folder"),
+    "nothing of a split": (no_features_of_a_split, r"no video of split validation has .* \(d, for"),
     "no subtitles file": (file("subtitles.jsonl", None), r"subtitles\.jsonl"),
     "no splits file": (file("splits.json", None), r"splits\.json cannot be read"),
     "no queries file": (file("queries.jsonl", None), r"queries\.jsonl cannot be read"),
     "no good query": (file("queries.jsonl", "{"), r"queries\.jsonl has nothing that can be used"),
-    "no tokenizer": (file("tokenizer.json", None), r"no tokenizer at .*tokenizer\.json"),
+    "no tokenizer": (file("tokenizer.json", None), r"tokenizer\.json holds no tokenizer"),
     "splits": (file("splits.json", "["), r"splits\.json cannot be used, it is not JSON"),
-    "split list": (file("splits.json", ["a"]), r"splits\.json has to be .*--splits=train="),
+    "split list": (file("splits.json", ["a"]), r"splits\.json has to be .*name the split"),
     "split name": (file("splits.json", {"trian": ["a"]}), "has a split 'trian'"),
     "two names": (file("splits.json", {"val": ["a"], "validation": ["b"]}), "a split 'validation'"),
-    "split ids": (file("splits.json", {"train": [1]}), "split 'train' has to be a list"),
+    "split ids": (file("splits.json", {"train": [1]}), "split 'train' that is no list of ids"),
     "in two splits": (file("splits.json", {"train": ["a"], "val": ["a"]}), "has a twice"),
     "no clips": (file("splits.json", {"train": []}), "names no videos"),
 }

@@ -1,4 +1,4 @@
-"""Long videos cut into clips: frames, subtitles, queries, and what is lost on the way."""
+"""Long videos cut into clips, with their frames, subtitles and queries."""
 
 import itertools
 import json
@@ -65,7 +65,7 @@ times = st.integers(0, 400).map(lambda tenths: tenths / 10)
     spans=st.lists(st.tuples(times, times).map(sorted), max_size=8),
     per_clip=st.integers(1, 8),
 )
-def test_nothing_is_lost_and_nothing_made_up(num_frames, spans, per_clip):
+def test_clips_hold_exactly_what_the_video_holds(num_frames, spans, per_clip):
     said = [RawSubtitle(str(index), *span) for index, span in enumerate(spans)]
     clips = cut_video(video(num_frames, said), per_clip * 1.5, 1.5, Report())
     frames = np.concatenate([clip.features[0] for clip in clips])[:, 0]
@@ -103,12 +103,12 @@ def test_a_moment_belongs_to_the_clip_that_holds_most_of_it(moment, number, part
     assert clip_of_moment(moment, 6.0, 3) == (number, part)
 
 
-def test_clips_are_whole_numbers_of_features():
+def test_clips_have_whole_numbers_of_features():
     assert frames_per_clip(60.0, 1.5) == 40
     assert frames_per_clip(0.3, 0.1) == 3
-    with pytest.raises(InputError, match=r"--clip_seconds=10 is 6\.66667 features .*=10\.5 does"):
+    with pytest.raises(InputError, match=r"clip_seconds=10 is 6\.66667 features .*=10\.5 does"):
         frames_per_clip(10.0, 1.5)
-    with pytest.raises(InputError, match=r"--clip_seconds=0\.5 is .*--clip_seconds=1\.5 does"):
+    with pytest.raises(InputError, match=r"clip_seconds=0\.5 is .*clip_seconds=1\.5 does"):
         frames_per_clip(0.5, 1.5)
 
 

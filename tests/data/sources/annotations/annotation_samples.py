@@ -83,7 +83,7 @@ class File:
         return read_annotations(self.path, form, Report() if report is None else report)
 
     def check(self, form: str, expected: list[Annotation], mistakes: list[str]) -> None:
-        """What is read, and what is said of each row that is left out, after its place."""
+        """Checks what is read, and the message about each row that is left out."""
         report = Report()
         found_type, found = self.read(form, report)
         assert found == expected

@@ -1,4 +1,4 @@
-"""Annotations: what is said of every mistake that a row can have, and of files that are no use."""
+"""Messages about every mistake in a row of annotations, and about unusable files."""
 
 import json
 
@@ -208,7 +208,7 @@ def test_a_clip_of_violin_with_a_mistake_is_left_out_and_counted(file, clip, sai
 
 
 @pytest.mark.parametrize("pair", [["yes"], ["yes", "no", "maybe"], ["yes", None], "yes"])
-def test_a_statement_without_its_other_is_left_out_and_counted(file, pair):
+def test_half_a_pair_of_statements_is_left_out_and_counted(file, pair):
     file.text(json.dumps({"a": {"statement": [pair, ["yes", "no"]]}}))
     report = Report()
     _, found = file.read("violin", report)

@@ -1,4 +1,4 @@
-"""Annotations: our own form, and that what is written in a form is read back."""
+"""Annotations in the plain form, and round trips of generated rows in several forms."""
 
 import json
 
@@ -119,7 +119,7 @@ def folder(tmp_path_factory):
 
 
 def check_generated(folder, form, row_type, rows, expected, ascii_only):
-    """Writes rows without what is None in them, and reads them back."""
+    """Writes rows without their None fields, and reads them back."""
     file = File(folder)
     known = [{name: value for name, value in row.items() if value is not None} for row in rows]
     file.text("\n".join(json.dumps(row, ensure_ascii=ascii_only) for row in known))

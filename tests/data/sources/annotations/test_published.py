@@ -9,7 +9,8 @@ import pytest
 from data.report import Report
 from data.schema import RawQuery
 from data.sources.annotations.base import Annotation
-from data.sources.annotations.registry import MISTAKE, NO_TIME, read_annotations
+from data.sources.annotations.registry import MISTAKE, read_annotations
+from data.sources.annotations.tvqa import NO_TIME
 from tests.data.sources.annotations.annotation_samples import (
     DIDEMO,
     MSRVTT_SENTENCE,

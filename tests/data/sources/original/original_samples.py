@@ -111,7 +111,7 @@ def clips_of(path: Path) -> list[dict]:
 
 
 def refusal(action) -> str:
-    """What the InputError says that an action leads to; '' if it leads to none."""
+    """Returns the message of the InputError that an action raises, '' if it raises none."""
     try:
         action()
     except InputError as error:

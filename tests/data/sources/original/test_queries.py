@@ -171,7 +171,7 @@ def test_reads_statements(tmp_path, task, labels):
     assert not report.counts
 
 
-def test_ids_in_pairs_are_statements_where_nothing_else_tells(tmp_path):
+def test_queries_with_ids_in_pairs_are_statements(tmp_path):
     values = {"x-1": {"desc": "it rains", "input_ids": [7]}}
     assert read_queries(write_texts(tmp_path, values), Report()) == (
         "statement",

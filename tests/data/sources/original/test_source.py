@@ -138,7 +138,7 @@ def test_the_queries_databases_say_the_split(databases):
     assert metadata.left_out == {"videos with features but in no split: not used": 1}
 
 
-def test_what_is_stored_and_differs_is_counted(databases):
+def test_differences_from_stored_tokens_and_alignment_are_counted(databases):
     databases.write_subtitles("the red square", [5, 6, 7], [1, 2])
     with pytest.raises(SystemExit, match=r"other tokens than the tokenizer makes for 1 of 1 sub"):
         databases.build()
@@ -149,8 +149,8 @@ def test_what_is_stored_and_differs_is_counted(databases):
     assert counted["clips whose frames are given to other subtitles"] == 1
 
 
-def test_says_what_does_not_go_together(databases):
-    with pytest.raises(SystemExit, match=r"--seconds_per_feature=2, but .* was made for 1\.5"):
+def test_refuses_databases_that_do_not_fit_together(databases):
+    with pytest.raises(SystemExit, match=r"seconds_per_feature=2 is not the 1\.5 that"):
         databases.build("--seconds_per_feature=2")
     with pytest.raises(SystemExit, match=r"5 wide, which do not divide into parts of 3 \+ 3"):
         databases.build("--widths=3,3")

@@ -1,0 +1,29 @@
+"""Readers of a file of subtitles, and the reasons under which subtitles are left out."""
+
+from pathlib import Path
+
+from data.report import Report
+from data.sources.subtitles import open_subtitles
+
+MISTAKE = "subtitles with a mistake: left out"
+NO_TEXT = "subtitles without text: left out"
+STRAY = "text outside of subtitles: left out"
+
+
+def read_file(folder: Path, name: str, content: str | bytes) -> tuple[list, Report]:
+    """Reads (start, end, text) of each subtitle of video a from one file, and the report."""
+    content = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(content)
+    report = Report()
+    subtitles = open_subtitles(folder).read("a", report)
+    return [(s.start, s.end, s.text) for s in subtitles], report
+
+
+def read_cues(folder: Path, name: str, content: str | bytes) -> list:
+    """Reads the same, and checks that nothing is left out."""
+    cues, report = read_file(folder, name, content)
+    assert report.counts == {}
+    return cues
+
+
+LINE = {"vid_name": "a", "sub": [{"text": "first", "start": 0, "end": 1}]}
