@@ -104,7 +104,7 @@ def make_batch(
         packer = packing.GroupPacker(of_group, block, tokens, choose)
         if not packed:
             packer.rows = RowPerSegment(block.rows_per_group, block.row_length)
-            packer.query_rows = RowPerSegment(block.query_rows_per_group, block.row_length)
+            packer.query_rows.rows = RowPerSegment(block.query_rows_per_group, block.row_length)
         for clip in group:
             assert packer.add(clip)
         counts = {name: value + packer.counts[name] for name, value in counts.items()}
