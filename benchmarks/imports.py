@@ -21,10 +21,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).parents[1]
 from data.synthetic import tv_lengths
 from data.tokenizer import Tokenizer
 
+ROOT = pathlib.Path(__file__).parents[1]
 NUM_FRAMES = 50
 SECONDS_PER_FEATURE = 1.5
 WIDTHS = {"resnet": 2048, "slowfast": 2304}

@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-ROOT = pathlib.Path(__file__).parents[1]
 from hero_jax.training import curves
 
+ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 2_000
 SETTINGS = {
     "batch.groups": 1,

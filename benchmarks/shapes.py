@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 # Read when TensorFlow is imported, which otherwise prints notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-ROOT = pathlib.Path(__file__).parents[1]
+
 import numpy as np
 from absl import logging
 
@@ -31,6 +31,7 @@ from hero_jax.metrics.retrieval import seconds
 from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.loop import train
 
+ROOT = pathlib.Path(__file__).parents[1]
 SPLIT = "test"
 # Config of each task, and its metrics in the table: title, and True for a share.
 TASKS = {
