@@ -43,3 +43,7 @@ def test_commands_are_functions():
 def test_every_hook_runs_the_pinned_version():
     pinned = required("requirements.txt")["ruff"]
     assert f"rev: v{pinned}\n" in (ROOT / ".pre-commit-config.yaml").read_text()
+
+
+def test_the_citation_has_the_version():
+    assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
