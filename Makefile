@@ -31,15 +31,16 @@ datasets/shapes/clips: | $(READY)
 datasets/shapes_query/clips: | $(READY)
 	$(RUN) -m data.build shapes --queries=query --out=datasets/shapes_query
 
-runs/shapes/done: | datasets/shapes/clips
+# A run draws its curves at its end; it has none if it was stopped before.
+runs/shapes/curves.png: | datasets/shapes/clips
 	$(RUN) main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
-	@touch $@
+	@test -f $@
 
-runs/demo/done: | datasets/shapes_query/clips runs/shapes/done
+runs/demo/curves.png: | runs/shapes/curves.png datasets/shapes_query/clips
 	$(RUN) main.py --config=configs/tvr.py:shapes --workdir=runs/demo --config.init_from=runs/shapes
-	@touch $@
+	@test -f $@
 
-exports/demo/model.json: runs/demo/done
+exports/demo/model.json: runs/demo/curves.png
 	@rm -rf exports/demo
 	$(RUN) main.py --mode=export --workdir=runs/demo --out=exports/demo
 	@touch $@
