@@ -1,4 +1,5 @@
-# make demo: set up, build the sample corpus, pre-train a small model on it. make test: set up, test.
+# make demo: sets up, builds the sample corpus, trains small models on it, searches it.
+# make test: sets up, checks style, tests.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -6,8 +7,13 @@ READY := $(VENV)/ready
 
 .PHONY: demo test lint
 
-demo: $(READY) datasets/shapes/clips
-	$(RUN) main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
+# Written sentences about films of the test split, each true of a moment in them.
+QUERIES := "the yellow oval leaps over the green cross" \
+	"the orange star comes in from the right on the beach" "the purple ring wants to go home"
+
+demo: indexes/demo.done
+	$(RUN) -m hero_jax.search query $(QUERIES) --top=3 --model=exports/demo --index=indexes/demo \
+		--page=runs/demo/found.html --data=datasets/shapes_query
 
 test: $(READY) lint
 	$(RUN) -m pytest
@@ -17,8 +23,33 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 
+# The steps of the demo. Each is skipped once it has finished, and resumed if it was interrupted.
+
 datasets/shapes/clips: | $(READY)
 	$(RUN) -m data.build shapes --out=datasets/shapes
+
+datasets/shapes_query/clips: | $(READY)
+	$(RUN) -m data.build shapes --queries=query --out=datasets/shapes_query
+
+# A run draws its curves at its end; it has none if it was stopped before.
+runs/shapes/curves.png: | datasets/shapes/clips
+	$(RUN) main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
+	@test -f $@
+
+runs/demo/curves.png: | runs/shapes/curves.png datasets/shapes_query/clips
+	$(RUN) main.py --config=configs/tvr.py:shapes --workdir=runs/demo --config.init_from=runs/shapes
+	@test -f $@
+
+exports/demo/model.json: runs/demo/curves.png
+	@rm -rf exports/demo
+	$(RUN) main.py --mode=export --workdir=runs/demo --out=exports/demo
+	@touch $@
+
+indexes/demo.done: exports/demo/model.json
+	@rm -rf indexes/demo
+	$(RUN) -m hero_jax.search index --model=exports/demo --data=datasets/shapes_query --split=test \
+		--index=indexes/demo
+	@touch $@
 
 $(READY): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \

@@ -1,52 +1,53 @@
-"""What captions cost with the words before kept, against reading them again for every word.
+"""Cost of writing captions with cached keys and values, against decoding all words at every step.
 
-    python benchmarks/generate.py
-    python benchmarks/generate.py --width=256 --vocabulary=1000 --dtype=bfloat16
+    python -m benchmarks.generate
+    python -m benchmarks.generate --width=256 --vocabulary=1000 --dtype=bfloat16
 
-Greedy captions of random moments by a random decoder, none of which ends before its last step. What
-reads again decodes the words so far and no padding, makes the frames' keys and values once, and the
-logits of the last word alone. The third line makes the logits of every word, as the original does.
+A random decoder writes greedy captions of random moments; none ends before the last step. Without a
+cache, every step decodes the words so far and no padding; it computes the frames' keys and values
+once, and logits for the last word only. The third line computes the logits of every word, as the
+original does.
 """
 
 import argparse
-import pathlib
-import sys
+import functools
 import time
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from configs import pretrain
+from data.config import Config
 from hero_jax.models import decoding
 from hero_jax.models.caption_decoder import CaptionDecoder
 from hero_jax.models.heads import LanguageModelHead
 from hero_jax.models.layers import embedding
 
 START, PAD = 0, 1
-# No token has this id: all steps are made.
+# No token has this id, so every caption runs to its last step.
 NEVER = -1
 HEAD_SIZE = 64
 
 
 class Captioner(nnx.Module):
-    """What captioning has of a model but the encoder."""
+    """The parts of a captioning model without the encoder."""
 
-    def __init__(self, config, layers, steps, *, rngs: nnx.Rngs):
+    def __init__(self, config: Config, layers: int, steps: int, *, rngs: nnx.Rngs):
         shape = (config.vocab_size, config.hidden_size)
         self.word = embedding(*shape, ("vocab", "embed"), config=config, rngs=rngs)
         self.lm_head = LanguageModelHead(config, rngs=rngs)
         self.decoder = CaptionDecoder(config, layers=layers, positions=steps, rngs=rngs)
 
-    def logits(self, x):
+    def logits(self, x: jax.Array) -> jax.Array:
+        """Logits of every word of the vocabulary, `[..., V]`."""
         return self.lm_head(x, self.word[...])
 
 
-def kept(model, frames, mask, steps):
-    """Captions `[N, steps]` by `hero_jax.models.decoding`."""
+def with_cache(model: Captioner, frames: jax.Array, mask: jax.Array, steps: int) -> jax.Array:
+    """Returns captions `[N, steps]` by `hero_jax.models.decoding`."""
     memory = model.decoder.project(frames)
 
     def step(tokens, position, cache):
@@ -58,23 +59,30 @@ def kept(model, frames, mask, steps):
     return decoding.greedy(step, cache, jnp.ones(len(frames), bool), limits)
 
 
-def read_again(model, frames, mask, steps, every_logit):
-    """The same captions, with all words decoded at every step."""
+def without_cache(
+    model: Captioner, frames: jax.Array, mask: jax.Array, steps: int, every_logit: bool
+) -> jax.Array:
+    """Returns the same captions, all words decoded at every step."""
     memory = model.decoder.project(frames)
     tokens = jnp.full((len(frames), 1), START)
     for _ in range(steps):
         x = model.decoder(model.word[...][tokens], memory, mask)
         logits = model.logits(x if every_logit else x[:, -1:])
-        # Else the compiler would see that the others are not needed.
+        # Without it, the compiler would drop the logits that are not used.
         logits = jax.lax.optimization_barrier(logits)
         tokens = jnp.concatenate([tokens, jnp.argmax(logits[:, -1:], -1)], axis=1)
     return tokens[:, 1:]
 
 
-def measure(functions, arguments, repeats):
-    """Median seconds and result of each, taken by turns: what else runs slows all of them."""
+def measure(
+    functions: Sequence[Callable], arguments: tuple, repeats: int
+) -> tuple[np.ndarray, list[jax.Array]]:
+    """Returns the median seconds and the result of each function.
+
+    The functions take turns, so that other load on the machine slows all of them alike.
+    """
     results = [jax.block_until_ready(function(*arguments)) for function in functions]
-    times = []
+    times: list[list[float]] = []
     for _ in range(repeats):
         times.append([])
         for function in functions:
@@ -84,8 +92,11 @@ def measure(functions, arguments, repeats):
     return np.median(times, axis=0), results
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.generate", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=50265)
@@ -94,38 +105,40 @@ def main():
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
-    arguments = parser.parse_args()
-    config, width, steps = pretrain.get_config().model, arguments.width, arguments.steps
+    options = parser.parse_args(arguments)
+    config, width, steps = pretrain.get_config().model, options.width, options.steps
     config.update(
         hidden_size=width,
         intermediate_size=4 * width,
         num_heads=width // HEAD_SIZE,
-        vocab_size=arguments.vocabulary,
-        dtype=arguments.dtype,
+        vocab_size=options.vocabulary,
+        dtype=options.dtype,
     )
-    model = Captioner(config, arguments.layers, steps, rngs=nnx.Rngs(0))
+    model = Captioner(config, options.layers, steps, rngs=nnx.Rngs(0))
     graphdef, params = nnx.split(model)
-    shape = (arguments.moments, arguments.frames)
+    shape = (options.moments, options.frames)
     frames = jax.random.normal(jax.random.key(1), (*shape, width), jnp.dtype(config.dtype))
-    length = jnp.linspace(3, arguments.frames, arguments.moments)[:, None]
-    mask = jnp.arange(arguments.frames) < length
-    names = ("words are kept", "words are read again", "the same, every logit")
+    length = jnp.linspace(3, options.frames, options.moments)[:, None]
+    mask = jnp.arange(options.frames) < length
+    names = ("with a cache", "without", "without, every logit")
     functions = [
         jax.jit(lambda params, make=make: make(nnx.merge(graphdef, params), frames, mask, steps))
         for make in (
-            kept,
-            lambda *inputs: read_again(*inputs, every_logit=False),
-            lambda *inputs: read_again(*inputs, every_logit=True),
+            with_cache,
+            functools.partial(without_cache, every_logit=False),
+            functools.partial(without_cache, every_logit=True),
         )
     ]
-    took, results = measure(functions, (params,), arguments.repeats)
+    medians, results = measure(functions, (params,), options.repeats)
     print(
-        f"{jax.devices()[0].device_kind}, {config.dtype}, {arguments.layers} layers of width "
-        f"{width}, vocabulary {config.vocab_size}: {arguments.moments} captions of {steps} tokens"
+        f"{jax.devices()[0].device_kind}, {config.dtype}, {options.layers} layers of width "
+        f"{width}, vocabulary {config.vocab_size}: {options.moments} captions of {steps} tokens"
     )
-    for name, seconds, tokens in zip(names, took, results, strict=True):
+    for name, seconds, tokens in zip(names, medians, results, strict=True):
         same = 100 * np.mean(np.asarray(tokens) == np.asarray(results[0]))
-        print(f"{name:<22} {seconds:8.3f} s {seconds / took[0]:7.2f} x   same tokens {same:.1f}%")
+        print(
+            f"{name:<22} {seconds:8.3f} s {seconds / medians[0]:7.2f} x   same tokens {same:.1f}%"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Clips and megabytes a second of an import, with one worker and with more.
+"""Clips and megabytes per second of an import, with one worker and with more.
 
-    python benchmarks/imports.py [--clips=1600] [--workers=1,2]
+    python -m benchmarks.imports [--clips=1600] [--workers=1,2]
 
-Writes clips of 50 frames, 2,048 and 2,304 float16 features in a `.npz` each and subtitles as
-television has them, to a temporary folder (0.45 MB a clip), and imports them, from the page cache,
-with `python -m data.build raw`; start and end of the program are part of the time. Megabytes are
-those of the records. The last column is the peak memory of the largest process.
+Writes clips of 50 frames to a temporary folder (0.45 MB per clip): 2,048 and 2,304 float16 features
+in one `.npz` each, and subtitles with the lengths of television's. Imports them from the page cache
+with `python -m data.build raw`; the time includes the start and the end of that program. Megabytes
+are those of the records. The last column is the peak memory of the largest process.
 """
 
 import argparse
@@ -17,23 +17,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import numpy as np
-
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
 from data.synthetic import tv_lengths
 from data.tokenizer import Tokenizer
 
+ROOT = pathlib.Path(__file__).parents[1]
 NUM_FRAMES = 50
 SECONDS_PER_FEATURE = 1.5
 WIDTHS = {"resnet": 2048, "slowfast": 2304}
 WORDS = ["red", "blue", "square", "circle"]
 
 
-def write_source(folder, num_clips):
-    """Features, subtitles and a tokenizer."""
+def write_source(folder: pathlib.Path, num_clips: int) -> None:
+    """Writes features, subtitles and a tokenizer."""
     rng = np.random.default_rng(0)
     for name, width in WIDTHS.items():
         (folder / name).mkdir()
@@ -55,8 +54,8 @@ def write_source(folder, num_clips):
     Tokenizer.train(WORDS, 280).save(folder / "tokenizer.json")
 
 
-def measure(folder, workers):
-    """Seconds, megabytes written and megabytes of memory of an import."""
+def measure(folder: pathlib.Path, workers: int) -> tuple[float, float, float]:
+    """Returns the seconds, megabytes written and megabytes of peak memory of an import."""
     out = folder / "films"
     shutil.rmtree(out, ignore_errors=True)
     command = [
@@ -75,19 +74,22 @@ def measure(folder, workers):
     return seconds, written / 1e6, memory / 1e6
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.imports", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--clips", type=int, default=1600)
     parser.add_argument("--workers", default="1,2")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        write_source(folder, arguments.clips)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        write_source(folder, options.clips)
         print("workers  seconds  clips/s   MB/s  peak MB")
-        for workers in map(int, arguments.workers.split(",")):
+        for workers in map(int, options.workers.split(",")):
             seconds, written, memory = measure(folder, workers)
             print(
-                f"{workers:7}  {seconds:7.1f}  {arguments.clips / seconds:7.0f}  "
+                f"{workers:7}  {seconds:7.1f}  {options.clips / seconds:7.0f}  "
                 f"{written / seconds:5.0f}  {memory:7.0f}"
             )
 

@@ -1,32 +1,30 @@
-"""Search of a large index: opening it, queries a second, the share of the memory's bandwidth.
+"""Search of a large index: opening it, queries per second, share of the memory bandwidth.
 
-    python benchmarks/index.py [--clips=1000000] [--folder=FOLDER]
+    python -m benchmarks.index [--clips=1000000] [--folder=FOLDER]
 
-Builds an index of clips of 32 random frames of width 768 in float16, as many as half of the free
-disk takes, and searches it for sentences with the full-size model of random weights in float32:
-once from the disk, with nothing of the index in memory, and where it fits there again from memory.
-What is compiled is not counted. The index is deleted at the end.
+Builds an index of clips of 32 random frames of width 768 in float16, on at most half of the free
+disk, and searches it for sentences with a full-size model of random weights in float32: once from
+disk, with nothing of the index in memory, and again from memory if it fits. Compilation is not
+counted. The index is deleted at the end.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
-import multiprocessing
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from flax import nnx
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
-from configs import tvr
+from benchmarks.measuring import in_new_process, memory_field, seconds_of
+from configs import pretrain, tvr
 from data.tokenizer import Tokenizer
 from hero_jax.experiment.compatibility import plain
 from hero_jax.export import LIMITS
@@ -37,23 +35,24 @@ from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten
 from hero_jax.search.engine import BLOCK_BYTES, search
 
-FRAMES, WIDTH, DTYPE, SECONDS = 32, 768, "float16", 1.5
-CLIP_BYTES = FRAMES * WIDTH * 2
+FRAMES, DTYPE, SECONDS = 32, "float16", 1.5
 CLIPS = 1_000_000
 SENTENCE = "a red circle jumps over the blue square and then it spins around"
 LINES = (Line(1.0, 3.5, "a red circle jumps"), Line(4.0, 7.0, "and then it spins around"))
-# Vectors of which the clips are made: each takes some that follow each other.
+# Random vectors; each clip takes consecutive ones.
 POOL = 1 << 16
 SAMPLES = 3
-PROBE_BYTES = 2 << 30
-INTERVAL = 0.005  # between two looks at the memory, seconds
+PROBE_BYTES, SMALL_PROBE_BYTES = 2 << 30, 2 << 20
+INTERVAL = 0.005  # seconds between two samples of the memory
 
 
-def random_model():
-    """The full-size model with the heads of moment retrieval, as an export has it."""
+def random_model(small: bool = False) -> Model:
+    """Returns a model with the heads of moment retrieval, in the form of an export."""
     words = Tokenizer.train([SENTENCE] * 3, 300)
     config = tvr.get_config()
-    config.model.update(dtype="float32", hidden_size=WIDTH)
+    if small:
+        pretrain.small(config)
+    config.model.update(dtype="float32")
     batch = {name: config.batch[name] for name in LIMITS} | {"max_frames": FRAMES}
     names = [field.name for field in dataclasses.fields(exported.RankingSettings)]
     ranking = {name: config.moment_retrieval[name] for name in names}
@@ -74,17 +73,22 @@ def random_model():
     return Model(exported.Exported(description, params, words))
 
 
-def build(path, clips, identity):
-    """Seconds to write the index."""
-    pool = np.random.default_rng(0).standard_normal((POOL, WIDTH), np.float32).astype(DTYPE)
+def clip_bytes(model: Model) -> int:
+    """Returns the bytes of a clip's frames in the index."""
+    return FRAMES * model.width * np.dtype(DTYPE).itemsize
+
+
+def build(path: pathlib.Path, clips: int, model: Model) -> float:
+    """Writes an index; returns the seconds that its clips took."""
+    pool = np.random.default_rng(0).standard_normal((POOL, model.width), np.float32).astype(DTYPE)
     firsts = np.random.default_rng(1).integers(0, POOL - FRAMES, clips)
     create(
         path,
-        width=WIDTH,
+        width=model.width,
         dtype=DTYPE,
         max_frames=FRAMES,
         seconds_per_feature=SECONDS,
-        model=identity,
+        model=model.identity,
     )
     begun = time.perf_counter()
     with Writer(path) as writer:
@@ -95,9 +99,9 @@ def build(path, clips, identity):
     return time.perf_counter() - begun
 
 
-def memory_bandwidth():
-    """Bytes a second that all cores together read of memory."""
-    values = np.ones(PROBE_BYTES // 4, np.int32)
+def memory_bandwidth(probe_bytes: int) -> float:
+    """Returns the bytes per second that all cores together read from memory."""
+    values = np.ones(probe_bytes // 4, np.int32)
     parts = np.array_split(values, len(os.sched_getaffinity(0)))
     with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
 
@@ -106,14 +110,14 @@ def memory_bandwidth():
             list(pool.map(np.max, parts))
             return time.perf_counter() - begun
 
-        return PROBE_BYTES / min(seconds() for _ in range(SAMPLES))
+        return probe_bytes / min(seconds() for _ in range(SAMPLES))
 
 
-def disk_bandwidth(path):
-    """Bytes a second of reading the frames from the disk, one after another."""
-    forget(path)
+def disk_bandwidth(path: pathlib.Path, probe_bytes: int) -> float:
+    """Returns the bytes per second of reading the frames from disk, in order."""
+    drop_from_page_cache(path)
     (file,) = path.glob("*.frames")
-    buffer, size = bytearray(16 << 20), min(file.stat().st_size, PROBE_BYTES)
+    buffer, size = bytearray(16 << 20), min(file.stat().st_size, probe_bytes)
     with open(file, "rb", buffering=0) as opened:
         begun = time.perf_counter()
         left = size
@@ -122,21 +126,21 @@ def disk_bandwidth(path):
         return size / (time.perf_counter() - begun)
 
 
-def forget(path):
-    """Drops what is in memory of the files."""
+def drop_from_page_cache(path: pathlib.Path) -> None:
+    """Drops the files of a folder from the page cache."""
     for file in path.iterdir():
         with open(file, "rb") as opened:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-class Memory:
-    """The most memory of its own (`own`) that this process has while this is open, in bytes.
+class PeakMemory:
+    """Peak of this process's anonymous memory while the context is open, as `bytes`.
 
-    Pages of mapped files are not its own: the system takes them back when it wants memory.
+    Pages of mapped files do not count: the system reclaims them when it needs memory.
     """
 
-    def __enter__(self):
-        self.own, self._ended = 0, threading.Event()
+    def __enter__(self) -> "PeakMemory":
+        self.bytes, self._ended = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self
@@ -147,89 +151,105 @@ class Memory:
 
     def _watch(self):
         while not self._ended.wait(INTERVAL):
-            self.own = max(self.own, own_memory())
+            self.bytes = max(self.bytes, anonymous_memory())
 
 
-def own_memory():
-    """Memory of this process that is no page of a file, in bytes."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return int(fields["RssAnon"].split()[0]) * 1024
+def anonymous_memory() -> int:
+    """Returns the memory of this process that is not a page of a file, in bytes."""
+    return memory_field("/proc/self/status", "RssAnon")
 
 
-def sentences(count):
-    """Of 13 words each."""
+def sentences(count: int) -> list[str]:
+    """Returns random orders of the same 13 words."""
     rng, words = np.random.default_rng(2), SENTENCE.split()
     return [" ".join(rng.permutation(words)) for _ in range(count)]
 
 
-def measure(path, counts, fits):
-    """Prints what a process of its own finds, for numbers of sentences searched for together."""
-    forget(path)
+def measure(
+    path: pathlib.Path, counts: Sequence[int], fits: bool, small: bool, probe_bytes: int
+) -> None:
+    """Prints the table for an index.
+
+    Args:
+      path: of the index.
+      counts: numbers of sentences that are searched for together.
+      fits: whether the index fits into memory.
+      small: whether the model is small.
+      probe_bytes: bytes to read for the bandwidths of memory and disk.
+    """
+    drop_from_page_cache(path)
     print(f"opened in {1e3 * seconds_of(Index, path):.1f} ms", flush=True)
-    size = len(Index(path)) * CLIP_BYTES
-    model = random_model()
-    # Of another index, so that nothing of this one is in memory after compiling.
-    with tempfile.TemporaryDirectory() as folder:
-        other = pathlib.Path(folder) / "index"
-        build(other, BLOCK_BYTES // CLIP_BYTES, model.identity)
-        for count in counts:
-            search(model, Index(other), sentences(count))
-    memory = memory_bandwidth()
-    sources = {"disk": disk_bandwidth(path)} | ({"memory": memory} if fits else {})
-    print(
-        f"memory is read at {memory / 1e9:.1f} GB/s, the disk at {sources['disk'] / 1e9:.2f} GB/s"
-    )
+    model = random_model(small)
+    size = len(Index(path)) * clip_bytes(model)
+    compile_searches(model, counts, len(Index(path)))
+    bandwidths = {"disk": disk_bandwidth(path, probe_bytes)}
+    memory = memory_bandwidth(probe_bytes)
+    print(f"memory is read at {memory / 1e9:.1f} GB/s, disk at {bandwidths['disk'] / 1e9:.2f} GB/s")
+    if fits:
+        bandwidths["memory"] = memory
     print("from    queries  encoded in  searched in  queries/s   frames read  of that  own memory")
-    for source, bandwidth in sources.items():
+    for source, bandwidth in bandwidths.items():
         for count in counts:
-            texts, before = sentences(count), own_memory()
+            texts, before = sentences(count), anonymous_memory()
             encoding = min(seconds_of(model.encode_queries, texts) for _ in range(SAMPLES))
-            with Memory() as used:
+            with PeakMemory() as peak:
                 if source == "disk":
-                    # Only what no open index has mapped is forgotten.
-                    forget(path)
+                    # The system keeps pages that an open index has mapped.
+                    drop_from_page_cache(path)
                 index, samples = Index(path), 1 if source == "disk" else SAMPLES
                 total = min(seconds_of(search, model, index, texts) for _ in range(samples))
                 del index
-            rate = size / (total - encoding)
+            # The two are measured apart, and a tiny search may take no longer than its encoding.
+            searching = max(total - encoding, 1e-9)
+            rate = size / searching
             print(
-                f"{source:<6} {count:8,d} {encoding:9.2f} s {total - encoding:10.2f} s "
+                f"{source:<6} {count:8,d} {encoding:9.2f} s {searching:10.2f} s "
                 f"{count / total:10.2f} {rate / 1e9:8.2f} GB/s {100 * rate / bandwidth:7.0f}% "
-                f"{(used.own - before) / 2**20:+7,.0f} MB",
+                f"{(peak.bytes - before) / 2**20:+7,.0f} MB",
                 flush=True,
             )
 
 
-def seconds_of(function, *arguments):
-    begun = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - begun
+def compile_searches(model: Model, counts: Sequence[int], clips: int) -> None:
+    """Compiles the searches of an index of so many clips, without reading it into memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        other = pathlib.Path(folder) / "index"
+        build(other, min(BLOCK_BYTES // clip_bytes(model), clips), model)
+        for count in counts:
+            search(model, Index(other), sentences(count))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=CLIPS, help="at most so many")
-    parser.add_argument("--folder", default=".", help="to make the index in")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Builds the index and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.index", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--clips", type=int, default=CLIPS, help="at most; default: %(default)s")
+    parser.add_argument("--folder", default=".", help="folder to build the index in")
     parser.add_argument(
         "--queries", type=int, nargs="+", default=[1, 8, 64, 256], help="searched for together"
     )
-    options = parser.parse_args()
+    parser.add_argument(
+        "--small", action="store_true", help="a small model and probe, to try the command"
+    )
+    options = parser.parse_args(arguments)
+    model = random_model(options.small)
     free = shutil.disk_usage(options.folder).free
-    clips = min(options.clips, free // 2 // CLIP_BYTES)
-    size = clips * CLIP_BYTES
+    clips = min(options.clips, free // 2 // clip_bytes(model))
+    size = clips * clip_bytes(model)
     print(f"{jax.devices()[0].device_kind}; blocks of {BLOCK_BYTES / 2**20:.0f} MB")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = pathlib.Path(folder) / "index"
-        seconds = build(path, clips, random_model().identity)
+        seconds = build(path, clips, model)
         print(
-            f"{clips:,} clips x {FRAMES} x {WIDTH} in {DTYPE}, {size / 1e9:.1f} GB: built in "
+            f"{clips:,} clips x {FRAMES} x {model.width} in {DTYPE}, {size / 1e9:.1f} GB: built in "
             f"{seconds:.0f} s, {clips / seconds:,.0f} clips/s",
             flush=True,
         )
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            pool.apply(measure, (path, options.queries, size < total / 2))
+        del model
+        fits = size < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+        probe_bytes = SMALL_PROBE_BYTES if options.small else PROBE_BYTES
+        in_new_process(measure, path, options.queries, fits, options.small, probe_bytes)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
-"""Clips a second of the training stream, and its memory on a data set of one and of four sizes.
+"""Clips per second and memory of the training stream, on a dataset and on one four times as large.
 
-    python benchmarks/loader.py [--clips=400]
+    python -m benchmarks.loader [--clips=400]
 
-Writes data sets of clips of 50 frames of 4,352 float16 features, with subtitles as television has
-them, to a temporary folder (0.4 MB a clip), and reads them from the page cache with the batch
-settings of the full recipe. The way from the host to the devices is not measured.
+Writes clips of 50 frames of 4,352 float16 features, with subtitles of the lengths of television's,
+to a temporary folder (0.4 MB per clip), and reads them from the page cache with the batch settings
+of the full recipe. The transfer from host to devices is not measured.
 """
 
 import argparse
-import multiprocessing
 import os
 import pathlib
-import re
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-# Before TensorFlow is imported: it greets.
+# Read when TensorFlow is imported, which otherwise prints notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
+from benchmarks.measuring import in_new_process, peak_memory
 from configs import pretrain
 from data.building.dataset import build_dataset
 from data.building.plan import Building
@@ -38,17 +35,17 @@ from data.tokenizer import Tokenizer
 NUM_FRAMES = 50
 SECONDS_PER_FEATURE = 1.5
 FEATURE_SIZE = 4352
-CLIPS_READ = 5000
+CLIPS_READ = 5_000
 
 
-def build(folder, num_clips):
-    """Writes a data set of `num_clips` clips."""
+def build(folder: pathlib.Path, num_clips: int) -> None:
+    """Writes a dataset of `num_clips` clips."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE)).astype(np.float16)
 
     def clip(number):
         subtitles = tuple(
-            # A letter that the tokenizer has no longer words of is a token.
+            # The tokenizer has no merges of this letter, so that each is a token.
             RawSubtitle(
                 "z" * words, first * SECONDS_PER_FEATURE, (first + frames) * SECONDS_PER_FEATURE
             )
@@ -60,18 +57,18 @@ def build(folder, num_clips):
     build_dataset(folder, source, Tokenizer.train(["a b c"], 270), Building())
 
 
-def measure(folder, groups):
-    """Reads and packs clips; returns clips a second, peak memory in MB, mean fill."""
+def measure(folder: pathlib.Path, groups: int, clips_read: int) -> tuple[float, float, float]:
+    """Reads and packs clips; returns clips per second, peak memory in MB, and mean fill."""
     config = pretrain.get_config().batch
     config.groups = groups
     batches = Batches(Split(folder, "train"), config, range(groups))
     config.rows_per_group, config.query_rows_per_group = fitting_rows(batches)
     stream = batches.train(0, initial_state(range(groups), config.max_waiting), 0)
-    # The first batches come from a cold start.
+    # The first batches include the start of the reading threads.
     for _ in range(2):
         next(stream)
     begun, done, slots, filled = time.perf_counter(), 0, 0, 0
-    while done < CLIPS_READ:
+    while done < clips_read:
         batch = next(stream)
         done += batch.counts["clips"]
         filled += batch.counts["filled_slots"]
@@ -80,26 +77,21 @@ def measure(folder, groups):
     return done / seconds, peak_memory(), filled / slots
 
 
-def peak_memory():
-    """Of this process, in MB. (What `getrusage` says includes the parent it was forked from.)"""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=400, help="of the smaller data set")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loader", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--clips", type=int, default=400, help="in the smaller dataset")
     parser.add_argument("--groups", type=int, default=1, help="of 32 clips, in a batch")
-    arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
+    parser.add_argument("--read", type=int, default=CLIPS_READ, help="clips to read and pack")
+    options = parser.parse_args(arguments)
     print("   clips    clips/s    peak memory    rows full")
     with tempfile.TemporaryDirectory() as folder:
-        for num_clips in (arguments.clips, 4 * arguments.clips):
+        for num_clips in (options.clips, 4 * options.clips):
             dataset = pathlib.Path(folder) / f"clips{num_clips}"
             build(dataset, num_clips)
-            # A process of its own for each, since peak memory never falls.
-            with context.Pool(1) as pool:
-                rate, memory, fill = pool.apply(measure, (dataset, arguments.groups))
+            rate, memory, fill = in_new_process(measure, dataset, options.groups, options.read)
             print(f"{num_clips:8,d} {rate:10,.0f} {memory:11,.0f} MB {100 * fill:10.1f}%")
 
 

@@ -1,10 +1,10 @@
-"""Pre-trains on real sentences with simulated features, beside what the original reaches there.
+"""Pre-training on real sentences with simulated features, beside the original's results.
 
-    HERO_SHARED=DIR python benchmarks/sentences.py [--seeds 1 2 3] [--out=DIR]
+    HERO_SHARED=DIR python -m benchmarks.sentences [--seeds 1 2 3] [--out=DIR]
 
-Imports `tvr_text` of `HERO_SHARED` (1,000 clips: the sentences and times of TVR's descriptions,
-features that carry the words of what is on screen) with `roberta_bpe`, trains a small model on 800
-clips for 2,000 steps with each seed, and prints a line for each: how it does on the other 200.
+Imports `tvr_text` from `HERO_SHARED` (1,000 clips: the sentences and times of TVR's descriptions,
+and features that encode the words for what is on screen) with the tokenizer `roberta_bpe`, trains a
+small model on 800 clips for 2,000 steps with each seed, and prints its scores on the other 200.
 """
 
 import argparse
@@ -14,17 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from collections.abc import Mapping, Sequence
 
 from hero_jax.training import curves
 
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS = 2_000
 SETTINGS = {
     "batch.groups": 1,
     "batch.clips_per_group": 16,
     "batch.accumulation": 1,
-    # Room for 16 clips in every batch, as the original has them.
+    # Rows for 16 clips in every batch, as in the original.
     "batch.rows_per_group": 10,
     "batch.query_rows_per_group": 7,
     "model.hidden_size": 128,
@@ -37,10 +37,10 @@ SETTINGS = {
     "vsm.span_drop_probability": 0.0,
     "vsm.hard_negatives_from": -1,
     "optimizer.learning_rate": 1e-3,
-    "optimizer.steps": 2000,
+    "optimizer.steps": STEPS,
     "optimizer.warmup_steps": 200,
     "optimizer.max_gradient_norm": 0,
-    "eval_every": 2000,
+    "eval_every": STEPS,
 }
 SHARES = {
     "mlm/accuracy": "MLM acc",
@@ -65,8 +65,8 @@ ORIGINAL = {
 }
 
 
-def build(shared, datasets):
-    """Imports the corpus as dataset `sentences`, unless it is there."""
+def build(shared: pathlib.Path, datasets: pathlib.Path) -> None:
+    """Imports the corpus as dataset `sentences`, unless it exists."""
     out, source = datasets / "sentences", shared / "tvr_text"
     if out.exists():
         return
@@ -83,45 +83,53 @@ def build(shared, datasets):
     run(command)
 
 
-def run(command):
-    """To a good end, or ends with what the command has said."""
+def run(command: Sequence[str]) -> None:
+    """Runs a command; exits with its status if it fails."""
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if status:
         sys.exit(status)
 
 
-def train(seed, datasets, workdir):
-    """Evaluation after the last step, and the run's seconds from start to end."""
+def train(
+    seed: int, datasets: pathlib.Path, workdir: pathlib.Path
+) -> tuple[dict[str, float], float]:
+    """Trains with a seed; returns the metrics after the last step, and the run's seconds."""
     settings = SETTINGS | {"seed": seed, "data.dir": datasets, "data.name": "sentences"}
     command = [sys.executable, "main.py", "--config=configs/pretrain.py", f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]
     begun = time.perf_counter()
     run(command)
     seconds = time.perf_counter() - begun
-    last = SETTINGS["optimizer.steps"]
     history = curves.history(workdir)
-    return {name: history[f"eval/{name}"][last] for name in ORIGINAL}, seconds
+    return {name: history[f"eval/{name}"][STEPS] for name in ORIGINAL}, seconds
 
 
-def line(title, results):
-    """One row of the table."""
+def line(title: str, results: Mapping[str, float]) -> str:
+    """Returns a row of the table."""
     losses = "".join(f"{results[name]:10.3f}" for name in LOSSES)
     return f"{title:<22}{losses}" + "".join(f"{100 * results[name]:9.2f}%" for name in SHARES)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sentences", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=pathlib.Path, help="keeps data set and runs there")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="folder to keep the dataset and the runs in"
+    )
+    options = parser.parse_args(arguments)
     if "HERO_SHARED" not in os.environ:
-        sys.exit("error: HERO_SHARED is not set: it names the folder with tvr_text/ in it.")
+        sys.exit(
+            "error: HERO_SHARED is not set: set it to the folder with tvr_text/ and roberta_bpe/"
+        )
     shared = pathlib.Path(os.environ["HERO_SHARED"]).resolve()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        out = (arguments.out or pathlib.Path(folder)).resolve()
+        out = (options.out or pathlib.Path(folder)).resolve()
         build(shared, out / "datasets")
-        for seed in arguments.seeds:
+        for seed in options.seeds:
             results, seconds = train(seed, out / "datasets", out / f"seed{seed}")
             rows.append(line(f"seed {seed}, {seconds:.0f} s", results))
     titles = [f"{title:>10}" for title in (*LOSSES.values(), *SHARES.values())]

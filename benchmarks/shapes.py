@@ -1,27 +1,29 @@
-"""What pre-training gives: every kind of downstream task on the sample corpus, with and without it.
+"""Scores of each kind of downstream task on the sample corpus, with and without pre-training.
 
-    python benchmarks/shapes.py
+    python -m benchmarks.shapes
 
-Builds what is missing of the sample corpus with annotations, pre-trains the small model, fine-tunes
-it for each task from there and from random weights, and prints the scores on the test split as one
-table. What has been trained before under --runs is not trained again.
+Builds the sample corpus with each kind of annotations, pre-trains the small model, fine-tunes it
+for each task from these weights and from random ones, and prints a table of scores on the test
+split. Datasets in --data are not built again, and finished runs in --runs are not trained again.
 """
 
 import argparse
+import collections
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
+# Read when TensorFlow is imported, which otherwise prints notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 from absl import logging
 
 from configs import pretrain, tvc, tvqa, tvr, violin
+from data.config import Config
 from data.pipeline.units import AnnotatedSplit
 from data.times import temporal_iou
 from hero_jax.metrics import captions
@@ -29,8 +31,9 @@ from hero_jax.metrics.retrieval import seconds
 from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.loop import train
 
+ROOT = pathlib.Path(__file__).parents[1]
 SPLIT = "test"
-# The config of each task, and the metrics to show: name for people, and whether it is a share.
+# Config of each task, and its metrics in the table: title, and True for a share.
 TASKS = {
     tvr: {
         "moment_retrieval/vcmr_r@1_iou0.5": ("moment in the corpus, R@1, IoU 0.5", True),
@@ -41,20 +44,23 @@ TASKS = {
     violin: {"inference/accuracy": ("statement, accuracy", True)},
     tvc: {"captioning/cider": ("caption, CIDEr", False)},
 }
-# Captions of the training split that are tried as the one for all moments.
-CONSTANTS = 50
+CONSTANTS = 50  # most frequent captions of the training split, tried as a constant answer
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.shapes", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--data", default="datasets", help="folder of datasets")
     parser.add_argument("--runs", default="runs", help="folder of runs")
-    options = parser.parse_args()
+    parser.add_argument("--num_clips", type=int, default=1500, help="films of the corpus")
+    options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)
     logging.get_absl_logger().setLevel("ERROR")
     data, runs = pathlib.Path(options.data), pathlib.Path(options.runs)
     start = pretrain.get_config("shapes")
-    prepare(start, data, "none")
+    prepare(start, data, options.num_clips)
     run(start, runs / "shapes")
     rows = []
     for module, metrics in TASKS.items():
@@ -63,14 +69,14 @@ def main():
         for weights, source in (("pre-trained", str(runs / "shapes")), ("random", "")):
             config = module.get_config("shapes")
             config.init_from = source
-            prepare(config, data, config.data.name.removeprefix("shapes_"))
+            prepare(config, data, options.num_clips)
             workdir = runs / f"{name}-{weights}"
             run(config, workdir)
             config.data.eval_split = SPLIT
             scores[weights] = evaluate_checkpoint(config, workdir)
         chances = CHANCE[name](data / config.data.name, config)
         for metric, (label, is_share) in metrics.items():
-            numbers = chances[metric], *(scores[which][metric] for which in scores)
+            numbers = chances[metric], *(values[metric] for values in scores.values())
             shown = [f"{100 * x:.2f}%" if is_share else f"{x:.2f}" for x in numbers]
             rows.append(f"| {label:<36} | {' | '.join(f'{x:>11}' for x in shown)} |")
     heads = ("chance", "pre-trained", "random")
@@ -80,24 +86,25 @@ def main():
     print("Chance of captions: the best of the constant captions.")
 
 
-def prepare(config, data, annotations):
-    """Builds a dataset unless it is there."""
+def prepare(config: Config, data: pathlib.Path, num_clips: int) -> None:
+    """Builds the dataset of a config in the folder `data`, unless it exists."""
     config.data.dir = str(data)
     out = data / config.data.name
     if not (out / "clips").is_dir():
         command = [sys.executable, "-m", "data.build", "shapes", f"--out={out.absolute()}"]
-        command += [] if annotations == "none" else [f"--queries={annotations}"]
-        subprocess.run([*command, "--workers=2"], check=True, cwd=ROOT)
+        if annotations := config.data.name.removeprefix("shapes").removeprefix("_"):
+            command.append(f"--queries={annotations}")
+        subprocess.run([*command, f"--num_clips={num_clips}", "--workers=2"], check=True, cwd=ROOT)
 
 
-def run(config, workdir):
-    """Trains to the end; a run that is at its end has nothing to do."""
+def run(config: Config, workdir: pathlib.Path) -> None:
+    """Trains to the last step, from the last checkpoint if there is one."""
     print(f"== {workdir}", flush=True)
     train(config, str(workdir))
 
 
-def chance_of_moments(dataset, config):
-    """Of a random moment of an allowed length in a random clip, in the own clip, of a clip."""
+def chance_of_moments(dataset: pathlib.Path, config: Config) -> dict[str, float]:
+    """Returns the scores of random moments of allowed lengths in random clips."""
     split = AnnotatedSplit(dataset, SPLIT)
     settings, step = config.moment_retrieval, split.metadata.seconds_per_feature
     frames = [len(split.clips.read(n).frame_features) for n in range(len(split.clips))]
@@ -112,29 +119,31 @@ def chance_of_moments(dataset, config):
         ]
         found = temporal_iou(seconds(np.array(spans), step), np.array(query.moment))
         shares.append(np.mean(found >= 0.5))
-    own = float(np.mean(shares))
+    in_its_clip = float(np.mean(shares))
     return {
-        "moment_retrieval/vcmr_r@1_iou0.5": own / len(frames),
-        "moment_retrieval/svmr_r@1_iou0.5": own,
+        "moment_retrieval/vcmr_r@1_iou0.5": in_its_clip / len(frames),
+        "moment_retrieval/svmr_r@1_iou0.5": in_its_clip,
         "moment_retrieval/vr_r@1": 1 / len(frames),
     }
 
 
-def chance_of_captions(dataset, config):
-    """CIDEr of the best constant caption of the commonest in the training split."""
+def chance_of_captions(dataset: pathlib.Path, config: Config) -> dict[str, float]:
+    """Returns the best CIDEr that one frequent caption of the training split reaches everywhere."""
     del config
-    split, counts = AnnotatedSplit(dataset, SPLIT), {}
+    split, counts = AnnotatedSplit(dataset, SPLIT), collections.Counter[str]()
     for query in AnnotatedSplit(dataset, "train").queries:
-        counts[query.text] = counts.get(query.text, 0) + 1
+        counts[query.text] += 1
     references: dict[str, list[str]] = {}
     for query in split.queries:
         references.setdefault(query.group, []).append(query.text)
-    commonest = sorted(counts, key=counts.get, reverse=True)[:CONSTANTS]
-    scores = [captions.cider(references, dict.fromkeys(references, text)) for text in commonest]
+    scores = [
+        captions.cider(references, dict.fromkeys(references, text))
+        for text, _ in counts.most_common(CONSTANTS)
+    ]
     return {"captioning/cider": max(scores)}
 
 
-CHANCE = {
+CHANCE: dict[str, Callable[[pathlib.Path, Config], dict[str, float]]] = {
     "tvr": chance_of_moments,
     "tvqa": lambda *_: {"question_answering/accuracy": 0.2},
     "violin": lambda *_: {"inference/accuracy": 0.5},

@@ -1,54 +1,56 @@
 """Speed of a full-size training step on packed rows, against one padded segment per row.
 
-    python benchmarks/step.py
-    python benchmarks/step.py --task=all --dtype=bfloat16 --groups=4 --clips=32
-    python benchmarks/step.py --dtype=bfloat16 --clips=32 --largest
+    python -m benchmarks.step
+    python -m benchmarks.step --task=all --dtype=bfloat16 --groups=4 --clips=32
+    python -m benchmarks.step --dtype=bfloat16 --clips=32 --largest
 
-The clips are random and as long as television's. The second layout is the original's: every segment
-and every query has a row of its own, as long as the longest. Both are trained on in one run, by the
-same compiled function of the same parameters. `--largest` doubles the groups of packed clips until
-memory runs out. Needs neither TensorFlow nor a data set.
+The clips are random, with lengths like television's. The second layout is the original's: every
+segment and every query has its own row, padded to the longest. One run trains on both, with the
+same compiled function and the same parameters. `--largest` doubles the groups of packed clips until
+memory runs out. Needs neither TensorFlow nor a dataset.
 """
 
 import argparse
 import math
-import pathlib
-import sys
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from configs import pretrain
+from data.config import Config
 from data.pipeline import packing, segments
 from data.synthetic import random_clip, tv_lengths
 from hero_jax import sharding
 from hero_jax.tasks.base import Tokens
 from hero_jax.tasks.registry import make_tasks
 from hero_jax.training import flops
+from hero_jax.training.state import TrainState
 from hero_jax.training.step import Program
-
-# As RoBERTa numbers them.
-TOKENS = Tokens(cls=0, pad=1, sep=2, mask=50264, first_word=4, end_word=50264)
-METADATA = SimpleNamespace(special_ids=TOKENS)
 
 
 class RowPerSegment(packing.Rows):
     """Rows that hold one segment each."""
 
-    def place(self, lengths):
+    def place(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.flatnonzero(self.segments == 0)[: len(lengths)]
         self.segments = self.segments.copy()
         self.segments[rows] = 1
         return rows * self.row_length, np.ones(len(rows), np.int32)
 
 
-def make_clips(config):
-    """For each group its clips, laid out as segments."""
-    rng = np.random.default_rng(0)
+def tokens_of(config: Config) -> Tokens:
+    """Returns the ids of the tokens in RoBERTa's order, for the vocabulary of the config."""
+    mask = config.model.vocab_size - 1
+    return Tokens(cls=0, pad=1, sep=2, mask=mask, first_word=4, end_word=mask)
+
+
+def make_clips(config: Config) -> list[list[segments.Prepared]]:
+    """Returns the clips of each group, laid out as segments."""
+    rng, tokens = np.random.default_rng(0), tokens_of(config)
+    metadata = SimpleNamespace(special_ids=tokens)
     groups = []
     for _ in range(config.batch.groups):
         clips = [
@@ -56,62 +58,67 @@ def make_clips(config):
                 rng,
                 f"clip{number}",
                 tv_lengths(rng),
-                (TOKENS.first_word, TOKENS.end_word),
+                (tokens.first_word, tokens.end_word),
                 config.model.feature_size,
             )
             for number in range(config.batch.clips_per_group)
         ]
-        groups.append([segments.prepare(clip, 0, config.batch, METADATA) for clip in clips])
+        groups.append([segments.prepare(clip, 0, config.batch, metadata) for clip in clips])
     return groups
 
 
-def query_lengths(clip, choose):
+def query_lengths(clip, choose) -> np.ndarray:
+    """Returns the numbers of tokens of a clip's queries."""
     return np.array([len(words) + 1 for words, _ in choose(clip)[1]], int)
 
 
-def fewest_rows(lengths, row_length):
-    """How many rows it takes to place the segments of all clips of a group."""
-    rows = math.ceil(sum(one.sum() for one in lengths) / row_length)
+def fewest_rows(lengths: Sequence[np.ndarray], row_length: int) -> int:
+    """Returns the number of rows that all segments of a group's clips fit into."""
+    rows = math.ceil(sum(of_clip.sum() for of_clip in lengths) / row_length)
     while True:
         free = packing.Rows(rows, row_length)
-        if all(free.place(one) is not None for one in lengths):
+        if all(free.place(of_clip) is not None for of_clip in lengths):
             return rows
         rows += 1
 
 
-def make_batch(groups, config, packed):
-    """A batch `[1, G, ...]` of all clips, and what it holds."""
-    block = config.batch
+def make_batch(
+    groups: list[list], config: Config, packed: bool
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Returns a batch `[1, G, ...]` of all clips and its counts; sets its sizes in the config."""
+    block, tokens = config.batch, tokens_of(config)
     choose = packing.drawn_subtitles(config.seed, 0, block.queries_per_clip)
-    segments = [[clip.lengths for clip in group] for group in groups]
+    lengths = [[clip.lengths for clip in group] for group in groups]
     queries = [[query_lengths(clip, choose) for clip in group] for group in groups]
     if packed:
-        block.rows_per_group = max(fewest_rows(one, block.row_length) for one in segments)
-        block.query_rows_per_group = max(fewest_rows(one, block.row_length) for one in queries)
+        block.rows_per_group = max(fewest_rows(x, block.row_length) for x in lengths)
+        block.query_rows_per_group = max(fewest_rows(x, block.row_length) for x in queries)
     else:
-        block.row_length = int(max(one.max() for group in segments for one in group))
-        block.rows_per_group = max(sum(map(len, group)) for group in segments)
+        block.row_length = int(max(x.max() for group in lengths for x in group))
+        block.rows_per_group = max(sum(map(len, group)) for group in lengths)
         block.query_rows_per_group = max(sum(map(len, group)) for group in queries)
-    arrays = packing.empty_batch(block.groups, block, config.model.feature_size, TOKENS.pad)
+    arrays = packing.empty_batch(block.groups, block, config.model.feature_size, tokens.pad)
     counts = dict.fromkeys(packing.COUNTS, 0)
     for g, group in enumerate(groups):
-        own = {name: array[g] for name, array in arrays.items()}
-        packer = packing.GroupPacker(own, block, TOKENS, choose)
+        of_group = {name: array[g] for name, array in arrays.items()}
+        packer = packing.GroupPacker(of_group, block, tokens, choose)
         if not packed:
             packer.rows = RowPerSegment(block.rows_per_group, block.row_length)
-            packer.query_rows = RowPerSegment(block.query_rows_per_group, block.row_length)
+            packer.query_rows.rows = RowPerSegment(block.query_rows_per_group, block.row_length)
         for clip in group:
             assert packer.add(clip)
         counts = {name: value + packer.counts[name] for name, value in counts.items()}
     if not packed:
-        longest = max(one.max(initial=0) for group in queries for one in group)
+        longest = max(x.max(initial=0) for group in queries for x in group)
         for name in ("token_ids", "position_ids", "segment_ids", "index"):
             arrays[f"query_{name}"] = arrays[f"query_{name}"][..., :longest]
     return {name: array[None] for name, array in arrays.items()}, counts
 
 
-def measure(program, state, batch, task, steps):
-    """(state, seconds of the median step); the first step compiles."""
+def measure(
+    program: Program, state: TrainState, batch: dict[str, np.ndarray], task: str, steps: int
+) -> tuple[TrainState, float]:
+    """Returns the state and the seconds of the median step; the first step compiles."""
     arrays = sharding.to_devices(batch, program.mesh, program.config.batch.groups, leading=1)
     times = []
     for _ in range(steps + 1):
@@ -123,12 +130,20 @@ def measure(program, state, batch, task, steps):
     return state, float(np.median(times[1:]))
 
 
-def report(name, program, counts, batch, task, seconds, peak):
-    """Prints a line of the table; returns clips a second."""
-    config = program.config
+def report(
+    name: str,
+    program: Program,
+    counts: dict[str, int],
+    batch: dict[str, np.ndarray],
+    task: str,
+    seconds: float,
+    peak: float,
+) -> float:
+    """Prints a line of the table; returns clips per second."""
+    tasks = program.tasks.values() if task == "all" else [program.tasks[task]]
     slots = batch["segment_ids"].size
     shape = "x".join(map(str, batch["segment_ids"].shape[1:]))
-    used = flops.training_flops(config, counts, task) / seconds / peak
+    used = flops.training_flops(program.config, counts, tasks) / seconds / peak
     stats = jax.devices()[0].memory_stats() or {}
     memory = stats.get("peak_bytes_in_use", math.nan) / 2**30
     rate = counts["clips"] / seconds
@@ -141,11 +156,15 @@ def report(name, program, counts, batch, task, seconds, peak):
     return rate
 
 
-def compare(config, tasks, steps):
-    """Both layouts, task by task."""
-    program = Program(
-        config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
-    )
+def make_program(config: Config) -> Program:
+    """Returns the program of all tasks on one device."""
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+    return Program(config, make_tasks(config, tokens_of(config)), mesh)
+
+
+def compare(config: Config, tasks: Sequence[str], steps: int) -> None:
+    """Measures both layouts, task by task."""
+    program = make_program(config)
     state, peak = program.init(), flops.peak_flops(config.model.dtype)
     groups = make_clips(config)
     batches = {
@@ -162,16 +181,16 @@ def compare(config, tasks, steps):
             total[name] += shares[task] * seconds
         print(f"packed / padded, {task}: {rates['packed'] / rates['padded']:.2f}")
     if len(tasks) > 1:
-        print(f"packed / padded, as often as trained: {total['padded'] / total['packed']:.2f}")
+        print(
+            f"packed / padded, all tasks by their ratios: {total['padded'] / total['packed']:.2f}"
+        )
 
 
-def largest(config, task, steps):
-    """Packed rows alone, with twice the groups each time, until they do not fit into memory."""
+def largest(config: Config, task: str, steps: int) -> None:
+    """Measures packed rows, doubling the groups until they do not fit into memory."""
     peak = flops.peak_flops(config.model.dtype)
     while True:
-        program = Program(
-            config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, jax.devices()[:1])
-        )
+        program = make_program(config)
         batch, counts = make_batch(make_clips(config), config, packed=True)
         try:
             _, seconds = measure(program, program.init(), batch, task, steps)
@@ -184,37 +203,41 @@ def largest(config, task, steps):
         config.batch.groups *= 2
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", default="recipe", help="a task, 'all' at once, or one by one")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--task", default="recipe", help="a task, or 'all' in one step; default: one after another"
+    )
     parser.add_argument("--groups", type=int, default=1)
-    parser.add_argument("--clips", type=int, default=8, help="of a group")
+    parser.add_argument("--clips", type=int, default=8, help="in a group")
     parser.add_argument("--row_length", type=int, default=128)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--largest", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("--largest", action="store_true", help="find the largest batch")
+    parser.add_argument("--small", action="store_true", help="a small model, to try the command")
+    options = parser.parse_args(arguments)
     config = pretrain.get_config()
+    if options.small:
+        pretrain.small(config)
     config.batch.update(
-        groups=arguments.groups,
-        clips_per_group=arguments.clips,
-        row_length=arguments.row_length,
+        groups=options.groups,
+        clips_per_group=options.clips,
+        row_length=options.row_length,
         accumulation=1,
     )
-    config.model.dtype = arguments.dtype
-    print(
-        f"{jax.devices()[0].device_kind}, {arguments.dtype}; memory in GB is the run's peak so far"
-    )
+    config.model.dtype = options.dtype
+    print(f"{jax.devices()[0].device_kind}, {options.dtype}; memory in GB is the run's peak so far")
     print(
         "layout   task      clips         rows   full  s / step   clips/s   tokens/s   MFU   memory"
     )
     trained = [name for name in config.tasks if config.tasks[name]]
-    if arguments.largest:
-        largest(config, "vsm" if arguments.task == "recipe" else arguments.task, arguments.steps)
+    if options.largest:
+        largest(config, "vsm" if options.task == "recipe" else options.task, options.steps)
     else:
-        compare(
-            config, trained if arguments.task == "recipe" else [arguments.task], arguments.steps
-        )
+        compare(config, trained if options.task == "recipe" else [options.task], options.steps)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How far annotations of the sample corpus can be guessed without its films, beside chance.
+"""Accuracy of guessing the sample corpus's annotations without its films, beside chance.
 
-    python benchmarks/text_only.py [--num_clips=1500] [--seed=0]
+    python -m benchmarks.text_only [--num_clips=1500] [--seed=0]
 
 Fits a linear model to words, pairs of neighbouring words, and pairs of a question's and an answer's
-words, in the annotations of split train, and guesses the answers and the truth of statements in
-split test. Prints its accuracy, by kind, and the interval about chance that has 95% of all such
-samples. Also prints what chance finds for queries, and the captions that are most frequent.
+words in the annotations of the training split, and guesses the answers and the truth of statements
+in the test split. Prints its accuracy by kind, and the interval around chance that holds 95% of
+such samples. Also prints the recall of queries by chance, and the most frequent captions.
 """
 
 import argparse
@@ -13,13 +13,11 @@ import collections
 import dataclasses
 import itertools
 import math
-import pathlib
-import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
+from data.schema import Query
 from data.shapes.source import ShapesSource
 
 STEPS = 80
@@ -30,7 +28,14 @@ LEAST_OCCURRENCES = 3  # of a feature in training
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """features: of each option, a list of names. label: which option is right. film: its id."""
+    """A choice between options.
+
+    Attributes:
+      features: names of each option's features.
+      label: number of the right option.
+      kind: of the question or statement.
+      film: id of the film that it is about.
+    """
 
     features: list[list[str]]
     label: int
@@ -38,8 +43,8 @@ class Choice:
     film: str
 
 
-def question_choice(query):
-    """Which of its answers is right."""
+def question_choice(query: Query) -> Choice:
+    """Returns the choice between the answers of a question."""
     answers = [answer.split() for answer in query.answers]
     asked = query.text.rstrip("?").split()
     options = []
@@ -51,13 +56,13 @@ def question_choice(query):
     return Choice(options, query.label, query.kind, query.clip_id)
 
 
-def truth_choice(query):
-    """Whether a statement is true, by itself: its features or none."""
+def truth_choice(query: Query) -> Choice:
+    """Returns the choice whether a statement is true: between its features and none."""
     return Choice([_statement(query), []], 1 - query.label, query.kind, query.clip_id)
 
 
-def pair_choices(queries):
-    """Which statement of each pair is true; the pairs come in order, the true one first or last."""
+def pair_choices(queries: Iterable[Query]) -> list[Choice]:
+    """Returns the choice between the two statements of each pair."""
     pairs = collections.defaultdict(list)
     for query in sorted(queries, key=lambda query: (query.group, query.text)):
         pairs[query.group].append(query)
@@ -82,10 +87,10 @@ def _grams(words):
 
 
 class Guesser:
-    """Softmax over the options' scores, each the sum of its features' weights."""
+    """A softmax over the options' scores, each the sum of its features' weights."""
 
-    def __init__(self, choices):
-        """Fits weights to choices by Adam on all of them at once."""
+    def __init__(self, choices: Sequence[Choice]):
+        """Fits the weights by Adam, on all choices at once."""
         counts = collections.Counter(
             name for choice in choices for option in choice.features for name in option
         )
@@ -105,14 +110,14 @@ class Guesser:
             step_size = LEARNING_RATE * math.sqrt(1 - 0.99**step) / (1 - 0.9**step)
             self._weights = self._weights - step_size * mean / (np.sqrt(square) + 1e-8)
 
-    def right(self, choices):
-        """Whether the guess is right, for each of the choices."""
+    def right(self, choices: Sequence[Choice]) -> np.ndarray:
+        """Returns `[choices]`, True where the guess is right."""
         owners, features, num_options = self._entries(choices)
         scores = self._scores(owners, features, (len(choices), num_options))
         return scores.argmax(1) == [choice.label for choice in choices]
 
     def _entries(self, choices):
-        """For every known feature of every option, the option's number and the feature's."""
+        """Returns the option's and the feature's number for every known feature of every option."""
         options = [option for choice in choices for option in choice.features]
         numbers = [[self._numbers[n] for n in option if n in self._numbers] for option in options]
         owners = np.repeat(np.arange(len(options)), [len(known) for known in numbers])
@@ -120,16 +125,18 @@ class Guesser:
         return owners, features, len(choices[0].features)
 
     def _scores(self, owners, features, shape):
-        """Of every option: `[choices, options]`."""
+        """Returns the score of every option, `[choices, options]`."""
         return np.bincount(owners, self._weights[features], minlength=math.prod(shape)).reshape(
             shape
         )
 
 
-def accuracies(train, test):
-    """By kind, '' for all: share of right guesses in `test`, chance, and half the interval.
+def accuracies(
+    train: Sequence[Choice], test: Sequence[Choice]
+) -> dict[str, tuple[float, float, float]]:
+    """Returns accuracy on `test`, chance, and half the 95% interval, by kind ('' for all).
 
-    The interval allows for what a film's annotations have in common; films are independent.
+    The interval treats films, not annotations, as independent.
     """
     right = Guesser(train).right(test)
     kinds = np.array([choice.kind for choice in test])
@@ -157,21 +164,24 @@ def _queries(seed, num_clips, query_type):
     return source.queries["train"], source.queries["test"], len(source.videos["test"])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the accuracies."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.text_only", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--num_clips", type=int, default=1500, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    args = parser.parse_args()
-    train, test, _ = _queries(args.seed, args.num_clips, "question")
+    options = parser.parse_args(arguments)
+    train, test, _ = _queries(options.seed, options.num_clips, "question")
     _report("questions", *([*map(question_choice, part)] for part in (train, test)))
-    train, test, _ = _queries(args.seed, args.num_clips, "statement")
+    train, test, _ = _queries(options.seed, options.num_clips, "statement")
     _report("statements", *([*map(truth_choice, part)] for part in (train, test)))
     _report("pairs of statements", *(pair_choices(part) for part in (train, test)))
-    train, test, films = _queries(args.seed, args.num_clips, "query")
+    train, test, films = _queries(options.seed, options.num_clips, "query")
     again = len({query.text for query in test} & {query.text for query in train})
     chance = ", ".join(f"R@{k} {100 * k / films:.1f}%" for k in (1, 5, 10))
     print(f"queries: {len(test)} in test, {again} of whose texts are in train; chance {chance}")
-    train, test, _ = _queries(args.seed, args.num_clips, "caption")
+    train, test, _ = _queries(options.seed, options.num_clips, "caption")
     counts = collections.Counter(query.text for query in train)
     for text, count in counts.most_common(3):
         print(f"captions: {count} of {len(train)} in train are {text!r}")

@@ -1,18 +1,20 @@
-"""What the configs of downstream tasks have in common. Not an experiment of its own."""
+"""Shared parts of the configs of downstream tasks; not an experiment of its own."""
+
+from typing import NoReturn
 
 from ml_collections import ConfigDict
 
 from configs import pretrain
 
-# Tasks of pre-training, whose settings a downstream run has no use for.
+# Tasks of pre-training; a downstream run leaves their settings out.
 PRETRAINING = ("mlm", "mfm_nce", "mffr", "fom", "vsm")
-# Of the query encoder's ranking and span losses, and of what is searched for.
+# Settings of the query encoder's ranking loss, and of the search.
 RETRIEVAL = {
-    "ranking": "hinge",  # 'lse'
+    "ranking": "hinge",  # or 'lse'
     "margin": 0.1,
     "context_weight": 8.0,
     "query_weight": 8.0,
-    "hard_negatives_from": 2_000,  # a step; -1: never
+    "hard_negatives_from": 2_000,  # a step, or -1 for never
     "hard_pool": 20,
     "hard_weight": 10.0,
     "top_clips": 100,
@@ -26,19 +28,20 @@ MOMENTS = {
     "min_span": 2,
     "max_span": 16,
     "max_predictions": 200,
-    "nms_iou": 0.0,  # of predictions that overlap more the better is kept; 0: all are
+    # Of two predictions with a larger IoU, the better one is kept; 0 keeps all.
+    "nms_iou": 0.0,
     "max_after_nms": 100,
 }
 
 
 def base(data: str, task: str, settings: dict, metric: str) -> ConfigDict:
-    """The defaults of `pretrain.py` with one downstream task in place of pre-training.
+    """Returns the defaults of `pretrain.py` with one downstream task in place of pre-training.
 
     Args:
       data: name of the dataset.
-      task: its name in `hero_jax.tasks`.
+      task: name of the task in `hero_jax.tasks`.
       settings: of the task.
-      metric: of evaluation, by which the best checkpoint is kept.
+      metric: evaluation metric that selects the best checkpoint.
     """
     config = pretrain.get_config()
     for name in PRETRAINING:
@@ -47,57 +50,84 @@ def base(data: str, task: str, settings: dict, metric: str) -> ConfigDict:
     config[task] = ConfigDict(settings)
     config.data.name = data
     config.batch.queries_per_clip = 1
-    # Longer subtitles are not cut, unless they fill a row.
+    # Pre-training cuts subtitles at 60 tokens; these tasks read up to 120.
     config.batch.update(row_length=256, max_tokens=120)
     config.best_metric = f"{task}/{metric}"
     config.log_every = 50
     return config
 
 
-def recipe(config, *, batch, rate: float, steps: int, every: int, head_rate: float = 1.0):
-    """The published batch and schedule, with a tenth of the steps to warm up.
+def recipe(
+    config: ConfigDict,
+    *,
+    batch: tuple[int, int, int],
+    learning_rate: float,
+    steps: int,
+    eval_every: int,
+    head_rate_multiplier: float = 1.0,
+) -> None:
+    """Sets the published batch and schedule, with a tenth of the steps for the warmup.
 
     Args:
-      batch: groups, clips in each, and batches in an update, whatever the number of devices.
-      rate: learning rate, and head_rate what multiplies it outside of the encoder.
-      every: steps between evaluations.
+      config: config to change.
+      batch: groups, clips per group, and batches per update, on any number of devices.
+      learning_rate: its peak.
+      steps: of training.
+      eval_every: steps between evaluations.
+      head_rate_multiplier: factor of the learning rate outside the encoder.
     """
     groups, clips, accumulation = batch
     config.batch.update(groups=groups, clips_per_group=clips, accumulation=accumulation)
     config.optimizer.update(
-        learning_rate=rate, steps=steps, warmup_steps=steps // 10, head_rate_multiplier=head_rate
+        learning_rate=learning_rate,
+        steps=steps,
+        warmup_steps=steps // 10,
+        head_rate_multiplier=head_rate_multiplier,
     )
-    config.eval_every = config.save_every = every
+    config.eval_every = config.save_every = eval_every
 
 
-def shapes(config, annotations: str, *, clips: int, steps: int, rate: float):
-    """The small model on the sample corpus with annotations of a type, for minutes on two cores."""
+def shapes(
+    config: ConfigDict, annotations: str, *, clips: int, steps: int, learning_rate: float
+) -> None:
+    """Sets up the small model on the sample corpus with annotations of a type.
+
+    Args:
+      config: config to change.
+      annotations: type of the annotations, as in `python -m data.build shapes --queries`.
+      clips: clips per batch.
+      steps: of training.
+      learning_rate: its peak.
+    """
     pretrain.small(config)
     config.data.update(name=f"shapes_{annotations}", seconds_per_feature=1.5)
     config.batch.update(groups=1, clips_per_group=clips, accumulation=1, row_length=128)
-    # The longest subtitle has 22 tokens, and 1% of questions more than 37; the model has places
-    # for 64 tokens in a segment.
+    # The longest subtitle has 22 tokens, and 1% of the questions have more than 37; the model has
+    # positions for 64 tokens in a segment.
     config.batch.update(max_tokens=24, max_query_tokens=37, context_subtitles=0)
     config.optimizer.update(
-        learning_rate=rate, steps=steps, warmup_steps=steps // 10, head_rate_multiplier=1.0
+        learning_rate=learning_rate,
+        steps=steps,
+        warmup_steps=steps // 10,
+        head_rate_multiplier=1.0,
     )
     config.eval_every = config.save_every = steps
 
 
-def shapes_moments(config):
-    """The same for moment retrieval."""
-    shapes(config, "query", clips=32, steps=300, rate=1e-3)
+def shapes_moments(config: ConfigDict) -> None:
+    """Sets up the small model for moment retrieval on the sample corpus."""
+    shapes(config, "query", clips=32, steps=300, learning_rate=1e-3)
     config.moment_retrieval.update(
         span_drop_probability=0.0, hard_negatives_from=-1, min_span=1, max_span=5
     )
 
 
-def shapes_questions(config):
-    """The same for questions."""
-    shapes(config, "question", clips=8, steps=1_400, rate=5e-4)
+def shapes_questions(config: ConfigDict) -> None:
+    """Sets up the small model for questions on the sample corpus."""
+    shapes(config, "question", clips=8, steps=1_400, learning_rate=5e-4)
     config.batch.update(choices=5, row_length=96)
 
 
-def unknown(preset: str, name: str):
+def unknown(preset: str, name: str) -> NoReturn:
     """Raises ValueError for a preset that a config does not have."""
-    raise ValueError(f"Unknown preset {preset!r} of configs/{name}.py; there is 'shapes'.")
+    raise ValueError(f"preset {preset!r} of configs/{name}.py is unknown: the only one is 'shapes'")

@@ -1,9 +1,9 @@
-"""Several downstream tasks in one run, with one encoder and a head for each.
+"""Several downstream tasks in one run, with a shared encoder and a head for each.
 
     python main.py --config=configs/multitask.py --workdir=runs/all --config.init_from=hero.pt
 
-Any of a task's own settings can be changed as `--config.parts.tvr.batch.groups=4`; what it has of
-the whole run (model, optimizer, seed, mesh) stands once, as `--config.optimizer.steps=5000`.
+A task's own settings are changed as in `--config.parts.tvr.batch.groups=4`, settings of the whole
+run (model, optimizer, seed, mesh) as in `--config.optimizer.steps=5000`.
 """
 
 from ml_collections import ConfigDict
@@ -11,19 +11,19 @@ from ml_collections import ConfigDict
 from configs import finetune, pretrain, tvc, tvqa, tvr, violin
 
 PARTS = {"tvr": tvr, "tvqa": tvqa, "violin": violin, "tvc": tvc}
-# What only a part has.
-OWN = ("data", "batch", *finetune.PRETRAINING)
+# Blocks that each part has for itself.
+BLOCKS_OF_PARTS = ("data", "batch", *finetune.PRETRAINING)
 
 
-def get_config(preset: str = ""):
-    """The published recipes side by side, or with preset 'shapes' small ones."""
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the published recipes side by side, or with preset 'shapes' small ones."""
     config = pretrain.get_config()
     folder = config.data.dir
-    for name in OWN:
+    for name in BLOCKS_OF_PARTS:
         del config[name]
     config.data = ConfigDict({"dir": folder})
     config.parts = ConfigDict({name: part.get_config(preset) for name, part in PARTS.items()})
-    # How often each is trained.
+    # The ratios by which tasks are drawn.
     config.tasks = ConfigDict(dict.fromkeys(PARTS, 1.0))
     config.model = config.parts.tvr.model.copy_and_resolve_references()
     config.optimizer.update(
