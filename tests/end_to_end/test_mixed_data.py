@@ -94,24 +94,24 @@ def test_each_source_is_evaluated_and_the_first_has_the_plain_names(trained):
 )
 def test_a_run_does_not_go_on_with_another_mixture(mixed, trained, settings, words):
     checkpoints = Checkpoints(trained[1], read_only=True)
-    about = checkpoints.about(checkpoints.latest())
+    about = checkpoints.metadata(checkpoints.latest())
     Experiment(mixed.config(**MIXED)).check_same(about, "runs/mine")
     with pytest.raises(InputError) as caught:
         Experiment(mixed.config(**MIXED | settings)).check_same(about, "runs/mine")
     for word in ["is trained on tiny (25 clips, 75%) and talks (25 clips, 25%)", words]:
         assert word in str(caught.value)
-    assert "--config.data.weights" in str(caught.value)
+    assert "data.weights" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"data__weights": (1.0,)}, "config.data.weights=(1.0,) does not have a number for each"),
+        ({"data__weights": (1.0,)}, "data.weights=(1.0,) does not have a number for each"),
         ({"data__weights": (1.0, -0.5)}, "numbers of 0 or more"),
         ({"data__weights": (0, 0.0)}, "not all 0"),
         ({"data__weights": ("a", "b")}, "numbers of 0 or more"),
-        ({"data__name": "tiny,tiny"}, "config.data.name='tiny,tiny' has to name datasets"),
-        ({"data__name": "tiny,"}, "config.data.name='tiny,' has to name datasets"),
+        ({"data__name": "tiny,tiny"}, "data.name='tiny,tiny' has to name datasets"),
+        ({"data__name": "tiny,"}, "data.name='tiny,' has to name datasets"),
         ({"data__name": "tiny,absent"}, "absent does not exist"),
         ({"data__eval_split": "trial"}, "tiny or "),
         ({"data__accept_mismatch": "vocab_size"}, "feature_widths, seconds_per_feature, tokenizer"),
@@ -139,7 +139,7 @@ def test_unlike_data_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, n
         Experiment(mixed.config(**settings))
     assert "Dataset 'tiny' has" in str(caught.value)
     assert difference in str(caught.value)
-    assert f"--config.data.accept_mismatch={field}." in str(caught.value)
+    assert f"data.accept_mismatch={field}." in str(caught.value)
     others = {other for other, _ in UNLIKE.values()} - {field}
     with pytest.raises(InputError):
         Experiment(mixed.config(**settings, data__accept_mismatch=",".join(others)))
@@ -148,7 +148,7 @@ def test_unlike_data_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, n
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: Dataset 'tiny' has")
     assert difference in warning
-    assert next(iter(experiment.parts[""].batches("train").once(0))).counts[f"clips/{name}"] >= 0
+    assert next(iter(experiment.task_groups[""].batches("train").once(0))).counts[f"clips/{name}"] >= 0
 
 
 def test_features_of_another_width_are_never_mixed(mixed):
@@ -164,17 +164,17 @@ def test_features_of_another_width_are_never_mixed(mixed):
 def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, capsys, check):
     # The rows that words need are not what this is about.
     rows = {"batch__rows_per_group": 9, "batch__query_rows_per_group": 9}
-    about = json.loads(json.dumps(Experiment(mixed.config(**rows)).about()))
+    about = json.loads(json.dumps(Experiment(mixed.config(**rows)).run_metadata()))
     # What the same dataset would be, built with another tokenizer.
     about["sources"][0]["name"] = "foreign"
     refused, accepted = (
         Experiment(mixed.config(**rows, data__name="foreign", data__accept_mismatch=names))
         for names in ("", "seconds_per_feature, tokenizer")
     )
-    hashes = [about["data"]["tokenizer"], refused.metadata.tokenizer]
+    hashes = [about["data"]["tokenizer"], refused.dataset_metadata.tokenizer]
     with pytest.raises(InputError) as caught:
         getattr(refused, check)(about, "runs/mine")
-    assert "--config.data.accept_mismatch=tokenizer." in str(caught.value)
+    assert "data.accept_mismatch=tokenizer." in str(caught.value)
     assert all(found[:12] in str(caught.value) for found in hashes)
     assert not any(found in str(caught.value) for found in hashes)
     getattr(accepted, check)(about, "runs/mine")

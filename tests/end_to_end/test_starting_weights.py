@@ -84,7 +84,7 @@ def test_a_runs_checkpoint_is_the_one_chosen(experiment, tmp_path, capsys):
     saved = {step: random_params(old, step) for step in (3, 5)}
     for step, flat in saved.items():
         state = program.start_from(program.place_params(flat))
-        checkpoints.save(step, state, np.zeros((2, 2), np.int32), old.about())
+        checkpoints.save(step, state, np.zeros((2, 2), np.int32), old.run_metadata())
     checkpoints.finish()
     new = experiment(init_from=str(tmp_path), checkpoint="3", seed=5, model__dropout=0.3)
     assert_placed(initial_params(new, program_of(new)), new, saved[3])
@@ -92,7 +92,7 @@ def test_a_runs_checkpoint_is_the_one_chosen(experiment, tmp_path, capsys):
     assert f"weights from step 3 of {tmp_path}: {len(saved[3])} parameters loaded\n" in report
     assert report.count(": 0\n") == 3
     wider = experiment(init_from=str(tmp_path), model__hidden_size=32)
-    sentence = f"The run in {tmp_path} has config.model.hidden_size=16, not 32"
+    sentence = f"the run in {tmp_path} has model.hidden_size=16, not 32"
     with pytest.raises(InputError, match=re.escape(sentence)):
         initial_params(wider, program_of(wider))
 

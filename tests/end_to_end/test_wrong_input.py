@@ -23,36 +23,36 @@ NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"data__name": "absent"}, ["absent does not exist", "data.build", ":shapes"]),
+        ({"data__name": "absent"}, ["absent does not exist"]),
         ({"data__eval_split": "trial"}, ["no split 'trial'", "train, validation"]),
         ({"data__train_split": "trial"}, ["'trial'", "train, validation"]),
         ({"data__on_corrupt": "ignore"}, ["'ignore'", "error, skip"]),
-        ({"data__seconds_per_feature": 2.0}, ["every 1.5 s", "--config.data.seconds_per_feature="]),
-        ({"model__feature_size": 99}, ["6 + 4", "--config.model.feature_size=10"]),
-        ({"model__vocab_size": 999}, ["--config.model.vocab_size=280"]),
+        ({"data__seconds_per_feature": 2.0}, ["every 1.5 s", "data.seconds_per_feature="]),
+        ({"model__feature_size": 99}, ["6 + 4", "model.feature_size=10"]),
+        ({"model__vocab_size": 999}, ["model.vocab_size=280"]),
         ({"model__num_heads": 3}, ["num_heads=3"]),
-        ({"model__encoder": "round"}, ["config.model.encoder='round'", "hierarchical"]),
+        ({"model__encoder": "round"}, ["model.encoder='round'", "hierarchical"]),
         ({"model__encoder": "flat"}, ["'flat' needs 'clip'"]),
         (
             {"model__encoder": "flat", "batch__segmentation": "clip", "batch__max_clip_tokens": 9},
-            ["config.tasks.fom"],
+            ["tasks.fom"],
         ),
-        ({"model__dropout": 1.0}, ["config.model.dropout=1.0", "below 1"]),
-        ({"batch__row_length": 8}, ["max_tokens + 1 is 21", "config.batch.row_length=8"]),
-        ({"batch__max_frames": 15}, ["config.batch.max_frames is 15", "segment_frames=14"]),
-        ({"batch__max_tokens": 40}, ["41 tokens", "config.model.text_positions=32"]),
-        ({"batch__groups": 0}, ["config.batch.groups=0", "1 or more"]),
+        ({"model__dropout": 1.0}, ["model.dropout=1.0", "below 1"]),
+        ({"batch__row_length": 8}, ["max_tokens + 1 is 21", "batch.row_length=8"]),
+        ({"batch__max_frames": 15}, ["batch.max_frames is 15", "segment_frames=14"]),
+        ({"batch__max_tokens": 40}, ["41 tokens", "model.text_positions=32"]),
+        ({"batch__groups": 0}, ["batch.groups=0", "1 or more"]),
         ({"mesh__data": 1, "mesh__fsdp": 2}, ["do not multiply to the 1 devices"]),
-        ({"optimizer__betas": (0.9,)}, ["config.optimizer.betas", "two numbers"]),
-        ({"optimizer__learning_rate": -1.0}, ["config.optimizer.learning_rate=-1.0"]),
-        ({"tasks__mlm": -1.0}, ["config.tasks.mlm=-1.0"]),
-        (NO_TASKS, ["All of config.tasks are 0"]),
+        ({"optimizer__betas": (0.9,)}, ["optimizer.betas", "two numbers"]),
+        ({"optimizer__learning_rate": -1.0}, ["optimizer.learning_rate=-1.0"]),
+        ({"tasks__mlm": -1.0}, ["tasks.mlm=-1.0"]),
+        (NO_TASKS, ["all of tasks are 0"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_setting_that_does_not_fit_is_named(runs, settings, words):
     with pytest.raises(InputError) as caught:
-        Experiment(runs.config(**settings)).parts[""].batches(
+        Experiment(runs.config(**settings)).task_groups[""].batches(
             settings.get("data__train_split", "train")
         )
     for word in words:
@@ -63,7 +63,7 @@ def test_a_task_that_does_not_exist(runs):
     config = runs.config()
     config.tasks.unlock()
     config.tasks.jigsaw = 1.0
-    with pytest.raises(InputError, match=r"config\.tasks\.jigsaw: .* mlm, mfm_nce, mffr, fom, vsm"):
+    with pytest.raises(InputError, match=r"tasks\.jigsaw: .* mlm, mfm_nce, mffr, fom, vsm"):
         Experiment(config)
 
 
@@ -76,31 +76,31 @@ def test_a_half_built_dataset(runs, tmp_path):
 @pytest.fixture(scope="module")
 def about(runs):
     """What a checkpoint of these runs says of itself, as read back from its JSON."""
-    return json.loads(json.dumps(Experiment(runs.config()).about()))
+    return json.loads(json.dumps(Experiment(runs.config()).run_metadata()))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model__hidden_size": 32}, ["config.model.hidden_size=16, not 32"]),
+        ({"model__hidden_size": 32}, ["model.hidden_size=16, not 32"]),
         ({"optimizer__learning_rate": 1.0}, ["optimizer.learning_rate=0.01, not 1.0", "init_from"]),
-        ({"seed": 3}, ["config.seed=77, not 3"]),
-        ({"batch__clips_per_group": 4}, ["config.batch.clips_per_group=3, not 4"]),
-        ({"tasks__mffr": 1.0}, ["config.tasks.mffr=0.0, not 1.0"]),
+        ({"seed": 3}, ["seed=77, not 3"]),
+        ({"batch__clips_per_group": 4}, ["batch.clips_per_group=3, not 4"]),
+        ({"tasks__mffr": 1.0}, ["tasks.mffr=0.0, not 1.0"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_run_does_not_go_on_with_other_settings(runs, about, settings, words):
     with pytest.raises(InputError) as caught:
         Experiment(runs.config(**settings)).check_same(about, "runs/mine")
-    for word in ["The run in runs/mine", *words]:
+    for word in ["the run in runs/mine", *words]:
         assert word in str(caught.value)
 
 
 def test_weights_of_another_shape(runs, about):
     other = Experiment(runs.config(model__hidden_size=32, seed=3, model__dropout=0.5))
-    with pytest.raises(InputError, match=r"hidden_size=16, not 32; set --config.model.hidden_size"):
-        other.check_model(about, "The run in runs/mine")
+    with pytest.raises(InputError, match=r"hidden_size=16, not 32: set model.hidden_size"):
+        other.check_model(about, "the run in runs/mine")
     # What may differ.
     Experiment(runs.config(seed=3, model__dropout=0.5)).check_model(about, "")
 
@@ -122,8 +122,8 @@ def test_data_that_a_checkpoint_was_not_made_for(runs, about, tmp_path, changes,
     build(tmp_path / "other", **changes)
     config = runs.config(data__dir=str(tmp_path), data__name="other", **settings)
     with pytest.raises(InputError) as caught:
-        Experiment(config).check_model(about, "The run in runs/mine")
-    for word in ["The run in runs/mine was made for", *words]:
+        Experiment(config).check_model(about, "the run in runs/mine")
+    for word in ["the run in runs/mine was made for", *words]:
         assert word in str(caught.value)
 
 
@@ -136,7 +136,7 @@ def test_a_corrupt_record_stops_training_unless_it_may_be_skipped(runs, tmp_path
     with pytest.raises(InputError, match=rf"record \d+ of {shard}"):
         list(Experiment(runs.config(data__dir=str(tmp_path))).batches("train").once(0))
     experiment = Experiment(runs.config(data__dir=str(tmp_path), data__on_corrupt="skip"))
-    batches = list(experiment.parts[""].batches("train").once(0))
+    batches = list(experiment.task_groups[""].batches("train").once(0))
     assert sum(batch.counts["clips"] for batch in batches) == 24
     assert batches[-1].counts["corrupt"] == 1
 
@@ -191,8 +191,8 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
         (["--config=configs/pretrain.py:circles", "--workdir=x"], ["'circles'", "'shapes'"]),
         (["--config=configs/pretrain.py"], ["--workdir is missing"]),
         (
-            ["--config=configs/pretrain.py", "--workdir=x", "--config.model.hiden_size=8"],
-            ["--config.model.hiden_size=8", "no such field", "'hidden_size'"],
+            ["--config=configs/pretrain.py", "--workdir=x", "model.hiden_size=8"],
+            ["model.hiden_size=8", "no such field", "'hidden_size'"],
         ),
         (
             ["--config=configs/pretrain.py", "--workdir=x", "--config.tasks.jigsaw=1.0"],
@@ -200,7 +200,7 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
         ),
         (
             ["--config=configs/pretrain.py", "--workdir=x", "--config.optimizer.steps=many"],
-            ["config.optimizer.steps", "many"],
+            ["optimizer.steps", "many"],
         ),
         (["--config=configs/pretrain.py", "--workdir=x", "--mode=dream"], ["--mode=dream"]),
         (["--config=configs/pretrain.py", "--workdir=x", "shapes"], ["'shapes' is no flag"]),
@@ -224,7 +224,7 @@ def test_a_command_line_that_cannot_be_read(flags, words):
 def test_what_the_program_prints_is_the_sentence_alone(runs, tmp_path):
     flags = {"batch__groups": 3}
     text = sentence(runs.start(runs.command(tmp_path, **flags), devices=2))
-    assert "config.batch.groups=3 does not divide over the 2 data shards" in text
+    assert "batch.groups=3 does not divide over the 2 data shards" in text
 
 
 def test_after_an_absurd_rate_nothing_is_saved(runs, tmp_path):
