@@ -1,7 +1,8 @@
-"""Building by shards: any number of them, any number of workers, broken off and gone on with."""
+"""Building by shards, with any number of shards and workers, interrupted and continued."""
 
 import dataclasses
 import fcntl
+import multiprocessing
 import os
 import resource
 import signal
@@ -18,9 +19,9 @@ from hypothesis import strategies as st
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data.building import shards
-from data.building.beam import STOPPED, write_shards
 from data.building.dataset import build_dataset
 from data.building.plan import Building
+from data.building.workers import STOPPED, write_shards
 from data.errors import InputError
 from data.records import codec, tfds_layout, tfrecord
 from data.records.assembly import make_clip
@@ -110,7 +111,7 @@ THREADS = ("--runner=DirectRunner", "--direct_num_workers=2")
 THREADS += ("--direct_running_mode=multi_threading",)
 
 
-def test_whoever_does_the_work_writes_the_same_bytes(tmp_path):
+def test_one_worker_two_workers_and_beam_write_the_same_bytes(tmp_path):
     splits = {"train": CLIPS[:6], "validation": CLIPS[6:9]}
     asked = {"train": [raw_query(index) for index in range(4)]}
     ways = {"one": {}, "two": {"workers": 2}, "threads": {"beam_options": THREADS}}
@@ -126,6 +127,8 @@ class Films:
 
     broken: tuple[str, ...] = ()
     unheard_of: str = ""
+    deadly: str = ""
+    endless: str = ""
     slow: float = 0.0
     changed: tuple[str, ...] = ()
     seconds_per_feature: float = 1.5
@@ -140,7 +143,9 @@ class Films:
             raise InputError(f"{video_id} is broken: mend it")
         if video_id == self.unheard_of:
             raise RuntimeError("unheard of")
-        time.sleep(self.slow)
+        if video_id == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600 if video_id == self.endless else self.slow)
         return [raw_clip(int(video_id.removeprefix("clip")))]
 
     def video_of(self, clip_id):
@@ -160,7 +165,7 @@ def build_films(folder: Path, source: Films, **building):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A build that was not broken off."""
+    """A build that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "films"
     build_films(folder, Films())
     return folder
@@ -183,7 +188,7 @@ def stamps(folder: Path) -> dict[int, int]:
     return {int(number): time for number, time in times.items()}
 
 
-def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path, order, whole, caplog):
+def test_continues_after_a_failure_with_unfinished_shards(tmp_path, order, whole, caplog):
     folder = tmp_path / "films"
     with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
         build_films(folder, Films((order[9],)))
@@ -198,7 +203,46 @@ def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path, order, whole, c
     assert files(folder) == files(whole)
 
 
-def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
+# The first eight videos in order are read before any worker starts, to estimate sizes.
+
+
+def test_a_failure_stops_the_other_workers(tmp_path, order, whole):
+    folder = tmp_path / "films"
+    with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
+        build_films(folder, Films((order[9],), endless=order[10]), workers=2)
+    assert multiprocessing.active_children() == []
+    build_films(folder, Films(), workers=2)
+    assert files(folder) == files(whole)
+
+
+def test_a_failure_on_beam_is_the_same_sentence(tmp_path, order, whole):
+    folder = tmp_path / "films"
+    with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
+        build_films(folder, Films((order[9],)), beam_options=THREADS)
+    build_films(folder, Films(), beam_options=THREADS)
+    assert files(folder) == files(whole)
+
+
+def test_a_bug_keeps_its_exception_on_a_worker(tmp_path, order):
+    with pytest.raises(RuntimeError, match=r"^unheard of$"):
+        build_films(tmp_path / "films", Films(unheard_of=order[9]), workers=2)
+
+
+def test_a_killed_worker_is_reported(tmp_path, order):
+    with pytest.raises(InputError, match=r"a worker process ended unexpectedly.* fewer workers"):
+        build_films(tmp_path / "films", Films(deadly=order[9], endless=order[10]), workers=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_local_build_does_not_import_beam(tmp_path):
+    code = (
+        "import sys; from tests.data.building.test_shards import Films, build_films; "
+        "build_films(sys.argv[1], Films(), workers=2); assert 'apache_beam' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "films"], cwd=ROOT, check=True)
+
+
+def test_skips_videos_that_cannot_be_used_if_told(tmp_path):
     metadata, report = build_films(
         tmp_path / "films", Films(("clip0", "clip5")), on_bad_video="skip"
     )
@@ -215,7 +259,7 @@ def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
         build(tmp_path / "half", rest, on_bad_video="skip")
 
 
-def test_queries_about_what_is_left_out_are_left_out(tmp_path):
+def test_queries_about_skipped_videos_are_left_out(tmp_path):
     clips = [raw_clip(0), raw_clip(1, num_frames=0), raw_clip(2)]
     asked = {"train": [raw_query(index) for index in range(3)]}
     metadata = build(tmp_path / "films", {"train": clips}, asked, on_bad_video="skip")
@@ -223,7 +267,7 @@ def test_queries_about_what_is_left_out_are_left_out(tmp_path):
     assert metadata.left_out["queries about skipped videos: skipped"] == 1
 
 
-def test_most_videos_say_the_widths_and_the_number_of_shards(tmp_path):
+def test_most_videos_decide_the_widths_and_the_number_of_shards(tmp_path):
     def clip(index, frames, width):
         return RawClip(f"clip{index}", (np.ones((frames, width), np.float16),), ())
 
@@ -262,18 +306,17 @@ def test_a_shard_with_videos_left_out_is_made_again_if_none_may_be(tmp_path, ord
     assert {number for number in before if before[number] == after[number]} == {*range(11)} - {8}
 
 
-def test_what_nobody_wants_any_more_goes(tmp_path, order):
+def test_shards_of_another_plan_are_removed(tmp_path, order):
     folder = tmp_path / "films"
     with pytest.raises(InputError):
         build_films(folder, Films((order[11],)))
-    (folder / "building" / ".clips-train-00003-of-00012.half").write_text("broken off")
+    (folder / "building" / ".clips-train-00003-of-00012.half").write_text("interrupted")
     with pytest.raises(InputError):
         build_dataset(folder, Films((order[11],)), TOKENIZER, Building(num_shards=2))
     shards_left = [path.name for path in (folder / "building").glob("*-of-*")]
     assert sorted(shards_left) == [
         "clips-train-00000-of-00002",
         "clips-train-00000-of-00002.json",
-        "clips-train-00001-of-00002.task",
     ]
 
 
@@ -300,9 +343,9 @@ def test_a_dataset_is_built_by_one_program_at_a_time(tmp_path):
     build_films(tmp_path / "films", Films())
 
 
-def clip_task(folder: Path, name: str, videos: list[str], source) -> shards.ClipTask:
+def clip_task(folder: Path, name: str, videos: list[str], source) -> shards.ClipShardTask:
     path = folder / "tokenizer.json"
-    return shards.ClipTask(name, TOKENIZER.identity, path, False, videos, source, (3, 2))
+    return shards.ClipShardTask(name, TOKENIZER.identity, path, False, videos, source, (3, 2))
 
 
 def test_a_shard_that_was_cut_is_made_again(tmp_path):
@@ -317,13 +360,16 @@ def test_a_shard_that_was_cut_is_made_again(tmp_path):
     assert (tmp_path / "part").read_bytes() == whole
 
 
-KILLED = """
+INTERRUPTIBLE = """
+import signal
 import sys
 from pathlib import Path
-from data.building.beam import STOPPED
+from data.building.workers import STOPPED
 from data.command import ends_with_a_sentence
 from tests.data.building.test_shards import Films, build_films
 if __name__ == "__main__":
+    # A job in the background of a shell ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ends_with_a_sentence(STOPPED):
         build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
 """
@@ -331,9 +377,9 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_build_that_is_ended_goes_on_to_the_same_bytes(tmp_path, workers, how, whole):
+def test_an_interrupted_build_continues_to_the_same_bytes(tmp_path, workers, how, whole):
     folder, script = tmp_path / "films", tmp_path / "script.py"
-    script.write_text(KILLED)
+    script.write_text(INTERRUPTIBLE)
     process = subprocess.Popen(
         [sys.executable, script, folder, str(workers)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -343,8 +389,13 @@ def test_a_build_that_is_ended_goes_on_to_the_same_bytes(tmp_path, workers, how,
     )
     while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
         time.sleep(0.01)
-    os.killpg(process.pid, how)
-    _, printed = process.communicate()
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)
+    else:
+        # The workers have to notice by themselves.
+        process.kill()
+    # Ends when the last process has closed its end of the pipe.
+    _, printed = process.communicate(timeout=60)
     if how == signal.SIGINT:
         *progress, last = printed.splitlines()
         assert last == f"error: {STOPPED}"
@@ -377,7 +428,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
     try:
         with pytest.raises(
             InputError,
-            match=rf"{tmp_path} could not be written to \(File too large\): make room and run",
+            match=rf"{tmp_path} could not be written to \(File too large\): make room and build",
         ):
             write_shards(tmp_path, tasks, "videos", 1)
     finally:
@@ -392,5 +443,5 @@ def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
 def test_refuses_impossible_ways_to_build():
     with pytest.raises(InputError, match="on_bad_video is 'stop'"):
         Building(on_bad_video="stop")
-    with pytest.raises(InputError, match="0 workers"):
+    with pytest.raises(InputError, match="workers is 0"):
         Building(workers=0)

@@ -227,9 +227,9 @@ def test_refuses_a_dataset_of_another_version(dataset):
 
 
 def test_refuses_an_unknown_split(built):
-    with pytest.raises(InputError, match="no clips in a split 'val': it has train"):
+    with pytest.raises(InputError, match="no clips in a split 'val': choose from train"):
         Split(built, "val")
-    with pytest.raises(InputError, match="no queries in a split 'test': it has train"):
+    with pytest.raises(InputError, match="no queries in a split 'test': choose from train"):
         QuerySplit(built, "test")
 
 
