@@ -18,11 +18,11 @@ from data.errors import InputError
 from data.schema import DatasetMetadata
 from data.shapes.features import appearance, inks, motion
 from data.shapes.narration import narrate
+from data.shapes.plot import ACTIONS, tell
 from data.shapes.render import render
 from data.shapes.source import SECONDS_PER_FEATURE, film, split_of
 from data.shapes.stage import BODY_INK, CAST_COLOURS, EYE_COLOURS, palettes
 from data.shapes.story import (
-    ACTIONS,
     COLOURS,
     FORMS,
     NAMES,
@@ -31,7 +31,6 @@ from data.shapes.story import (
     Event,
     Story,
     from_json,
-    tell,
     to_json,
 )
 from data.tokenizer import Tokenizer
