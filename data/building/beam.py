@@ -55,7 +55,7 @@ def make_shards(folder: Path, tasks: Sequence[ShardTask], options: Sequence[str]
 def _do_task(folder_name: str, name: str) -> None:
     """Does one task; leaves a failure as a file for `make_shards`, and does nothing after one.
 
-    A runner would turn errors into errors of its own, in which the sentence cannot be found.
+    Runners wrap errors, so that their sentences would be lost.
     """
     folder = Path(folder_name)
     if _failure_path(folder).exists():

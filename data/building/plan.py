@@ -49,10 +49,11 @@ class Building:
     def __post_init__(self) -> None:
         if self.on_bad_video not in ON_BAD_VIDEO:
             raise InputError(f"on_bad_video is {self.on_bad_video!r}: choose error or skip")
-        if self.workers < 1 or self.num_shards < 0:
+        if self.workers < 1:
+            raise InputError(f"workers is {self.workers}: choose at least 1")
+        if self.num_shards < 0:
             raise InputError(
-                f"workers is {self.workers} and num_shards {self.num_shards}: at least 1 worker is "
-                "needed, and 0 shards (chosen by size) or more"
+                f"num_shards is {self.num_shards}: choose 0, for shards by size, or more"
             )
 
 
@@ -69,7 +70,7 @@ def sample(source: Source, building: Building) -> tuple[tuple[int, ...], float]:
     widths: collections.Counter[tuple[int, ...]] = collections.Counter()
     sizes = []
     for split, videos in source.videos.items():
-        for video_id in heapq.nsmallest(SAMPLE, videos, key=order(split)):
+        for video_id in heapq.nsmallest(SAMPLE, videos, key=order_key(split)):
             try:
                 clips = source.clips(video_id, Report())
                 widths[feature_widths(clips[0])] += 1
@@ -83,7 +84,7 @@ def sample(source: Source, building: Building) -> tuple[tuple[int, ...], float]:
     return widths.most_common(1)[0][0], sum(sizes) / len(sizes)
 
 
-def order(split: str) -> Callable[[str], int]:
+def order_key(split: str) -> Callable[[str], int]:
     """Returns the sort key of the ids of a split: their MD5, salted with the split as in TFDS."""
     salt = hashlib.md5(split.encode())
 
@@ -116,7 +117,7 @@ def clip_tasks(
       video_bytes: estimate of the bytes of a video's records.
       building: settings of the build.
     """
-    videos = sorted(source.videos[split], key=order(split))
+    videos = sorted(source.videos[split], key=order_key(split))
     num_shards = building.num_shards or min(
         MOST_SHARDS, math.ceil(video_bytes * len(videos) / SHARD_BYTES)
     )
@@ -132,7 +133,7 @@ def query_tasks(
     folder: Path, split: str, queries: Sequence[RawQuery], query_type: str, tokenizer: str
 ) -> list[QueryShardTask]:
     """Returns the tasks of a split's queries, in an order that depends on their ids alone."""
-    key = order(split)
+    key = order_key(split)
     queries = sorted(queries, key=lambda query: key(query.query_id))
     num_shards = math.ceil(len(queries) / QUERIES_PER_SHARD)
     return [

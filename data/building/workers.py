@@ -4,13 +4,14 @@ Where options of Apache Beam are given, its runner does the work instead: see `d
 """
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -78,29 +79,42 @@ def write_shards(
 
 
 def _make_on_processes(folder: Path, tasks: Sequence[ShardTask], workers: int) -> None:
-    """Does tasks on processes of their own; the first failure and Ctrl-C end all of them."""
+    """Does tasks on worker processes; after a failure they only finish the shards at hand."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    remaining = iter(tasks)
+    failure: BaseException | None = None
     try:
-        with _ending_processes_after_failure():
-            # Processes inherit the mask: Ctrl-C reaches this process alone, which then ends them.
-            with _interrupts_blocked():
-                futures = [pool.submit(make_shard, folder, task) for task in tasks]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+        with _ending_processes_after_interrupt():
+            # A task in the pool cannot be taken back, so it gets no more than it can start.
+            running = _submit(pool, folder, itertools.islice(remaining, workers))
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                failure = failure or next(filter(None, (task.exception() for task in done)), None)
+                if failure is None:
+                    running |= _submit(pool, folder, itertools.islice(remaining, len(done)))
+        if failure is not None:
+            raise failure
     except BrokenProcessPool as error:
         raise InputError(
             "a worker process ended unexpectedly, probably for lack of memory: build again with "
             "fewer workers, finished shards are kept"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
+
+
+def _submit(
+    pool: ProcessPoolExecutor, folder: Path, tasks: Iterable[ShardTask]
+) -> set[Future[None]]:
+    # Worker processes inherit the mask: Ctrl-C reaches this process alone, which then ends them.
+    with _interrupts_blocked():
+        return {pool.submit(make_shard, folder, task) for task in tasks}
 
 
 @contextlib.contextmanager
-def _ending_processes_after_failure() -> Iterator[None]:
-    """Ends the processes that are started in the block if it raises."""
+def _ending_processes_after_interrupt() -> Iterator[None]:
+    """Ends the processes that are started in the block if Ctrl-C or a bug interrupts it."""
     before = set(multiprocessing.active_children())
     try:
         yield
@@ -121,7 +135,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Ends this worker process when the process that started it ends in whatever way."""
+    """Ends this worker process when its parent process ends, even if that is killed."""
 
     def end() -> None:
         parent = multiprocessing.parent_process()

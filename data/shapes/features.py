@@ -17,7 +17,7 @@ from data.shapes.story import COLOURS, FORMS, FRAME_SIZE
 # A smaller patch of a colour is a corner of a shape behind another.
 _LEAST_PIXELS = 8
 _GRID = 4
-_STILL = 0.1  # squared pixels; movement far below this counts for nobody
+_STILL = 0.1  # squared pixels; far less movement than this has no mover
 APPEARANCE_WIDTH = len(COLOURS) * (3 + len(FORMS)) + 3 * _GRID * _GRID
 MOTION_WIDTH = len(COLOURS) * 8 + len(COLOURS) + len(FORMS) + 1
 
@@ -63,7 +63,7 @@ def _ink_table() -> np.ndarray:
 
 
 class _Pixels:
-    """The pixels of some frames that have an ink, for sums by frame and colour."""
+    """The pixels of frames that have an ink, for sums by frame and colour."""
 
     def __init__(self, ink: np.ndarray):
         # This is much faster than np.nonzero on three axes.

@@ -63,7 +63,7 @@ def tell(rng: random.Random) -> Story:
 
 
 def _next_event(rng: random.Random, cast: list[Actor], now: float, duration: float) -> Event:
-    """Draws actions until one is possible, and returns it as an event that starts now."""
+    """Draws an action that is possible; returns it as an event that starts now."""
     absent = [who for who in range(len(cast)) if cast[who].x is None]
     eagerness = 6.0 if now < 0.4 * duration else 1.5
     weights = [

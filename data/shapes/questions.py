@@ -87,7 +87,7 @@ def _shapes(
     mentioned: Sequence[Actor] = (),
     also_right: Iterable[Actor] = (),
 ) -> tuple[str, ...]:
-    """Draws four wrong shapes, with colours and forms of their own.
+    """Draws four wrong shapes, whose colours and forms no other shape in the question has.
 
     Args:
       rng: source of the draws.
@@ -192,7 +192,7 @@ def _events(film: Film, rng: random.Random) -> Iterator[_Question]:
 def _of_two(
     film: Film, rng: random.Random, event: Event, cast: Sequence[Actor]
 ) -> Iterator[_Question]:
-    """Asks for one of the two actors of an event; the question names the other, or their looks."""
+    """Asks for one of the two actors of an event; the question mentions the other."""
     alike = [other for other in film.story.events if other.what == event.what]
     # Either of two who meet would be a right answer.
     if event.what == "meet" or event.whom is None:

@@ -84,7 +84,7 @@ def truth(query: Query) -> str:
 
 
 def plain(text: str) -> str:
-    """Returns the text on one line and without control characters, which a terminal would obey."""
+    """Returns the text on one line and without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

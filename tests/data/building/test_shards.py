@@ -1,14 +1,7 @@
-"""Building by shards, with any number of shards and workers, interrupted and continued."""
+"""Building by shards, with any number of shards, interrupted and continued."""
 
-import dataclasses
 import fcntl
-import multiprocessing
-import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +9,20 @@ import pytest
 import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_datasets.core import hashing
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data.building import shards
 from data.building.dataset import build_dataset
-from data.building.plan import Building
-from data.building.workers import STOPPED, write_shards
+from data.building.plan import Building, order_key
+from data.building.workers import write_shards
 from data.errors import InputError
 from data.records import codec, tfds_layout, tfrecord
 from data.records.assembly import make_clip
-from data.records.reader import QuerySplit, Split
-from data.report import Report
+from data.records.reader import Split
 from data.schema import RawClip
 from data.sources.base import ClipSource
+from tests.data.building.films import CLIPS, Films, build_films, files, read, stamps
 from tests.data.clip_samples import (
     TOKENIZER,
     assert_equal,
@@ -38,18 +32,6 @@ from tests.data.clip_samples import (
     raw_clip,
     raw_query,
 )
-from tests.paths import ROOT
-
-CLIPS = [raw_clip(index) for index in range(12)]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def read(folder: Path, split: str) -> list:
-    found = Split(folder, split)
-    return [found.read(number) for number in range(len(found))]
 
 
 @settings(max_examples=20)
@@ -107,87 +89,6 @@ def test_records_have_one_order_whatever_the_number_of_shards(tmp_path):
     assert orders[0] != sorted(orders[0])
 
 
-THREADS = ("--runner=DirectRunner", "--direct_num_workers=2")
-THREADS += ("--direct_running_mode=multi_threading",)
-
-
-def test_one_worker_two_workers_and_beam_write_the_same_bytes(tmp_path):
-    splits = {"train": CLIPS[:6], "validation": CLIPS[6:9]}
-    asked = {"train": [raw_query(index) for index in range(4)]}
-    ways = {"one": {}, "two": {"workers": 2}, "threads": {"beam_options": THREADS}}
-    for name, how in ways.items():
-        build(tmp_path / name / "films", splits, asked, num_shards=3, **how)
-    assert files(tmp_path / "one") == files(tmp_path / "two") == files(tmp_path / "threads")
-    assert len(QuerySplit(tmp_path / "two" / "films", "train")) == 4
-
-
-@dataclasses.dataclass
-class Films:
-    """A source that cannot make some of its clips."""
-
-    broken: tuple[str, ...] = ()
-    unheard_of: str = ""
-    deadly: str = ""
-    endless: str = ""
-    slow: float = 0.0
-    changed: tuple[str, ...] = ()
-    seconds_per_feature: float = 1.5
-
-    def __post_init__(self):
-        self.videos = {"train": [clip.clip_id for clip in CLIPS]}
-        self.queries, self.query_type, self.report = {}, "", Report()
-
-    def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        report.add("films seen", video_id)
-        if video_id in self.broken:
-            raise InputError(f"{video_id} is broken: mend it")
-        if video_id == self.unheard_of:
-            raise RuntimeError("unheard of")
-        if video_id == self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(600 if video_id == self.endless else self.slow)
-        return [raw_clip(int(video_id.removeprefix("clip")))]
-
-    def video_of(self, clip_id):
-        return clip_id
-
-    def narrowed(self, videos):
-        return self
-
-    def identity(self, videos):
-        return [video_id for video_id in videos if video_id in self.changed]
-
-
-def build_films(folder: Path, source: Films, **building):
-    """A clip a shard, so that numbers of shards are places in the order of records."""
-    return build_dataset(folder, source, TOKENIZER, Building(num_shards=len(CLIPS), **building))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A build that was not interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "films"
-    build_films(folder, Films())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def order(whole) -> list[str]:
-    """Ids of the clips in the order of records."""
-    return [clip.clip_id for clip in read(whole, "train")]
-
-
-def stamps(folder: Path) -> dict[int, int]:
-    """When each shard was written, of a dataset that is finished or not."""
-    paths = [*folder.glob("building/clips-*-of-*"), *folder.glob("clips/*/films-train.*-of-*")]
-    times = {
-        path.name.split("-of-")[0][-5:]: path.stat().st_mtime_ns
-        for path in paths
-        if path.name.endswith("00012")
-    }
-    return {int(number): time for number, time in times.items()}
-
-
 def test_continues_after_a_failure_with_unfinished_shards(tmp_path, order, whole, caplog):
     folder = tmp_path / "films"
     with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
@@ -201,45 +102,6 @@ def test_continues_after_a_failure_with_unfinished_shards(tmp_path, order, whole
     assert len(report.examples["films seen"]) == 3
     assert not (folder / "building").exists()
     assert files(folder) == files(whole)
-
-
-# The first eight videos in order are read before any worker starts, to estimate sizes.
-
-
-def test_a_failure_stops_the_other_workers(tmp_path, order, whole):
-    folder = tmp_path / "films"
-    with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
-        build_films(folder, Films((order[9],), endless=order[10]), workers=2)
-    assert multiprocessing.active_children() == []
-    build_films(folder, Films(), workers=2)
-    assert files(folder) == files(whole)
-
-
-def test_a_failure_on_beam_is_the_same_sentence(tmp_path, order, whole):
-    folder = tmp_path / "films"
-    with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
-        build_films(folder, Films((order[9],)), beam_options=THREADS)
-    build_films(folder, Films(), beam_options=THREADS)
-    assert files(folder) == files(whole)
-
-
-def test_a_bug_keeps_its_exception_on_a_worker(tmp_path, order):
-    with pytest.raises(RuntimeError, match=r"^unheard of$"):
-        build_films(tmp_path / "films", Films(unheard_of=order[9]), workers=2)
-
-
-def test_a_killed_worker_is_reported(tmp_path, order):
-    with pytest.raises(InputError, match=r"a worker process ended unexpectedly.* fewer workers"):
-        build_films(tmp_path / "films", Films(deadly=order[9], endless=order[10]), workers=2)
-    assert multiprocessing.active_children() == []
-
-
-def test_a_local_build_does_not_import_beam(tmp_path):
-    code = (
-        "import sys; from tests.data.building.test_shards import Films, build_films; "
-        "build_films(sys.argv[1], Films(), workers=2); assert 'apache_beam' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code, tmp_path / "films"], cwd=ROOT, check=True)
 
 
 def test_skips_videos_that_cannot_be_used_if_told(tmp_path):
@@ -360,58 +222,6 @@ def test_a_shard_that_was_cut_is_made_again(tmp_path):
     assert (tmp_path / "part").read_bytes() == whole
 
 
-INTERRUPTIBLE = """
-import signal
-import sys
-from pathlib import Path
-from data.building.workers import STOPPED
-from data.command import ends_with_a_sentence
-from tests.data.building.test_shards import Films, build_films
-if __name__ == "__main__":
-    # A job in the background of a shell ignores SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with ends_with_a_sentence(STOPPED):
-        build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_build_continues_to_the_same_bytes(tmp_path, workers, how, whole):
-    folder, script = tmp_path / "films", tmp_path / "script.py"
-    script.write_text(INTERRUPTIBLE)
-    process = subprocess.Popen(
-        [sys.executable, script, folder, str(workers)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
-        time.sleep(0.01)
-    if how == signal.SIGINT:
-        os.killpg(process.pid, how)
-    else:
-        # The workers have to notice by themselves.
-        process.kill()
-    # Ends when the last process has closed its end of the pipe.
-    _, printed = process.communicate(timeout=60)
-    if how == signal.SIGINT:
-        *progress, last = printed.splitlines()
-        assert last == f"error: {STOPPED}"
-        assert all(line.startswith("videos: ") for line in progress)
-    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
-    done = {
-        number: time
-        for number, time in stamps(folder).items()
-        if (folder / "building" / f"clips-train-{number:05d}-of-00012.json").exists()
-    }
-    assert 3 <= len(done) < 12
-    build_films(folder, Films())
-    assert stamps(folder).items() >= done.items()
-    assert files(folder) == files(whole)
-
-
 class Endless(ClipSource):
     """A clip that takes more room than there is."""
 
@@ -419,7 +229,7 @@ class Endless(ClipSource):
         return [raw_clip(1, num_frames=5000)] if video_id == "clip1" else super().clips(video_id, 0)
 
 
-def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
+def test_a_full_disk_is_reported_and_finished_shards_stay(tmp_path):
     TOKENIZER.save(tmp_path / "tokenizer.json")
     source = Endless({"": CLIPS}, 1.5)
     tasks = [clip_task(tmp_path, name, [name], source) for name in ("clip0", "clip1")]
@@ -440,8 +250,16 @@ def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
     assert (tmp_path / "clip0").stat().st_mtime_ns == written
 
 
-def test_refuses_impossible_ways_to_build():
+def test_refuses_impossible_settings():
     with pytest.raises(InputError, match="on_bad_video is 'stop'"):
         Building(on_bad_video="stop")
     with pytest.raises(InputError, match="workers is 0"):
         Building(workers=0)
+    with pytest.raises(InputError, match="num_shards is -1"):
+        Building(num_shards=-1)
+
+
+@given(st.text(max_size=5))
+def test_ids_are_ordered_as_in_tfds(identifier):
+    # Datasets of earlier versions had their order from TFDS.
+    assert order_key("train")(identifier) == hashing.Hasher("train").hash_key(identifier)

@@ -91,7 +91,7 @@ def lines_after(text: str, heading: str) -> list[str]:
 # The text
 
 
-def test_what_a_clip_is(films):
+def test_describes_the_clip(films):
     shown = find(films, "clip0")
     number = shown.number
     assert Split(films, "train").read(number).clip_id == "clip0"
@@ -124,7 +124,7 @@ def test_the_time_line_of_a_clip_without_subtitles(films):
     assert text.endswith("\n\nqueries: 0")
 
 
-def test_subtitles_at_once_and_frames_in_pieces(films):
+def test_overlapping_subtitles_with_runs_of_frames(films):
     shown = find(films, "clip3")
     # The second is over before the first, which also has a frame after it.
     clip = dataclasses.replace(
@@ -164,7 +164,7 @@ def test_questions_with_moments_and_answers(films):
     assert lines[blocks["q2"] :][:2] == ["q2: (no text)", "no moment: the whole clip"]
 
 
-def test_statements_with_what_is_true(statements):
+def test_statements_with_their_labels(statements):
     lines = lines_after(describe(find(statements, "clip0")), "queries: 3")
     truth = {line: lines[index + 2] for index, line in enumerate(lines) if line.startswith("s")}
     assert truth == {
@@ -233,7 +233,7 @@ def test_features_are_drawn_if_there_are_no_images(films, tmp_path, clip_id):
 
 
 def check_heat_map(pixels):
-    """That there are both red and blue: what is above and what is below the average."""
+    """Checks for red and blue, the colours above and below the average."""
     pixels = pixels[50:280]  # Bars, which are coloured too, begin below.
     red, blue = pixels[..., 0] - pixels[..., 2], pixels[..., 2] - pixels[..., 0]
     assert (red > 60).sum() > 10_000
@@ -286,7 +286,7 @@ BARS = st.lists(
 @settings(deadline=None, max_examples=12)
 @given(BARS)
 @example([Bar("W" * 70, 11.9, 12.0), Bar("W" * 70, 0.0, 12.0), Bar("W", 11.0, 11.5)])
-def test_texts_lie_apart_and_inside_whatever_they_hold(films, tmp_path_factory, bars):
+def test_no_text_overlaps_another_or_leaves_the_picture(films, tmp_path_factory, bars):
     with matplotlib.rc_context({"text.parse_math": False}):
         drawn = Picture(Split(films, "validation").read(0), STEP)
         drawn.add_bars("subtitles", bars)

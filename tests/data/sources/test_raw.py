@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
+from tensorflow_datasets.core import hashing
 
 from data import build
 from data.errors import InputError
@@ -200,7 +200,7 @@ def test_goes_on_with_the_files_as_they_are_now(raw, caplog):
         raw.write_features(clip_id, 6)
         raw.write_features(clip_id, 6, part=1)
     raw.splits.write_text(json.dumps({"train": list(ids)}))
-    last = sorted(ids, key=tfds.core.hashing.Hasher("train").hash_key)[-1]
+    last = sorted(ids, key=hashing.Hasher("train").hash_key)[-1]
     raw.write_features(last, 9)
     with pytest.raises(SystemExit, match=rf"resnet/{last}\.npz has 9"):
         raw.build("--num_shards=12")
@@ -251,7 +251,7 @@ def test_what_annotations_say_of_a_video_has_to_agree(raw, capsys):
         ("--clip_seconds=inf", "--clip_seconds=inf: it has to be a number"),
         ("--clip_seconds=-60", "--clip_seconds=-60"),
         ("--validation_share=1", "shares of 1 for validation and 0 for test: each has to be"),
-        ("--workers=0", "0 workers"),
+        ("--workers=0", "workers is 0"),
         ("--queries=vall=x.jsonl", "'vall' of vall=x.jsonl is no split: train, validation"),
     ],
 )
