@@ -9,7 +9,7 @@ import math
 import random
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,15 +63,15 @@ class ShapesSource:
             raise InputError(f"num_clips is {self.num_clips}: it must be at least 1")
         self.seconds_per_feature = SECONDS_PER_FEATURE
         self.report = Report()
-        self.videos: dict[str, list[str]] = {}
+        videos: dict[str, list[str]] = {}
+        queries: dict[str, list[RawQuery]] = {}
         for index in range(self.num_clips):
             split = split_of(index, self.num_clips)
-            self.videos.setdefault(split, []).append(film_id(self.seed, index))
-        self.queries: dict[str, list[RawQuery]] = {}
-        if self.query_type:
-            for index in range(self.num_clips):
-                of_split = self.queries.setdefault(split_of(index, self.num_clips), [])
-                of_split += annotate(self.seed, index, self.query_type)
+            videos.setdefault(split, []).append(film_id(self.seed, index))
+            if self.query_type:
+                queries.setdefault(split, []).extend(annotate(self.seed, index, self.query_type))
+        self.videos: Mapping[str, Sequence[str]] = videos
+        self.queries: Mapping[str, Sequence[RawQuery]] = queries
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         """Returns the film of that id."""
