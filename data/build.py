@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from data.building import dataset
-from data.building.beam import STOPPED
 from data.building.plan import Building
 from data.building.shards import ON_BAD_VIDEO
+from data.building.workers import STOPPED
 from data.command import ends_with_a_sentence
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to

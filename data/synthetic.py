@@ -1,7 +1,7 @@
-"""Random clips as long as television's, for benchmarks and tests.
+"""Random clips with the lengths of TV clips, for benchmarks and tests.
 
-Frames ~ N(50, 12) in 20..100; subtitles of 1 to 4 frames over 75% of the time; words of a subtitle
-log-normal(2.3, 0.55) in 2..60.
+The number of frames is normal(50, 12), within 20 to 100. Subtitles last 1 to 4 frames and cover 75%
+of the time. The number of words of a subtitle is log-normal(2.3, 0.55), within 2 to 60.
 """
 
 import dataclasses
@@ -16,14 +16,18 @@ MAX_FRAMES_OF_SUBTITLE = 4
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-    """Of a clip: its frames, and of each subtitle the first frame, frames and words."""
+    """Lengths of a clip and of its subtitles.
+
+    num_frames: number of frames of the clip.
+    subtitles: first frame, number of frames and number of words of each subtitle.
+    """
 
     num_frames: int
     subtitles: tuple[tuple[int, int, int], ...]
 
 
 def tv_lengths(rng: np.random.Generator, num_frames: int | None = None) -> Lengths:
-    """Draws the lengths of a clip; all but the number of frames if that is given."""
+    """Draws the lengths of a clip, whose number of frames may be given."""
     if num_frames is None:
         num_frames = int(np.clip(round(rng.normal(50, 12)), 20, 100))
     mean = (1 + MAX_FRAMES_OF_SUBTITLE) / 2
@@ -45,10 +49,18 @@ def random_clip(
     word_ids: tuple[int, int],
     feature_size: int,
 ) -> Clip:
-    """A clip of these lengths with random features and random words from a range of ids."""
-    owner = np.full(lengths.num_frames, -1, np.int32)
-    for number, (first, frames, _) in enumerate(lengths.subtitles):
-        owner[first : first + frames] = number
+    """Draws a clip with given lengths.
+
+    Args:
+      rng: source of the features and words.
+      clip_id: id of the clip.
+      lengths: lengths of the clip and its subtitles.
+      word_ids: first token id of a word, and the one after the last.
+      feature_size: number of features of a frame.
+    """
+    frame_subtitle = np.full(lengths.num_frames, -1, np.int32)
+    for index, (first, frames, _) in enumerate(lengths.subtitles):
+        frame_subtitle[first : first + frames] = index
     counts = np.array([words for _, _, words in lengths.subtitles], np.int32)
     times = np.zeros(len(counts), np.float32)
     return Clip(
@@ -62,7 +74,7 @@ def random_clip(
         subtitle_ends=times,
         token_ids=rng.integers(*word_ids, counts.sum(), np.int32),
         token_counts=counts,
-        frame_subtitle=owner,
+        frame_subtitle=frame_subtitle,
         story="",
         frame_images=(),
         video_id="",

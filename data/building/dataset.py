@@ -1,34 +1,32 @@
-"""Datasets on disk: TFRecord shards of clips and of queries, in the layout of TFDS.
+"""Builds datasets: TFRecord shards of clips and of queries, in the layout of TFDS.
 
-A dataset `DIR` is a TFDS dataset with two configurations:
+A dataset `DIR` is two TFDS datasets in one folder:
 
   DIR/tokenizer.json           made all token ids
   DIR/queries/VERSION/         shards of queries by split, if there are any
   DIR/clips/VERSION/           shards of clips by split; metadata.json is `DatasetMetadata`
   DIR/building/                finished shards of an unfinished dataset (see data.building.shards)
 
-`clips` is written last and moved into place when it is complete. Records lie in the order of a hash
-of their videos' ids, so a dataset is the same, byte for byte, in whatever order its source comes,
-and but for where shards end, whatever their number; which worker made a shard changes nothing.
+`clips` is moved into place last, when everything else is there. Records lie in the order of a hash
+of their videos' ids, so the bytes of a dataset depend neither on the order of its source nor on the
+workers; the number of shards decides only where one ends and the next begins.
 """
 
 import collections
 import contextlib
-import io
 import itertools
 import math
 import os
+import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import dataset_builder, naming, splits
 
-from data.building.beam import write_shards
 from data.building.plan import TOKENIZER, Building, clip_tasks, query_tasks, sample
-from data.building.shards import Result, ShardTask
+from data.building.shards import ShardResult, ShardTask
+from data.building.workers import write_shards
 from data.errors import InputError
 from data.files import locked, writing_to
 from data.records import tfds_layout, tfrecord
@@ -44,125 +42,44 @@ from data.schema import (
 from data.sources.base import Source
 from data.tokenizer import Tokenizer
 
-# Of each split, its shards.
-Shards = Mapping[str, Sequence[tuple[ShardTask, Result]]]
-
-
-class RecordBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
-    """Makes a TFDS dataset of the shards of one kind that a Beam pipeline has written.
-
-    It is made from what it is to write and hence in no registry; what it wrote is read by
-    `data.records.reader` or `tfds.builder_from_directory`.
-    """
-
-    VERSION = tfds.core.Version(SCHEMA_VERSION)
-    BUILDER_CONFIGS = [  # noqa: RUF012 (TFDS wants a list)
-        tfds.core.BuilderConfig(name="clips", description="Frame features and subtitles."),
-        tfds.core.BuilderConfig(name="queries", description="Queries about the clips."),
-    ]
-    # Of downloads. TFDS would look for a list of them beside this file.
-    url_infos = {}  # noqa: RUF012
-
-    def __init__(
-        self,
-        dataset_dir: Path,
-        kind: str,
-        features: tfds.features.FeaturesDict,
-        shards: Shards,
-        metadata: dict,
-    ):
-        """Prepares to put finished shards into place.
-
-        Args:
-          dataset_dir: the dataset's folder.
-          kind: 'clips' or 'queries'.
-          features: of a record.
-          shards: by split, each with what became of it.
-          metadata: JSON values.
-        """
-        self.name = dataset_dir.name
-        self._dataset_dir, self._features = dataset_dir, features
-        self._shards, self._metadata = shards, metadata
-        super().__init__(data_dir=dataset_dir.parent, config=kind)
-
-    def write(self) -> dict[str, int]:
-        """Makes a TFDS dataset of the shards; returns the number of records by split."""
-        # TFDS makes a folder for downloads and prints that it downloads, neither of which is so.
-        with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(io.StringIO()):
-            self.download_and_prepare(
-                download_dir=unused, file_format=tfds.core.FileFormat.TFRECORD
-            )
-        for split in self.info.splits.values():
-            for path in split.filepaths:
-                tfrecord.offsets(Path(path))
-        return {name: split.num_examples for name, split in self.info.splits.items()}
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=self._features,
-            metadata=tfds.core.MetadataDict(self._metadata),
-        )
-
-    def _download_and_prepare(self, dl_manager, download_config) -> None:
-        del dl_manager, download_config  # Everything is here already.
-        folder = building_dir(self._dataset_dir)
-        infos = []
-        for split, shards in self._shards.items():
-            template = self._get_filename_template(split_name=split)
-            for index, (task, _) in enumerate(shards):
-                path = template.sharded_filepath(shard_index=index, num_shards=len(shards))
-                _link(folder / task.name, Path(path))
-            infos.append(
-                splits.SplitInfo(
-                    name=split,
-                    shard_lengths=[result.records for _, result in shards],
-                    num_bytes=sum(result.size for _, result in shards),
-                    filename_template=template,
-                )
-            )
-        self.info.set_splits(splits.SplitDict(infos))
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where a file has only one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+# Names that TFDS can read from the names of shards.
+_DATASET_NAME = re.compile(r"[a-zA-Z]\w*")
+# The shards of each split.
+Shards = Mapping[str, Sequence[tuple[ShardTask, ShardResult]]]
 
 
 def build_dataset(
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     source: Source,
     tokenizer: Tokenizer,
     building: Building,
     tokenizer_name: str = "",
 ) -> tuple[DatasetMetadata, Report]:
-    """Writes the dataset `out`, or what is missing of it if it was broken off.
+    """Builds a dataset, or continues an interrupted build of it.
 
     Args:
-      out: its folder; the last component is the dataset's name.
-      source: of clips and queries; it has to have videos, and queries only in splits with videos.
+      out: folder of the dataset; its last component is the dataset's name.
+      source: source of clips and queries; it has videos, and queries only in splits with videos.
       tokenizer: makes the token ids; copied into the dataset.
-      building: how.
-      tokenizer_name: what the source calls the tokenizer.
+      building: settings of the build.
+      tokenizer_name: name of the tokenizer in the source.
 
     Returns:
-      The metadata, and what was left out with examples.
+      The metadata, and a report of what was left out.
 
     Raises:
-      InputError: a clip that cannot become a record, an id that comes twice, or a dataset that must
-        not be replaced.
+      InputError: a clip cannot become a record, an id occurs twice, or the folder holds something
+        that may not be replaced.
+      KeyboardInterrupt: the user interrupts the build; finished shards are kept.
     """
     out = Path(out).resolve()
     check_target(out, building.overwrite)
     if not 0 < source.seconds_per_feature < math.inf:
         raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: correct it")
-    _check_once("video", source.videos.values())
-    _check_once("query", ([q.query_id for q in of] for of in source.queries.values()))
-    with _building(out) as folder:
-        # Another program may have finished it meanwhile.
+    _check_unique("video", source.videos.values())
+    _check_unique("query", ([q.query_id for q in of] for of in source.queries.values()))
+    with _building_folder(out) as folder:
+        # Another program may have finished the dataset before this one held the lock.
         check_target(out, building.overwrite)
         tokenizer.save(folder / TOKENIZER)
         widths, clips = _make_clips(folder, source, tokenizer.identity, building)
@@ -185,13 +102,7 @@ def build_dataset(
             totals=_totals(clips),
             left_out=dict(left_out.counts),
         )
-        # What was there stays until now.
-        _make_room(out)
-        shutil.copyfile(folder / TOKENIZER, tokenizer_path(out))
-        if queries:
-            RecordBuilder(out, "queries", tfds_layout.query_features(), queries, {}).write()
-        features = tfds_layout.clip_features(metadata.feature_width)
-        RecordBuilder(out, "clips", features, clips, metadata.to_json()).write()
+        _put_into_place(out, metadata, clips, queries)
         shutil.rmtree(folder)
     return DatasetMetadata.load(out), left_out
 
@@ -199,7 +110,11 @@ def build_dataset(
 def _make_clips(
     folder: Path, source: Source, tokenizer: str, building: Building
 ) -> tuple[tuple[int, ...], Shards]:
-    """The feature widths, and shards of clips; InputError for a split without any."""
+    """Returns the feature widths and the shards of clips.
+
+    Raises:
+      InputError: no video of a split can be used.
+    """
     widths, video_bytes = sample(source, building)
     tasks = {
         split: clip_tasks(folder, split, source, tokenizer, widths, video_bytes, building)
@@ -222,7 +137,7 @@ def _make_queries(
     building: Building,
     left_out: Report,
 ) -> Shards:
-    """Shards of the queries, but for those about videos that were skipped."""
+    """Returns the shards of the queries, without those about videos that were skipped."""
     skipped = {video_id for result in _results(clips) for video_id in result.skipped}
     tasks = {}
     for split in SPLITS:
@@ -242,51 +157,55 @@ def _make_queries(
 def _make_shards(
     folder: Path, kind: str, tasks: Mapping[str, Sequence[ShardTask]], building: Building
 ) -> Shards:
-    """Makes what is not made yet, and removes what nobody wants."""
-    wanted = list(itertools.chain(*tasks.values()))
-    names = {task.name for task in wanted}
+    """Does the tasks that are not done, after removing files of builds with other tasks."""
+    all_tasks = list(itertools.chain(*tasks.values()))
+    names = {task.name for task in all_tasks}
     for path in [*folder.glob(f"{kind}-*"), *folder.glob(".*")]:
         if path.name.removesuffix(".json") not in names:
             path.unlink()
     label = "videos" if kind == "clips" else "queries"
-    results = write_shards(folder, wanted, label, building.workers, building.beam_options)
+    results = write_shards(folder, all_tasks, label, building.workers, building.beam_options)
     made = iter(results)
     return {split: [(task, next(made)) for task in of_split] for split, of_split in tasks.items()}
 
 
-def _results(shards: Shards) -> Iterator[Result]:
+def _results(shards: Shards) -> Iterator[ShardResult]:
     return (result for of_split in shards.values() for _, result in of_split)
 
 
 def _counts(shards: Shards) -> dict[str, int]:
-    """Records by split."""
+    """Returns the number of records by split."""
     return {split: sum(result.records for _, result in of) for split, of in shards.items()}
 
 
 def _totals(shards: Shards) -> dict[str, int]:
-    """What the records of all splits add up to."""
-    totals = collections.Counter()
+    """Returns the totals of the records of all splits."""
+    totals: collections.Counter[str] = collections.Counter()
     for result in _results(shards):
         totals.update(result.totals)
     return dict(totals)
 
 
-def _check_once(what: str, of_splits) -> None:
+def _check_unique(kind: str, ids_by_split: Iterable[Iterable[str]]) -> None:
     seen: set[str] = set()
-    for ids in of_splits:
-        for identifier in ids:
-            if identifier in seen:
-                raise InputError(f"{what} {identifier} comes twice: leave one out or rename it")
-            seen.add(identifier)
+    for identifier in itertools.chain.from_iterable(ids_by_split):
+        if identifier in seen:
+            raise InputError(f"{kind} {identifier} occurs twice: leave one out or rename it")
+        seen.add(identifier)
 
 
-def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
-    """InputError if no dataset can, or may, be built in this folder."""
+def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
+    """Checks that a dataset can and may be built in a folder.
+
+    Raises:
+      InputError: the folder's name is no name of a dataset, or the folder holds something that may
+        not be replaced.
+    """
     dataset_dir = Path(dataset_dir).resolve()
-    if not naming.is_valid_dataset_name(dataset_dir.name):
+    if not _DATASET_NAME.fullmatch(dataset_dir.name):
         raise InputError(
-            f"{dataset_dir.name!r} cannot be a dataset's name: end --out in letters, digits and "
-            "underscores, a letter first"
+            f"{dataset_dir.name!r} cannot be a dataset's name: name the folder with letters, "
+            "digits and underscores, a letter first"
         )
     known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/*_info.json"))
     if dataset_dir.is_dir() and any(dataset_dir.iterdir()) and not known:
@@ -295,26 +214,89 @@ def check_target(dataset_dir: str | os.PathLike, overwrite: bool) -> None:
         )
     if records_dir(dataset_dir, "clips").exists() and not overwrite:
         raise InputError(
-            f"dataset {dataset_dir} exists: name another --out, or replace it with --overwrite"
+            f"dataset {dataset_dir} exists: name another folder, or allow to overwrite it"
         )
 
 
 @contextlib.contextmanager
-def _building(dataset_dir: Path) -> Iterator[Path]:
-    """The folder of finished shards, for one program at a time."""
+def _building_folder(dataset_dir: Path) -> Iterator[Path]:
+    """Makes the folder of finished shards and holds it for this program alone."""
     folder = building_dir(dataset_dir)
-    refusal = f"{dataset_dir} is being built by another program: wait for it, or name another --out"
+    refusal = f"{dataset_dir} is being built by another program: wait for it or name another folder"
     with contextlib.ExitStack() as held:
-        with writing_to(folder, "put that right or name another --out"):
+        with writing_to(folder, "fix this or name another folder"):
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(folder / "lock", refusal))
         yield folder
 
 
-def _make_room(dataset_dir: Path) -> None:
-    """Removes an earlier dataset, or what a broken-off building left of one, and nothing else."""
+def _put_into_place(out: Path, metadata: DatasetMetadata, clips: Shards, queries: Shards) -> None:
+    """Makes datasets of finished shards and moves them to where readers look for them."""
+    ready = {}
+    if queries:
+        ready["queries"] = _assemble(out, "queries", tfds_layout.query_features(), queries, {})
+    features = tfds_layout.clip_features(metadata.feature_width)
+    ready["clips"] = _assemble(out, "clips", features, clips, metadata.to_json())
+    # An earlier dataset stays until now.
+    _remove_dataset(out)
+    shutil.copyfile(building_dir(out) / TOKENIZER, tokenizer_path(out))
+    for kind, folder in ready.items():
+        target = records_dir(out, kind)
+        target.parent.mkdir(exist_ok=True)
+        folder.rename(target)
+
+
+def _assemble(
+    out: Path, kind: str, features: tfds.features.FeaturesDict, shards: Shards, metadata: dict
+) -> Path:
+    """Makes a TFDS dataset of finished shards, beside them.
+
+    Args:
+      out: folder of the dataset.
+      kind: 'clips' or 'queries'.
+      features: features of a record.
+      shards: finished shards by split.
+      metadata: JSON values that become metadata.json.
+
+    Returns:
+      Its folder.
+    """
+    folder = building_dir(out) / kind
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    paths = []
+    for split, of_split in shards.items():
+        for index, (task, _) in enumerate(of_split):
+            path = folder / tfrecord.shard_name(out.name, split, index, len(of_split))
+            _link(building_dir(out) / task.name, path)
+            paths.append(path)
+    tfds_layout.write_metadata(
+        folder,
+        features,
+        {split: [result.records for _, result in of] for split, of in shards.items()},
+        {split: sum(result.size for _, result in of) for split, of in shards.items()},
+        metadata,
+    )
+    for path in paths:
+        # Readers would write the index, but may not have the right to.
+        tfrecord.offsets(path)
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it on file systems where a file has only one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _remove_dataset(dataset_dir: Path) -> None:
+    """Removes the records of an earlier dataset, and what an interrupted build left beside them."""
     for kind in ("clips", "queries"):
         finished = records_dir(dataset_dir, kind)
+        # Earlier versions of this program assembled a dataset in such a folder.
         for folder in [finished, *finished.parent.glob(f"incomplete.*_{SCHEMA_VERSION}")]:
             if folder.exists():
                 shutil.rmtree(folder)

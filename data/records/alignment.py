@@ -1,4 +1,4 @@
-"""Which subtitle each frame belongs to, as the original's preparation of subtitles decides it."""
+"""Alignment of subtitles with frames, as in the original's preparation of subtitles."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from data.schema import RawSubtitle
 
-# The original takes a closing subtitle longer than this for one whose end is wrong (in TV's files
-# the last cue often runs to the end of the clip) and lets it have its first few frames only.
+# The original assumes that the end of a last subtitle longer than this is wrong (in the files of TV
+# shows, the last cue often runs to the end of the clip) and assigns only its first frames to it.
 LONGEST_CLOSING_SECONDS = 16.0
 CLOSING_FRAMES = 11
 
@@ -17,15 +17,15 @@ def align(
 ) -> np.ndarray:
     """Assigns each frame to the subtitle that it overlaps most, measured as temporal IoU.
 
-    Frame `i` lasts from `i` to `i + 1` times `seconds_per_feature`. Of subtitles that overlap it
-    equally the first wins. A subtitle that begins after the last frame gets none, and neither does
-    one without duration. Times, and the length of a subtitle, are rounded to float32 where the
-    original does so: that decides which frames a subtitle touches, and near-ties.
+    Frame `i` lasts from `i` to `i + 1` times `seconds_per_feature`. The first of subtitles that
+    overlap it equally wins. A subtitle without duration, or that begins after the last frame, gets
+    no frame. Times and the length of a subtitle are rounded to float32 where the original rounds
+    them, which decides the frames that a subtitle touches, and near-ties.
 
     Args:
       subtitles: in order of their starts; times in seconds.
-      num_frames: number of features of the clip.
-      seconds_per_feature: seconds between two features.
+      num_frames: number of frames of the clip.
+      seconds_per_feature: seconds between two frames.
 
     Returns:
       `[num_frames]` int32: the index of each frame's subtitle, -1 for none.
@@ -40,8 +40,8 @@ def align(
         if start_second >= clip_seconds:
             continue
         first, stop = int(np.floor(start)), int(np.ceil(end))
-        lasts = min(end_second, clip_seconds) - start_second
-        if index == len(subtitles) - 1 and lasts > LONGEST_CLOSING_SECONDS:
+        duration = min(end_second, clip_seconds) - start_second
+        if index == len(subtitles) - 1 and duration > LONGEST_CLOSING_SECONDS:
             stop = min(stop, first + CLOSING_FRAMES)
         touched = np.arange(max(first, 0), min(stop, num_frames))
         iou = _temporal_iou(start, end, touched)
@@ -52,15 +52,20 @@ def align(
 
 
 def _temporal_iou(start: np.float32, end: np.float32, frames: np.ndarray) -> np.ndarray:
-    """IoU of a subtitle with frames `[n]` that it touches, `[n]` float64. Times are in frames.
+    """Returns the IoU of a subtitle with each of the frames `[n]` that it touches: `[n]` float64.
 
-    The subtitle's own length is a float32 difference; all other differences are float64.
+    The subtitle's length is a float32 difference; all other differences are float64.
+
+    Args:
+      start: start of the subtitle in frames.
+      end: end of the subtitle in frames.
+      frames: numbers of the frames.
     """
     length = np.float64(end - start)
-    start, end = np.float64(start), np.float64(end)
+    first, last = np.float64(start), np.float64(end)
     next_frames = frames + 1
-    overlap = np.minimum(end, next_frames) - np.maximum(start, frames)
-    union = np.maximum(end, next_frames) - np.minimum(start, frames)
-    within_frame = (start > frames) & (end < next_frames)
-    covers_frame = (start < frames) & (end > next_frames)
+    overlap = np.minimum(last, next_frames) - np.maximum(first, frames)
+    union = np.maximum(last, next_frames) - np.minimum(first, frames)
+    within_frame = (first > frames) & (last < next_frames)
+    covers_frame = (first < frames) & (last > next_frames)
     return np.where(within_frame, length, overlap) / np.where(covers_frame, length, union)

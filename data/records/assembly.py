@@ -1,4 +1,4 @@
-"""Makes records' clips and queries of what importers hand over, and refuses what cannot be one."""
+"""Makes the clips and queries of records from those of importers, and refuses unusable ones."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from data.tokenizer import Tokenizer, lower_shouting, normalise_subtitle
 def make_clip(
     raw: RawClip, widths: tuple[int, ...], tokenizer: Tokenizer, seconds_per_feature: float
 ) -> Clip:
-    """Joins feature parts, tokenises and aligns subtitles; puts subtitles in order of their starts.
+    """Joins a clip's feature parts; sorts, tokenises and aligns its subtitles.
 
     Args:
-      raw: the clip.
-      widths: what its feature parts have to measure.
+      raw: clip of an importer.
+      widths: widths that its feature parts must have.
       tokenizer: makes the token ids.
       seconds_per_feature: seconds between two frames.
 
     Raises:
-      InputError: the clip has no frames, or features that do not fit, or impossible times.
+      InputError: the clip has no frames, features that do not fit, or impossible times.
     """
     frame_features = _join(raw, widths)
     for subtitle in raw.subtitles:
@@ -39,11 +39,11 @@ def make_clip(
         tokenizer,
     )
     num_frames = len(frame_features)
-    known = raw.duration is not None
+    duration = num_frames * seconds_per_feature if raw.duration is None else raw.duration
     return Clip(
         clip_id=raw.clip_id,
         frame_features=frame_features,
-        duration=raw.duration if known else num_frames * seconds_per_feature,
+        duration=duration,
         subtitle_texts=tuple(subtitle.text for subtitle in subtitles),
         subtitle_starts=np.array([subtitle.start for subtitle in subtitles], np.float32),
         subtitle_ends=np.array([subtitle.end for subtitle in subtitles], np.float32),
@@ -58,8 +58,17 @@ def make_clip(
 
 
 def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
-    """Tokenises the query and its answers; captions are taken as they are, as in the original."""
+    """Tokenises a query and its answers.
+
+    Text in capitals is lower-cased, except in captions, as in the original.
+
+    Args:
+      raw: query of an importer.
+      query_type: one of `schema.QUERY_TYPES`.
+      tokenizer: makes the token ids.
+    """
     normalise = str if query_type == "caption" else lower_shouting
+    (token_ids,) = _encode([normalise(raw.text)], [raw.token_ids], tokenizer)
     answer_ids = _encode(
         [normalise(answer) for answer in raw.answers],
         raw.answer_token_ids or [None] * len(raw.answers),
@@ -69,7 +78,7 @@ def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
         query_id=raw.query_id,
         clip_id=raw.clip_id,
         text=raw.text,
-        token_ids=np.array(*_encode([normalise(raw.text)], [raw.token_ids], tokenizer), np.int32),
+        token_ids=np.array(token_ids, np.int32),
         moments=np.array(raw.moments, np.float64).reshape(-1, 2),
         kind=raw.kind,
         answers=raw.answers,
@@ -80,8 +89,10 @@ def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
     )
 
 
-def _encode(texts, stored, tokenizer: Tokenizer) -> list[Sequence[int]]:
-    """Token ids of each text: those that its source stores, or the tokenizer's."""
+def _encode(
+    texts: Sequence[str], stored: Sequence[Sequence[int] | None], tokenizer: Tokenizer
+) -> list[Sequence[int]]:
+    """Returns the token ids of each text: those stored in its source, or else the tokenizer's."""
     return [
         tokenizer.encode(text) if ids is None else ids
         for text, ids in zip(texts, stored, strict=True)
@@ -89,7 +100,15 @@ def _encode(texts, stored, tokenizer: Tokenizer) -> list[Sequence[int]]:
 
 
 def check_part(part: np.ndarray, name: str) -> None:
-    """InputError, beginning with `name`, unless `part` is finite and has frames and a width."""
+    """Checks that a part of a clip's features is finite and has frames and a width.
+
+    Args:
+      part: `[frames, width]`.
+      name: name of the part, with which the sentence of the error begins.
+
+    Raises:
+      InputError: the part cannot be used.
+    """
     if part.ndim != 2 or not np.issubdtype(part.dtype, np.floating):
         raise InputError(
             f"{name} is {part.dtype}{list(part.shape)}: floating point [frames, width] is needed"
@@ -99,33 +118,36 @@ def check_part(part: np.ndarray, name: str) -> None:
             f"{name} has no frames ({list(part.shape)}): extract it again or leave it out"
         )
     with np.errstate(over="ignore"):
-        bad = np.flatnonzero(~np.isfinite(part.astype(np.float16, copy=False)).all(1))
-    if bad.size:
+        bad_frames = np.flatnonzero(~np.isfinite(part.astype(np.float16, copy=False)).all(1))
+    if bad_frames.size:
         raise InputError(
             f"{name} has NaN or infinite values, or larger ones than float16 holds, in frame "
-            f"{bad[0]}: extract it again"
+            f"{bad_frames[0]}: extract it again"
         )
 
 
 def feature_widths(raw: RawClip) -> tuple[int, ...]:
-    """Widths of the parts of a clip's features, each of which is checked."""
+    """Checks the parts of a clip's features and returns their widths.
+
+    Raises:
+      InputError: a part cannot be used.
+    """
     for index, part in enumerate(raw.features):
-        check_part(part, f"clip {raw.clip_id}: part {index} of its features")
+        check_part(part, f"part {index} of the features of clip {raw.clip_id}")
     return tuple(part.shape[1] for part in raw.features)
 
 
 def _join(raw: RawClip, widths: tuple[int, ...]) -> np.ndarray:
-    """The clip's parts side by side: `[frames, sum(widths)]` float16."""
-    found = feature_widths(raw)
-    if found != widths:
+    """Returns the clip's parts side by side: `[frames, sum(widths)]` float16."""
+    clip_widths = feature_widths(raw)
+    if clip_widths != widths:
         raise InputError(
-            f"clip {raw.clip_id} has features of widths {found} where other clips have {widths}: "
-            "use the same networks for all"
+            f"clip {raw.clip_id} has features of widths {clip_widths} where other clips have "
+            f"{widths}: use the same networks for all"
         )
     lengths = [len(part) for part in raw.features]
     if len(set(lengths)) > 1:
         raise InputError(
-            f"clip {raw.clip_id}: the parts of its features have {lengths} frames: cut them to the "
-            "same number"
+            f"clip {raw.clip_id} has feature parts of {lengths} frames: cut them to the same number"
         )
     return np.concatenate([part.astype(np.float16, copy=False) for part in raw.features], axis=1)

@@ -1,10 +1,11 @@
-"""Clips and queries as `tf.train.Example`, in the layout of TFDS.
+"""Conversion of clips and queries to and from `tf.train.Example`, in the layout of TFDS.
 
-Arrays are raw little-endian bytes. TensorFlow is not needed to read them.
+Arrays are raw little-endian bytes. Reading them does not need TensorFlow.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -17,8 +18,8 @@ if sys.byteorder != "little":
     raise ImportError("records hold little-endian arrays, which this machine cannot view")
 
 
-def encode_clip(clip: Clip) -> dict:
-    """The values of `data.records.tfds_layout.clip_features`."""
+def encode_clip(clip: Clip) -> dict[str, Any]:
+    """Returns the clip's values for `data.records.tfds_layout.clip_features`."""
     return {
         "clip_id": clip.clip_id,
         "frame_features": clip.frame_features,
@@ -36,8 +37,8 @@ def encode_clip(clip: Clip) -> dict:
     }
 
 
-def encode_query(query: Query) -> dict:
-    """The values of `data.records.tfds_layout.query_features`."""
+def encode_query(query: Query) -> dict[str, Any]:
+    """Returns the query's values for `data.records.tfds_layout.query_features`."""
     return {
         "query_id": query.query_id,
         "clip_id": query.clip_id,
@@ -53,10 +54,11 @@ def encode_query(query: Query) -> dict:
     }
 
 
-def serialise(values: Mapping) -> bytes:
-    """A `tf.train.Example` of what `encode_clip` or `encode_query` gives, as TFDS would write it.
+def serialise(values: Mapping[str, Any]) -> bytes:
+    """Serialises the values of `encode_clip` or `encode_query` to a `tf.train.Example`.
 
-    TFDS leaves the order of the fields to chance; here it is that of their names.
+    TFDS would write the same message with its fields in a random order; here they are in the order
+    of their names.
     """
     example = Example()
     for name, value in values.items():
@@ -72,16 +74,20 @@ def _to_bytes(value: str | bytes | np.ndarray | np.generic) -> bytes:
 
 
 def decode_clip(record: bytes, feature_width: int) -> Clip:
-    """The clip in a serialised Example; its arrays are views that cannot be written to.
+    """Decodes the clip of a serialised Example; its arrays are read-only views of the record.
+
+    Args:
+      record: bytes of a `tf.train.Example`.
+      feature_width: number of features of a frame.
 
     Raises:
-      InputError: the record is something else, or its parts do not fit together.
+      InputError: the record does not hold a clip, or its parts do not fit together.
     """
     values = _values(record)
     features = _view(values, "frame_features", np.float16)
     if features.size % feature_width:
         raise InputError(
-            f"its {features.size} feature values are no multiple of the dataset's feature width "
+            f"its {features.size} feature values are no multiple of the dataset's feature width, "
             f"{feature_width}"
         )
     clip = Clip(
@@ -111,20 +117,24 @@ def decode_clip(record: bytes, feature_width: int) -> Clip:
         raise InputError("its subtitles' texts, times and tokens differ in number")
     if len(clip.frame_features) != len(clip.frame_subtitle):
         raise InputError(
-            f"it has {len(clip.frame_features)} frames but the subtitles of "
+            f"it has features of {len(clip.frame_features)} frames but subtitles of "
             f"{len(clip.frame_subtitle)}"
         )
     if (clip.frame_subtitle >= len(clip.subtitle_texts)).any():
-        raise InputError("it has frames of a subtitle that is not there")
+        raise InputError("its frames refer to a subtitle that it does not have")
     return clip
 
 
 def decode_query(record: bytes) -> Query:
-    """The query in a serialised Example; InputError if the record is something else."""
+    """Decodes the query of a serialised Example; its arrays are read-only views of the record.
+
+    Raises:
+      InputError: the record does not hold a query, or its parts do not fit together.
+    """
     values = _values(record)
     moments = _view(values, "moments", np.float64)
     if len(moments) % 2:
-        raise InputError(f"its moments have {len(moments)} ends, no whole number of pairs")
+        raise InputError(f"its moments are {len(moments)} numbers, not pairs of a start and an end")
     query = Query(
         query_id=_text(values, "query_id"),
         clip_id=_text(values, "clip_id"),
@@ -135,7 +145,7 @@ def decode_query(record: bytes) -> Query:
         answers=tuple(_utf8(text, "answers") for text in _list(values, "answers")),
         answer_token_ids=_view(values, "answer_token_ids", np.int32),
         answer_token_counts=_view(values, "answer_token_counts", np.int32),
-        label=_scalar(values, "label", np.int32),
+        label=int(_scalar(values, "label", np.int32)),
         group=_text(values, "group"),
     )
     counts = query.answer_token_counts
@@ -144,28 +154,28 @@ def decode_query(record: bytes) -> Query:
     return query
 
 
-def _values(record: bytes) -> Mapping:
+def _values(record: bytes) -> Mapping[str, Any]:
     try:
         return Example.FromString(record).features.feature
     except DecodeError as error:
-        raise InputError("it is no tf.train.Example") from error
+        raise InputError("it is not a tf.train.Example") from error
 
 
-def _list(values: Mapping, name: str) -> list[bytes]:
-    # Reading an absent key of a protobuf map would add it.
+def _list(values: Mapping[str, Any], name: str) -> Sequence[bytes]:
+    # A protobuf map adds an absent key when it is read.
     if name not in values:
         raise InputError(f"it has no field {name}")
     return values[name].bytes_list.value
 
 
-def _bytes(values: Mapping, name: str) -> bytes:
+def _bytes(values: Mapping[str, Any], name: str) -> bytes:
     items = _list(values, name)
     if len(items) != 1:
-        raise InputError(f"its field {name} has {len(items)} values in place of one")
+        raise InputError(f"its field {name} has {len(items)} values instead of one")
     return items[0]
 
 
-def _text(values: Mapping, name: str) -> str:
+def _text(values: Mapping[str, Any], name: str) -> str:
     return _utf8(_bytes(values, name), name)
 
 
@@ -176,15 +186,15 @@ def _utf8(text: bytes, name: str) -> str:
         raise InputError(f"its field {name} is not UTF-8") from error
 
 
-def _view(values: Mapping, name: str, dtype: type) -> np.ndarray:
+def _view(values: Mapping[str, Any], name: str, dtype: type) -> np.ndarray:
     data = _bytes(values, name)
     if len(data) % np.dtype(dtype).itemsize:
-        raise InputError(f"its field {name} has {len(data)} bytes, no whole number of values")
+        raise InputError(f"its field {name} has {len(data)} bytes, not a whole number of values")
     return np.frombuffer(data, dtype)
 
 
-def _scalar(values: Mapping, name: str, dtype: type) -> int | float:
-    found = _view(values, name, dtype)
-    if len(found) != 1:
-        raise InputError(f"its field {name} has {len(found)} numbers in place of one")
-    return found.item()
+def _scalar(values: Mapping[str, Any], name: str, dtype: type) -> int | float:
+    numbers = _view(values, name, dtype)
+    if len(numbers) != 1:
+        raise InputError(f"its field {name} has {len(numbers)} numbers instead of one")
+    return numbers.item()

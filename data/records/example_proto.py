@@ -1,8 +1,10 @@
-"""`tf.train.Example`, as protobuf messages of our own: records are read where TensorFlow is not.
+"""Protobuf messages of `tf.train.Example`, with which records are read without TensorFlow.
 
-The layout is TensorFlow's (`core/example/example.proto` and `feature.proto`), of which records have
-lists of bytes alone; what else a record of others may hold is kept but not named.
+The layout is TensorFlow's (`core/example/example.proto` and `feature.proto`). Records use only its
+lists of bytes; other fields of a message are kept but have no name here.
 """
+
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -10,8 +12,8 @@ _PACKAGE = "hero_jax"
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def _example():
-    """The message class."""
+def _example() -> Any:
+    """Returns the message class; protobuf gives its fields no types."""
     file = descriptor_pb2.FileDescriptorProto(
         name="hero_jax/example.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -27,13 +29,19 @@ def _example():
     _add_message(entry, "value", 2, "Feature")
     _add_message(features, "feature", 1, "Features.FeatureEntry", _Field.LABEL_REPEATED)
     _add_message(file.message_type.add(name="Example"), "features", 1, "Features")
-    # A pool of its own: elsewhere TensorFlow may have put messages of the same kind.
+    # The default pool may hold TensorFlow's messages of the same kind.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
 
 
-def _add_message(message, name, number, type_name, label=_Field.LABEL_OPTIONAL):
+def _add_message(
+    message: descriptor_pb2.DescriptorProto,
+    name: str,
+    number: int,
+    type_name: str,
+    label: Any = _Field.LABEL_OPTIONAL,
+) -> None:
     message.field.add(
         name=name,
         number=number,

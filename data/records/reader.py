@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,28 +15,29 @@ from data.schema import Clip, DatasetMetadata, Query, records_dir
 
 ON_CORRUPT = ("error", "skip")
 
+_Decoded = TypeVar("_Decoded")
+
 
 class _Records:
     """The records of one kind in one split, numbered from 0; safe to read from many threads.
 
     Attributes:
-      metadata: of the dataset.
-      corrupt: number of each damaged record met so far, and a sentence about it.
+      metadata: metadata of the dataset.
+      corrupt: numbers of the damaged records read so far, each with a sentence about it.
     """
 
     _kind: str
 
-    def __init__(self, dataset_dir: str | os.PathLike, split: str, on_corrupt: str = "error"):
+    def __init__(self, dataset_dir: str | os.PathLike[str], split: str, on_corrupt: str = "error"):
         """Opens a split.
 
         Args:
-          dataset_dir: the dataset's folder.
+          dataset_dir: folder of the dataset.
           split: 'train', 'validation' or 'test'.
-          on_corrupt: what a damaged record does: 'error' stops, 'skip' has it noted in `corrupt`
-            and the log.
+          on_corrupt: 'error' raises at a damaged record, 'skip' lists it in `corrupt` and the log.
 
         Raises:
-          InputError: no such dataset or split, or one that is not whole.
+          InputError: the dataset or the split does not exist or lacks files.
         """
         if on_corrupt not in ON_CORRUPT:
             raise InputError(f"on_corrupt is {on_corrupt!r}: choose one of {', '.join(ON_CORRUPT)}")
@@ -49,24 +52,29 @@ class _Records:
         return int(self._first_numbers[-1])
 
     def _find_shards(self, dataset_dir: Path, split: str) -> tuple[list[Path], list[int]]:
-        """The split's files and how many records each was written with."""
+        """Returns the split's files, and the number of records that each was written with."""
         counts = getattr(self.metadata, self._kind)
         if split not in counts:
             raise InputError(
-                f"dataset {dataset_dir} has no {self._kind} in a split {split!r}: it has "
-                f"{', '.join(counts) or 'none in any'}"
+                f"dataset {dataset_dir} has no {self._kind} in a split {split!r}: choose from "
+                f"{', '.join(counts)}"
+                if counts
+                else f"dataset {dataset_dir} has no {self._kind} in any split: build it with them"
             )
         folder = records_dir(dataset_dir, self._kind)
         try:
             info = json.loads((folder / "dataset_info.json").read_text())
             lengths = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
-            prefix = f"{info['name']}-{split}.tfrecord"
+            name = info["name"]
         except (OSError, ValueError, KeyError, StopIteration) as error:
             raise InputError(
                 f"{folder / 'dataset_info.json'} is missing or does not list the shards of "
                 f"{split}: copy dataset {dataset_dir} whole, or build it again"
             ) from error
-        shards = [folder / f"{prefix}-{i:05d}-of-{len(lengths):05d}" for i in range(len(lengths))]
+        shards = [
+            folder / tfrecord.shard_name(name, split, index, len(lengths))
+            for index in range(len(lengths))
+        ]
         for shard in shards:
             if not shard.is_file():
                 raise InputError(
@@ -74,8 +82,8 @@ class _Records:
                 )
         return shards, [int(length) for length in lengths]
 
-    def _read(self, number: int, decode):
-        """`decode` of a record's bytes; None for a damaged record that is skipped."""
+    def _read(self, number: int, decode: Callable[[bytes], _Decoded]) -> _Decoded | None:
+        """Decodes a record's bytes; returns None for a damaged record that is skipped."""
         if not 0 <= number < len(self):
             raise IndexError(f"record {number} of {len(self)}")
         shard = int(np.searchsorted(self._first_numbers, number, "right")) - 1
@@ -108,7 +116,7 @@ class Split(_Records):
     _kind = "clips"
 
     def read(self, number: int) -> Clip | None:
-        """Clip `number`; None if it is damaged and damaged records are skipped."""
+        """Reads clip `number`; returns None if it is damaged and damaged records are skipped."""
         return self._read(number, self._decode)
 
     def _decode(self, data: bytes) -> Clip:
@@ -121,5 +129,5 @@ class QuerySplit(_Records):
     _kind = "queries"
 
     def read(self, number: int) -> Query | None:
-        """Query `number`; None if it is damaged and damaged records are skipped."""
+        """Reads query `number`; returns None if it is damaged and damaged records are skipped."""
         return self._read(number, codec.decode_query)

@@ -1,7 +1,7 @@
-"""Random access to TFRecord files: where the records are, and whether their bytes are intact.
+"""Random access to TFRecord files, with checksums.
 
-A record is its length (8 bytes), a masked CRC-32C of those, the data, a masked CRC-32C of the data,
-all little-endian (TensorFlow's `record_writer.h`).
+A record is its length (8 bytes), a masked CRC-32C of the length, the data, and a masked CRC-32C of
+the data, all little-endian (TensorFlow's `record_writer.h`).
 """
 
 import contextlib
@@ -20,13 +20,18 @@ INDEX_SUFFIX = ".index.npy"
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated right by 15 bits and shifted by a constant, as TFRecord stores it."""
+    """Returns the CRC-32C rotated right by 15 bits plus a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def shard_name(dataset: str, split: str, index: int, num_shards: int) -> str:
+    """Returns the name of a split's shard `index` of `num_shards`, as TFDS has them."""
+    return f"{dataset}-{split}.tfrecord-{index:05d}-of-{num_shards:05d}"
+
+
 def record(data: bytes) -> bytes:
-    """A record that holds `data`, as it stands in a file."""
+    """Returns the bytes of a record that holds `data`."""
     length = struct.pack("<Q", len(data))
     return b"".join(
         [
@@ -39,10 +44,10 @@ def record(data: bytes) -> bytes:
 
 
 def read_record(path: Path, start: int, stop: int) -> bytes | None:
-    """The data of the record in bytes `start` to `stop` of a file, None if it is damaged.
+    """Reads the data of the record in bytes `start` to `stop` of a file; None if it is damaged.
 
-    The file is opened anew: a corpus can have more shards than a process may have open files, and
-    nothing has to be shared between threads or processes.
+    Each call opens the file: a corpus can have more shards than a process may have open files, and
+    threads and processes share nothing.
     """
     size = stop - start - HEADER_BYTES - FOOTER_BYTES
     file = os.open(path, os.O_RDONLY)
@@ -55,55 +60,60 @@ def read_record(path: Path, start: int, stop: int) -> bytes | None:
 
 
 def offsets(path: Path) -> np.ndarray:
-    """Where the records of a file begin and the last one ends: `[records + 1]` int64.
+    """Returns the start of each record of a file and the end of the last: `[records + 1]` int64.
 
-    Read from the index beside the file. If that is absent, older than the file or does not end
-    where the file ends, the file's headers are read and the index is written again. Of a damaged
-    file only the records before the damage are found, and no index is written.
+    They come from the index beside the file. If the index is absent, older than the file or does
+    not end where the file ends, the headers in the file are read and the index is written again.
+    In a damaged file only the records before the damage are found, and no index is written.
     """
     index_path = path.with_name(path.name + INDEX_SUFFIX)
     size = path.stat().st_size
-    found = _read_index(index_path, path)
-    if found is None or found[-1] != size:
-        found = scan(path)
-        if found[-1] == size:
-            _write_index(index_path, found)
-    return found
+    positions = _read_index(index_path, path)
+    if positions is None or positions[-1] != size:
+        positions = scan(path)
+        if positions[-1] == size:
+            _write_index(index_path, positions)
+    return positions
 
 
 def scan(path: Path) -> np.ndarray:
-    """`offsets` by reading the header of every record, up to the first that is damaged or cut."""
-    found = [0]
+    """Reads the header of every record up to the first damaged one; returns `offsets`."""
+    positions = [0]
     file = os.open(path, os.O_RDONLY)
     try:
         size = os.fstat(file).st_size
-        while found[-1] < size:
-            header = os.pread(file, HEADER_BYTES, found[-1])
+        while positions[-1] < size:
+            header = os.pread(file, HEADER_BYTES, positions[-1])
             if len(header) < HEADER_BYTES:
                 break
             length, crc = struct.unpack("<QI", header)
-            end = found[-1] + HEADER_BYTES + length + FOOTER_BYTES
+            end = positions[-1] + HEADER_BYTES + length + FOOTER_BYTES
             if crc != masked_crc(header[:8]) or end > size:
                 break
-            found.append(end)
+            positions.append(end)
     finally:
         os.close(file)
-    return np.array(found, np.int64)
+    return np.array(positions, np.int64)
 
 
 def _read_index(index_path: Path, path: Path) -> np.ndarray | None:
     try:
         if index_path.stat().st_mtime_ns < path.stat().st_mtime_ns:
             return None
-        found = np.load(index_path, allow_pickle=False)
+        positions = np.load(index_path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if found.dtype != np.int64 or found.ndim != 1 or not found.size or found[0] != 0:
+    if (
+        positions.dtype != np.int64
+        or positions.ndim != 1
+        or not positions.size
+        or positions[0] != 0
+    ):
         return None
-    return found if (np.diff(found) >= HEADER_BYTES + FOOTER_BYTES).all() else None
+    return positions if (np.diff(positions) >= HEADER_BYTES + FOOTER_BYTES).all() else None
 
 
-def _write_index(index_path: Path, found: np.ndarray) -> None:
-    # A read-only or full disk: the index only saves the next reader some time.
+def _write_index(index_path: Path, positions: np.ndarray) -> None:
+    # The disk may be full or read-only; the index only saves the next reader some time.
     with contextlib.suppress(OSError), replacing(index_path) as temporary:
-        np.save(temporary, found)
+        np.save(temporary, positions)

@@ -1,15 +1,15 @@
-"""Draws a film of the sample corpus and prints its story: `python -m data.shapes --help`."""
+"""Shows a film of the sample corpus: `python -m data.shapes --help`."""
 
 import argparse
 
 from data.command import ends_with_a_sentence
 from data.files import writing_to
-from data.shapes.sheet import contact_sheet, plot
+from data.shapes.sheet import contact_sheet, outline
 from data.shapes.source import SECONDS_PER_FEATURE, film
 
 
 def main() -> None:
-    """Shows one film: a contact sheet as PNG, and its story as text."""
+    """Writes a contact sheet of a film as PNG and prints its story."""
     parser = argparse.ArgumentParser(prog="python -m data.shapes", description=main.__doc__)
     parser.add_argument("--clip", type=int, default=0, help="number of the film")
     parser.add_argument("--seed", type=int, default=0)
@@ -18,7 +18,7 @@ def main() -> None:
     with ends_with_a_sentence(), writing_to(options.out, "name another --out"):
         clip = film(options.seed, options.clip)
         contact_sheet(clip, SECONDS_PER_FEATURE).save(options.out)
-        print(plot(clip))
+        print(outline(clip))
 
 
 if __name__ == "__main__":

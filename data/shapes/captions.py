@@ -1,7 +1,7 @@
-"""Captions of moments of the sample corpus' films, as TVC has them for television.
+"""Captions of moments of the sample corpus' films, like those of TVC.
 
-A moment is one event or two in succession. Its second caption uses what subtitles say: names, and
-what is said meanwhile.
+A moment is one event or two in succession. Its second caption uses the subtitles: names, and what
+is said meanwhile.
 """
 
 import random
@@ -10,13 +10,13 @@ from data.schema import RawQuery
 from data.shapes.film import Film, Moment, shape, tell_plainly, tell_remark
 from data.shapes.narration import PLACE_PHRASES, describe
 
-_MOMENTS = (3, 5)  # of a film, at least and at most
-_SHARE_OF_TWO = 0.4  # of moments, those with two events
+_MOMENTS = (3, 5)  # least and most moments of a film
+_SHARE_OF_TWO = 0.4  # share of moments with two events
 
 
 def captions(film: Film, rng: random.Random) -> list[RawQuery]:
-    """Two captions of each of three to five moments that do not overlap."""
-    found = []
+    """Draws two captions for each of three to five moments that do not overlap."""
+    queries = []
     for number, events in enumerate(_moments(film, rng)):
         group = f"{film.clip_id}-{number}"
         span = _span(film, events)
@@ -24,12 +24,12 @@ def captions(film: Film, rng: random.Random) -> list[RawQuery]:
             query = RawQuery(
                 f"{group}-{index}", film.clip_id, text, (span,), kind=kind, group=group
             )
-            found.append(query)
-    return found
+            queries.append(query)
+    return queries
 
 
 def _moments(film: Film, rng: random.Random) -> list[list[int]]:
-    """Indices of the events of each moment, in order of time."""
+    """Draws moments in order of time; returns the indices of the events of each."""
     parts = []
     left = list(film.main_events)
     while left:
@@ -41,11 +41,12 @@ def _moments(film: Film, rng: random.Random) -> list[list[int]]:
 
 
 def _span(film: Film, events: list[int]) -> Moment:
+    """Returns the first and last second of a moment."""
     return film.story.events[events[0]].start, film.story.events[events[-1]].end
 
 
 def _seen(film: Film, events: list[int]) -> tuple[str, str]:
-    """Kind and text of a caption by somebody who hears nothing."""
+    """Returns kind and text of a caption by an annotator who hears nothing."""
     told = []
     for index in events:
         event, cast = film.story.events[index], film.looks[index]
@@ -55,17 +56,18 @@ def _seen(film: Film, events: list[int]) -> tuple[str, str]:
 
 
 def _known(film: Film, events: list[int]) -> tuple[str, str]:
-    """Kind and text of a caption by somebody who knows the names and what is said meanwhile."""
+    """Returns kind and text of a caption by an annotator who hears all names and remarks."""
     end = _span(film, events)[1]
-    told, kind = [], "v"
+    told: list[str] = []
+    kind = "v"
     for index in events:
         event, cast = film.story.events[index], film.looks[index]
-        known = [who for who, since in film.named.items() if since <= end]
-        phrases = [
-            "" if one is None else cast[one].name if one in known else shape(cast[one])
-            for one in (event.who, event.whom)
-        ]
-        text = tell_plainly(event, *phrases, 1)
+        known = [actor for actor, since in film.named.items() if since <= end]
+        who, whom = (
+            "" if actor is None else cast[actor].name if actor in known else shape(cast[actor])
+            for actor in (event.who, event.whom)
+        )
+        text = tell_plainly(event, who, whom, 1)
         if not told:
             text = f"{text} {PLACE_PHRASES[film.story.place]}"
         remarks = [

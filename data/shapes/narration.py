@@ -1,11 +1,12 @@
-"""Subtitles of a story: they narrate some of what is seen, and say some of what is not.
+"""Subtitles of a story: they tell some of what is seen, and some of what is not.
 
-Sentences leave out a colour, or call a shape by a name that an earlier subtitle gave it; others
-tell feelings, plans and speech. So neither words nor pictures suffice.
+Some sentences leave out a colour, or use a name that an earlier subtitle introduced; others tell
+feelings, plans and speech. So neither words nor images suffice.
 """
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from data.schema import RawSubtitle
 from data.shapes.story import Actor, Event, Story
@@ -44,12 +45,13 @@ _PHRASES = {
     "circle": ("{who} flies around {whom}", "{who} circles {whom}"),
     "follow": ("{who} follows {whom} to the {side}", "{who} chases {whom} to the {side}"),
 }
-_SILENT_SHARE = 0.08  # of films
-_NARRATED, _UNSEEN = 0.68, 0.12  # of the slots; the rest is silence
+_SILENT_SHARE = 0.08  # share of films without subtitles
+# Shares of the slots that tell an event, or something unseen; the rest is silence.
+_NARRATED, _UNSEEN = 0.68, 0.12
 
 
 def hour_phrase(hour: float) -> str:
-    """What people call an hour of the day, 0 at dawn and 1 at midnight."""
+    """Returns the phrase for an hour of the day, 0 at dawn and 1 at midnight."""
     for end, phrase in ((0.22, "in the morning"), (0.5, "at noon"), (0.8, "in the evening")):
         if hour < end:
             return phrase
@@ -57,46 +59,55 @@ def hour_phrase(hour: float) -> str:
 
 
 def describe(actor: Actor, words: Sequence[str] = ("size", "colour", "form")) -> str:
-    """'the small red circle', or with fewer of its words."""
+    """Returns a phrase like 'the small red circle', with some or all of its words."""
     return " ".join(["the", *(getattr(actor, word) for word in words)])
 
 
 def sentence(event: Event, who: str, whom: str = "", variant: int = 0) -> str:
-    """What happens, in words; `who` and `whom` are the phrases for those who take part."""
+    """Returns a sentence about an event.
+
+    Args:
+      event: the event.
+      who: phrase for the first actor.
+      whom: phrase for the second actor, '' for an event of one actor.
+      variant: 0 or 1, for one of two wordings.
+    """
     text = _PHRASES[event.what][variant]
     text = text.format(who=who, whom=whom, side=event.side, how=event.how, colour=event.colour)
     return " ".join(text.split())
 
 
 def nearest(cast: Sequence[Actor], who: int) -> int | None:
-    """Who on stage is closest to a given actor on stage, None for nobody."""
-    here = cast[who]
-    if here.x is None:
+    """Returns the index of the actor on stage that is closest to an actor; None without one."""
+    if cast[who].x is None:
         return None
-    distance = {
-        other: (actor.x - here.x) ** 2 + (actor.y - here.y) ** 2
-        for other, actor in enumerate(cast)
-        if other != who and actor.x is not None
-    }
-    return min(distance, key=distance.get, default=None)
+    who_x, who_y = cast[who].position
+    distances = {}
+    for other, actor in enumerate(cast):
+        if other != who and actor.x is not None:
+            x, y = actor.position
+            distances[other] = (x - who_x) ** 2 + (y - who_y) ** 2
+    return min(distances, key=distances.__getitem__, default=None)
 
 
 def _refer(rng: random.Random, actor: Actor, is_named: bool) -> str:
-    """A phrase for somebody: by name if an earlier subtitle gave it, else by looks."""
+    """Draws a phrase for an actor: by name, if an earlier subtitle introduced it, or by looks."""
     if is_named and rng.random() < 0.3:
         return actor.name
     ways = (("size", "colour", "form"), ("colour", "form"), ("size", "form"), ("form",))
     return describe(actor, rng.choices(ways, weights=(70, 20, 7, 3))[0])
 
 
-def narrate(story: Story, rng: random.Random) -> tuple[list[RawSubtitle], list[dict]]:
-    """Subtitles in order of time, and for each what it tells.
+def narrate(story: Story, rng: random.Random) -> tuple[list[RawSubtitle], list[dict[str, Any]]]:
+    """Draws the subtitles of a story; a few films have none.
 
-    An entry has `kind`: 'event' (with `event`, its index in the story), 'name' (`who`), 'feeling',
-    'plan' or 'speech' (`who` and `what`, for speech also `whom`). A few films have none.
+    Returns:
+      The subtitles in order of time, and the narration: an entry for each subtitle that says what
+      it tells. An entry has a `kind`: 'event' (with `event`, the index in the story), 'name' (with
+      `who`), 'feeling', 'plan' or 'speech' (with `who` and `what`, speech maybe with `whom`).
     """
     subtitles: list[RawSubtitle] = []
-    narration: list[dict] = []
+    narration: list[dict[str, Any]] = []
     if rng.random() < _SILENT_SHARE:
         return subtitles, narration
     named: set[int] = set()
@@ -104,14 +115,14 @@ def narrate(story: Story, rng: random.Random) -> tuple[list[RawSubtitle], list[d
     slot_end = 0.0
     for index, (event, cast) in enumerate(zip(story.events, story.looks(), strict=True)):
         if event.start < slot_end:
-            continue  # it happens beside another one, which has the slot
+            continue  # the event happens beside another, which has the slot
         slot_end = event.end
         draw = rng.random()
         if draw > _NARRATED + _UNSEEN:
             continue
         if draw < _NARRATED:
             text = _tell_event(rng, story, event, cast, named)
-            entry = {"kind": "event", "event": index}
+            entry: dict[str, Any] = {"kind": "event", "event": index}
         else:
             text, entry = _tell_unseen(rng, event, cast, named)
         start = max(free_from, event.start + rng.uniform(-0.3, 0.3))
@@ -125,6 +136,7 @@ def narrate(story: Story, rng: random.Random) -> tuple[list[RawSubtitle], list[d
 def _tell_event(
     rng: random.Random, story: Story, event: Event, cast: Sequence[Actor], named: set[int]
 ) -> str:
+    """Draws a sentence about an event."""
     who = _refer(rng, cast[event.who], event.who in named)
     whom = "" if event.whom is None else _refer(rng, cast[event.whom], event.whom in named)
     text = sentence(event, who, whom, rng.randrange(2))
@@ -141,8 +153,8 @@ def _tell_event(
 
 def _tell_unseen(
     rng: random.Random, event: Event, cast: Sequence[Actor], named: set[int]
-) -> tuple[str, dict]:
-    """Something nobody sees, said of somebody who is on stage."""
+) -> tuple[str, dict[str, Any]]:
+    """Draws a sentence about something unseen, said of an actor on stage, and its entry."""
     present = [who for who, actor in enumerate(cast) if actor.x is not None] or [event.who]
     nameless = [who for who in present if who not in named]
     if nameless and rng.random() < 0.45:
@@ -153,10 +165,10 @@ def _tell_unseen(
         return text.format(looks=looks, name=cast[who].name), {"kind": "name", "who": who}
     who = rng.choice(present)
     subject = _refer(rng, cast[who], who in named)
-    kind, verb, whats = rng.choice(
+    kind, verb, contents = rng.choice(
         (("feeling", "is", FEELINGS), ("speech", "says that", SPEECH), ("plan", "wants to", PLANS))
     )
-    entry = {"kind": kind, "who": who, "what": rng.choice(whats)}
+    entry: dict[str, Any] = {"kind": kind, "who": who, "what": rng.choice(contents)}
     listener = nearest(cast, who)
     if kind == "speech" and listener is not None:
         entry["whom"] = listener

@@ -1,9 +1,9 @@
-"""Questions about the sample corpus' films with five answers, as TVQA has them for television.
+"""Questions about the sample corpus' films with five answers, like those of TVQA.
 
-Which answer is right cannot be told from a question and its answers, for the wrong ones come about
-as the right one does. Where answers are labels that stories treat alike (`data.shapes.film`)
-any others serve. Where they are actions, some of which are more frequent than others, the wrong
-ones are the right ones of four other films.
+A question and its answers do not reveal the right answer, because wrong ones are drawn from the
+same distribution. For labels in which stories are symmetric (see `data.shapes.film`), any others
+serve as wrong answers. Some actions are more frequent than others, so their wrong answers are the
+right ones of four other films.
 """
 
 import dataclasses
@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from data.schema import RawQuery
 from data.shapes.film import Film, Moment, Remark, moment, shape, tell_plainly, tell_remark
 from data.shapes.narration import FEELINGS, PLACE_PHRASES, PLANS, SPEECH, narrate
-from data.shapes.story import COLOURS, FORMS, NAMES, Actor, Event, tell
+from data.shapes.plot import tell
+from data.shapes.story import COLOURS, FORMS, NAMES, Actor, Event
 
 ANSWERS = 5
-_QUESTIONS = 12  # of a film
-_SHARE_OF_RIVALS = 0.2  # of the cast, those that are among the answers
+_QUESTIONS = 12  # of a film, at most
+_SHARE_OF_RIVALS = 0.2  # share of the cast that is among the wrong answers
 _INFINITIVES = {"jump_over": "jump over", "circle": "fly around", "follow": "follow"}
-_TOGETHER = ("meet", "follow")  # what is done by two
-# Question, answers and what is asked about in turn, for what subtitles say.
+_TOGETHER = ("meet", "follow")  # actions in which both actors are active
+# For each kind of remark: a question about it, all its answers, and the inverse question.
 _SAID = {
     "name": ("what is {who} called", NAMES, "who is called {what}"),
     "feeling": ("how does {who} feel", FEELINGS, "who is {what}"),
@@ -31,7 +32,15 @@ _SAID = {
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
-    """topic: what it is about; of a film's questions on a topic one is asked."""
+    """A question that may be asked about a film.
+
+    topic: subject of the question; a film has at most one question of a topic.
+    kind: see `data.shapes.film`.
+    text: the question without its question mark.
+    right: right answer.
+    wrong: four wrong answers.
+    moment: first and last second of the answer.
+    """
 
     topic: str
     kind: str
@@ -42,13 +51,13 @@ class _Question:
 
 
 def questions(film: Film, rng: random.Random) -> list[RawQuery]:
-    """Up to twelve, on as many topics; ids tell the topic."""
-    found: dict[str, list[_Question]] = {}
-    for of_topic in (_appearances, _places, _entries, _events, _said, _meanwhile):
-        for question in of_topic(film, rng):
-            found.setdefault(question.topic, []).append(question)
-    chosen = [rng.choice(of_topic) for of_topic in found.values()]
-    chosen += [question for question in _deeds(film, rng) if question is not None]
+    """Draws up to twelve questions of different topics; their ids name the topic."""
+    by_topic: dict[str, list[_Question]] = {}
+    for ask in (_appearances, _places, _entries, _events, _said, _meanwhile):
+        for question in ask(film, rng):
+            by_topic.setdefault(question.topic, []).append(question)
+    chosen = [rng.choice(candidates) for candidates in by_topic.values()]
+    chosen += _deeds(film, rng)
     chosen = rng.sample(chosen, min(len(chosen), _QUESTIONS))
     return [_with_label(film, question, rng) for question in chosen]
 
@@ -67,6 +76,7 @@ def _with_label(film: Film, question: _Question, rng: random.Random) -> RawQuery
 
 
 def _others(rng: random.Random, values: Iterable[str], right: str) -> tuple[str, ...]:
+    """Draws four values other than the right one."""
     return tuple(rng.sample([value for value in values if value != right], ANSWERS - 1))
 
 
@@ -77,33 +87,35 @@ def _shapes(
     mentioned: Sequence[Actor] = (),
     also_right: Iterable[Actor] = (),
 ) -> tuple[str, ...]:
-    """Four wrong shapes, of other colours and forms than each other and all that is known of.
+    """Draws four wrong shapes, whose colours and forms no other shape in the question has.
 
     Args:
-      right: the right one.
-      rivals: wrong ones that the film has; a fifth of them is taken.
-      mentioned: in the question, where their colours and forms would be no answers to it.
-      also_right: may not be among the wrong ones.
+      rng: source of the draws.
+      right: the right answer.
+      rivals: wrong answers that are in the film; about a fifth of them is taken.
+      mentioned: shapes that the question mentions.
+      also_right: shapes that would be right as well.
     """
-    used, wrong = [right, *mentioned], []
+    used = [right, *mentioned]
+    wrong: list[Actor] = []
     for rival in rivals:
-        free = all(rival.colour != one.colour and rival.form != one.form for one in used)
-        if free and len(wrong) < ANSWERS - 1 and rng.random() < _SHARE_OF_RIVALS:
+        is_free = all(rival.colour != actor.colour and rival.form != actor.form for actor in used)
+        if is_free and len(wrong) < ANSWERS - 1 and rng.random() < _SHARE_OF_RIVALS:
             wrong.append(rival)
             used.append(rival)
-    colours = [colour for colour in COLOURS if colour not in {one.colour for one in used}]
-    forms = [form for form in FORMS if form not in {one.form for one in used}]
+    colours = [colour for colour in COLOURS if colour not in {actor.colour for actor in used}]
+    forms = [form for form in FORMS if form not in {actor.form for actor in used}]
     barred = {shape(actor) for actor in also_right}
     more = ANSWERS - 1 - len(wrong)
     while True:
-        drawn = zip(rng.sample(colours, more), rng.sample(forms, more), strict=True)
-        drawn = [shape(dataclasses.replace(right, colour=c, form=f)) for c, f in drawn]
+        looks = zip(rng.sample(colours, more), rng.sample(forms, more), strict=True)
+        drawn = [shape(dataclasses.replace(right, colour=c, form=f)) for c, f in looks]
         if not barred & set(drawn):
             return (*map(shape, wrong), *drawn)
 
 
 def _appearances(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """Who is seen, in which colour and form."""
+    """Asks who is seen, and in which colour and form."""
     actors = [spell.actor for spell in film.spells]
     colours = [spell.actor.colour for spell in film.spells]
     forms = [spell.actor.form for spell in film.spells]
@@ -112,8 +124,9 @@ def _appearances(film: Film, rng: random.Random) -> Iterator[_Question]:
         wrong = _shapes(rng, right, also_right=actors)
         yield _Question("seen", "v", "who is seen", shape(right), wrong, span)
         if span[0] == 0:
-            first = [one.actor for one in film.spells if one.moment[0] == 0]
-            later = [actor for actor in actors if actor.form not in {one.form for one in first}]
+            first = [other.actor for other in film.spells if other.moment[0] == 0]
+            first_forms = {actor.form for actor in first}
+            later = [actor for actor in actors if actor.form not in first_forms]
             wrong = _shapes(rng, right, _once_each(later), also_right=first)
             text = "who is there at the beginning"
             yield _Question("beginning", "v", text, shape(right), wrong, span)
@@ -128,11 +141,12 @@ def _appearances(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _once_each(actors: Iterable[Actor]) -> list[Actor]:
-    """Of actors that come with several colours, one."""
+    """Keeps one of the actors that occur with several colours."""
     return list({actor.form: actor for actor in actors}.values())
 
 
 def _places(film: Film, rng: random.Random) -> Iterator[_Question]:
+    """Asks where the film takes place."""
     phrases = PLACE_PHRASES
     right = phrases[film.story.place]
     span = (0.0, film.story.duration)
@@ -140,7 +154,7 @@ def _places(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _entries(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """Who comes in first and last of those who come in."""
+    """Asks who comes in first and last."""
     entries = [
         (event, cast)
         for event, cast in zip(film.story.events, film.looks, strict=True)
@@ -157,10 +171,10 @@ def _entries(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _events(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """Who does what, of what no subtitle tells and nobody else does."""
+    """Asks who does what no subtitle tells and no one else does."""
     events = film.story.events
     deeds = [(event.what, event.side) for event in events]
-    for event, cast in film.unseen_by_readers():
+    for event, cast in film.untold_events():
         who, span = cast[event.who], moment(event)
         if event.what == "turn":
             if [e.who for e in events if e.what == "turn"].count(event.who) == 1:
@@ -178,10 +192,10 @@ def _events(film: Film, rng: random.Random) -> Iterator[_Question]:
 def _of_two(
     film: Film, rng: random.Random, event: Event, cast: Sequence[Actor]
 ) -> Iterator[_Question]:
-    """Who does it, and to whom; the question has the other one, by look or by name."""
+    """Asks for one of the two actors of an event; the question mentions the other."""
     alike = [other for other in film.story.events if other.what == event.what]
-    # Of those who meet, either is who meets the other.
-    if event.what == "meet":
+    # Either of two who meet would be a right answer.
+    if event.what == "meet" or event.whom is None:
         return
     who, whom, span = cast[event.who], cast[event.whom], moment(event)
     rivals = [actor for actor in cast if actor not in (who, whom)]
@@ -198,14 +212,14 @@ def _of_two(
 
 
 def _called(film: Film, who: int, actor: Actor) -> Iterator[tuple[str, str, str]]:
-    """Suffix of the topic, kind and phrase, by look and, where subtitles tell it, by name."""
+    """Yields topic suffix, kind and phrase: by looks, and by name if subtitles introduce it."""
     yield "", "v", shape(actor)
     if who in film.named:
         yield "_by_name", "vt", actor.name
 
 
 def _said(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """What subtitles say of somebody, and of whom they say it."""
+    """Asks what subtitles say of an actor, and of whom they say it."""
     for remark in film.remarks:
         cast = film.looks[remark.event]
         who = cast[remark.who]
@@ -222,14 +236,14 @@ def _said(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _meanwhile(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """Who does something while something is said of others."""
+    """Asks who does something while something is said of others."""
     for remark in film.remarks:
         event, cast = film.story.events[remark.event], film.looks[remark.event]
         about = [remark.who] if remark.whom is None else [remark.who, remark.whom]
         if remark.kind == "name" or event.who in about or not _is_alone(film, remark):
             continue
         who = cast[event.who]
-        mentioned = [cast[one] for one in about]
+        mentioned = [cast[index] for index in about]
         rivals = [actor for actor in cast if actor is not who]
         wrong = _shapes(rng, who, rivals, mentioned)
         text = f"who does something while {tell_remark(film, remark)}"
@@ -237,9 +251,9 @@ def _meanwhile(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _is_alone(film: Film, remark: Remark) -> bool:
-    """Whether one does something during a remark, and nobody else."""
+    """Returns whether exactly one actor does something during a remark."""
     begin, end = remark.moment
-    active = set()
+    active: set[int] = set()
     for event in film.story.events:
         if event.start < end and event.end > begin:
             active |= _active(event)
@@ -247,19 +261,21 @@ def _is_alone(film: Film, remark: Remark) -> bool:
 
 
 def _active(event: Event) -> set[int]:
-    """Who does something in an event: not those who are jumped over or flown around."""
-    return {event.who, event.whom} - {None} if event.what in _TOGETHER else {event.who}
+    """Returns the actors who do something in an event: not one jumped over or flown around."""
+    if event.what in _TOGETHER and event.whom is not None:
+        return {event.who, event.whom}
+    return {event.who}
 
 
 def _deeds(film: Film, rng: random.Random) -> Iterator[_Question]:
-    """What somebody does, where the answers are actions."""
+    """Asks what an actor does, with actions as answers."""
     for topic, kind in (("after_entry", "v"), ("at_last", "v"), ("at_last_by_name", "vt")):
         deed = _deed(film, topic, rng)
         if deed is None:
             continue
         text, right, span = deed
         answers = {right}
-        # To draw again what was drawn already would favour what is rare.
+        # Replacing an answer that was drawn twice would favour rare actions: no question then.
         while len(answers) < ANSWERS:
             other = _deed(_another_film(rng), topic, rng)
             if other is not None and other[1] in answers:
@@ -271,13 +287,14 @@ def _deeds(film: Film, rng: random.Random) -> Iterator[_Question]:
 
 
 def _another_film(rng: random.Random) -> Film:
+    """Draws a film that is in no corpus."""
     story = tell(rng)
     return Film("", story, *narrate(story, rng))
 
 
 def _deed(film: Film, topic: str, rng: random.Random) -> tuple[str, str, Moment] | None:
-    """Question, right answer and moment about one of those of whom it can be asked."""
-    found = []
+    """Draws an actor that the topic fits; returns question, right answer and moment, or None."""
+    candidates = []
     for who in range(len(film.story.cast)):
         of_actor = [i for i, event in enumerate(film.story.events) if who in _active(event)]
         entries = [i for i in of_actor if film.story.events[i].what == "enter"]
@@ -287,10 +304,10 @@ def _deed(film: Film, topic: str, rng: random.Random) -> tuple[str, str, Moment]
             asked = [i for i in of_actor if len(entries) == 1 and i > entries[0]][:1]
         if topic == "at_last_by_name" and who not in film.named:
             continue
-        found += [(who, i) for i in asked if _can_be_asked(film, who, i)]
-    if not found:
+        candidates += [(who, i) for i in asked if _can_be_asked(film, who, i)]
+    if not candidates:
         return None
-    who, index = rng.choice(found)
+    who, index = rng.choice(candidates)
     event, actor = film.story.events[index], film.looks[index][who]
     called = actor.name if topic == "at_last_by_name" else shape(actor)
     when = "after it comes in" if topic == "after_entry" else "last"
@@ -299,6 +316,9 @@ def _deed(film: Film, topic: str, rng: random.Random) -> tuple[str, str, Moment]
 
 
 def _can_be_asked(film: Film, who: int, index: int) -> bool:
-    """Not what subtitles tell, and not a new colour: it would differ from the question's."""
+    """Returns whether an actor's event may be an answer.
+
+    Subtitles must not tell it, and it must not change the colour that the question mentions.
+    """
     event = film.story.events[index]
     return index not in film.told and event.who == who and event.what != "turn"

@@ -1,7 +1,8 @@
-"""Pictures of a story: where everybody is at given moments, drawn as small frames."""
+"""Frames of a story: the actors' positions at given moments, drawn as small images."""
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,9 +10,9 @@ from data.shapes.stage import BODY_INK, EYE_INK, FIRST_LAND_INK, lights, palette
 from data.shapes.story import COLOURS, FORMS, FRAME_SIZE, Event, Story
 
 RADIUS = {"small": 4.5, "big": 7.0}
-_MARGIN = 8  # of a sprite on each side of its centre: more than the largest radius
+_MARGIN = 8  # pixels of a sprite on each side of its centre, more than the largest radius
 _GRID = np.arange(-_MARGIN, _MARGIN + 1)
-_PADDING = 2 * _MARGIN  # of the canvas around the frame
+_PADDING = 2 * _MARGIN  # pixels of the canvas around the frame
 _OFFSTAGE = _MARGIN + 2.0  # pixels beyond the edge
 _RADII = np.arange(RADIUS["small"], RADIUS["big"] + 0.25, 0.5)
 _ANGLES = 24
@@ -19,7 +20,14 @@ _ANGLES = 24
 
 @dataclasses.dataclass(frozen=True)
 class Tracks:
-    """Everybody at every moment, each [cast, time]: centre, radius, angle (radians), colour."""
+    """State of each actor at each moment; arrays are `[cast, time]`.
+
+    x, y: centre in pixels.
+    radius: pixels.
+    angle: radians.
+    colour: index into COLOURS.
+    visible: True while the actor is on stage.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -30,9 +38,9 @@ class Tracks:
 
 
 def tracks(story: Story, times: np.ndarray) -> Tracks:
-    """Plays a story at ascending moments `times` [time] in seconds."""
+    """Plays a story at ascending moments `times` `[time]` in seconds."""
 
-    def constant(values, dtype=np.float32):
+    def constant(values: Sequence[float], dtype: type = np.float32) -> np.ndarray:
         return np.repeat(np.array(values, dtype)[:, None], len(times), axis=1)
 
     cast = story.cast
@@ -45,7 +53,7 @@ def tracks(story: Story, times: np.ndarray) -> Tracks:
         visible=constant([actor.x is not None for actor in cast], bool),
     )
     for event in story.events:
-        first = np.searchsorted(times, event.start)
+        first = int(np.searchsorted(times, event.start))
         if first < len(times):
             seconds = np.minimum(times[first:], event.end) - event.start
             _play(played, event, first, seconds)
@@ -53,15 +61,15 @@ def tracks(story: Story, times: np.ndarray) -> Tracks:
 
 
 def _play(played: Tracks, event: Event, first: int, seconds: np.ndarray) -> None:
-    """Writes an event into the tracks from moment `first` on; what holds at its end stays."""
+    """Writes an event into the tracks from moment `first` on; the state at its end stays."""
     length = event.end - event.start
     part = seconds / length
     smooth = part * part * (3 - 2 * part)
     x, y = played.x[event.who, first:], played.y[event.who, first:]
     if event.what == "enter":
-        x[:], y[:] = event.x, event.y
+        x[:], y[:] = event.position
         played.visible[event.who, first:] = True
-        _slide(x, y, *_outside(event.side, event.x, event.y), 1 - smooth)
+        _slide(x, y, *_outside(event.side, *event.position), 1 - smooth)
     elif event.what == "leave":
         _slide(x, y, *_outside(event.side, x[0], y[0]), smooth)
         played.visible[event.who, first:] = part < 1
@@ -80,21 +88,24 @@ def _play(played: Tracks, event: Event, first: int, seconds: np.ndarray) -> None
     elif event.what == "turn":
         played.colour[event.who, first:][part >= 0.5] = COLOURS.index(event.colour)
     else:
-        middle = (y[0] + event.y) / 2
-        _slide(x, y, event.x, event.y, smooth)
+        to_x, to_y = event.position
+        middle = (y[0] + to_y) / 2
+        _slide(x, y, to_x, to_y, smooth)
         if event.what == "jump_over":
-            y -= max(8.0, middle - event.whom_y + 15) * np.sin(np.pi * smooth)
+            y -= max(8.0, middle - event.whom_position[1] + 15) * np.sin(np.pi * smooth)
         if event.whom is not None:
             whom_x, whom_y = played.x[event.whom, first:], played.y[event.whom, first:]
-            _slide(whom_x, whom_y, event.whom_x, event.whom_y, smooth)
+            _slide(whom_x, whom_y, *event.whom_position, smooth)
 
 
 def _slide(x: np.ndarray, y: np.ndarray, to_x: float, to_y: float, part: np.ndarray) -> None:
+    """Moves the positions `[time]` to a position, by a part of the way at each moment."""
     x += (to_x - x) * part
     y += (to_y - y) * part
 
 
 def _outside(side: str, x: float, y: float) -> tuple[float, float]:
+    """Returns the position off stage from where an actor comes to x, y."""
     return {
         "left": (-_OFFSTAGE, y),
         "right": (FRAME_SIZE + _OFFSTAGE, y),
@@ -103,18 +114,19 @@ def _outside(side: str, x: float, y: float) -> tuple[float, float]:
 
 
 def _orbit(x: np.ndarray, y: np.ndarray, event: Event, part: np.ndarray) -> None:
-    """Comes close to whom, goes round once, and returns to where it was."""
-    away_x, away_y = x[0] - event.whom_x, y[0] - event.whom_y
+    """Moves an actor close to the other, once around it, and back."""
+    whom_x, whom_y = event.whom_position
+    away_x, away_y = x[0] - whom_x, y[0] - whom_y
     angle = np.arctan2(away_y, away_x) + 2 * np.pi * part
     distance = np.hypot(away_x, away_y)
     near = np.clip(5 * np.minimum(part, 1 - part), 0, 1)
     distance = distance + (13 - distance) * near
-    x[:] = event.whom_x + distance * np.cos(angle)
-    y[:] = event.whom_y + distance * np.sin(angle)
+    x[:] = whom_x + distance * np.cos(angle)
+    y[:] = whom_y + distance * np.sin(angle)
 
 
 def render(story: Story, times: np.ndarray) -> np.ndarray:
-    """Frames [time, 48, 48, 3] uint8 of a story at ascending moments in seconds."""
+    """Draws the frames `[time, 48, 48, 3]` uint8 of a story at ascending moments in seconds."""
     played = tracks(story, times)
     canvas = np.repeat(np.pad(stage(story), _PADDING)[None], len(times), axis=0)
     for ink, radius, x, y in lights(story, times):
@@ -143,10 +155,18 @@ def _stamp(
     y: np.ndarray,
     in_sky: bool = False,
 ) -> None:
-    """Writes the non-zero inks [moment or 1, 17, 17] into the canvas, centred on x, y [moment]."""
+    """Writes the inks that are not 0 into the canvas.
+
+    Args:
+      canvas: `[time, y, x]`.
+      moments: indices `[moment]` into the canvas' times.
+      inks: `[moment or 1, 17, 17]`.
+      x, y: centre of the inks `[moment]`, in pixels of the frame.
+      in_sky: writes over the sky only.
+    """
     inks = np.broadcast_to(inks, (len(moments), *inks.shape[1:]))
     which, row, column = np.unravel_index(np.flatnonzero(inks > 0), inks.shape)
-    limits = -_MARGIN, FRAME_SIZE + _MARGIN - 1  # so far out that nothing shows
+    limits = -_MARGIN, FRAME_SIZE + _MARGIN - 1  # beyond them nothing is visible
     top = np.clip(np.rint(y).astype(int), *limits) + _PADDING - _MARGIN
     left = np.clip(np.rint(x).astype(int), *limits) + _PADDING - _MARGIN
     place = moments[which], top[which] + row, left[which] + column
@@ -156,7 +176,7 @@ def _stamp(
 
 @functools.cache
 def sprites() -> np.ndarray:
-    """Stencils [form, radius, angle, 17, 17]: the first body or eye ink, 0 outside."""
+    """Returns stencils `[form, radius, angle, 17, 17]` of the first body and eye ink, 0 outside."""
     angles = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
     radius = _RADII[:, None, None, None]
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
@@ -170,7 +190,7 @@ def sprites() -> np.ndarray:
 
 
 def _inside(form: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Which points belong to a form of radius 1."""
+    """Returns a mask of the points that belong to a form of radius 1."""
     distance, angle = np.hypot(u, v), np.arctan2(v, u)
     if form == "circle":
         return distance <= 0.95

@@ -1,4 +1,4 @@
-"""A film of the sample corpus on one page, for people to look at."""
+"""Contact sheet and outline of a film of the sample corpus, for people to look at."""
 
 import io
 import textwrap
@@ -17,7 +17,7 @@ _INK, _PALE, _PAPER = (34, 34, 40), (128, 128, 136), (252, 251, 248)
 
 
 def contact_sheet(clip: RawClip, seconds_per_feature: float) -> Image.Image:
-    """The clip's frames, enlarged, each with its time, and the subtitles that begin there."""
+    """Draws the clip's frames, enlarged, each with its time and the subtitles that begin in it."""
     pictures = [Image.open(io.BytesIO(data)) for data in clip.frame_images]
     width, height = (side * _ENLARGED for side in pictures[0].size)
     font, small = ImageFont.load_default(12), ImageFont.load_default(10)
@@ -44,8 +44,8 @@ def contact_sheet(clip: RawClip, seconds_per_feature: float) -> Image.Image:
     return sheet
 
 
-def plot(clip: RawClip) -> str:
-    """The clip's story as text: cast, then every event, those that a subtitle tells marked '*'."""
+def outline(clip: RawClip) -> str:
+    """Returns the clip's story as text: cast, then events, marked '*' if a subtitle tells them."""
     story, narration = from_json(clip.story)
     told = {entry["event"] for entry in narration if entry["kind"] == "event"}
     lines = [f"{clip.clip_id}: {story.duration} s, {story.place}, hours {story.day}"]

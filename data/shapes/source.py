@@ -1,4 +1,4 @@
-"""The sample corpus: little films of coloured shapes, generated from a seed.
+"""The sample corpus: short films of coloured shapes, generated from a seed.
 
 `python -m data.shapes --clip=3 --out=film.png` shows one of them.
 """
@@ -9,7 +9,8 @@ import math
 import random
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from data.shapes.captions import captions
 from data.shapes.features import appearance, motion
 from data.shapes.film import Film
 from data.shapes.narration import narrate
+from data.shapes.plot import tell
 from data.shapes.queries import queries
 from data.shapes.questions import questions
 from data.shapes.render import render
 from data.shapes.statements import statements
-from data.shapes.story import Story, tell, to_json
+from data.shapes.story import Story, to_json
 from data.tokenizer import Tokenizer, normalise_subtitle
 
 SECONDS_PER_FEATURE = 1.5
@@ -36,57 +38,62 @@ _ANNOTATORS = {
     "statement": statements,
     "caption": captions,
 }
-_STEPS = 4  # pictures per feature that its motion is measured on
-_SATURATION = 6.0  # standard deviations; rare movements would else outweigh everything
+_STEPS = 4  # images per feature on which its motion is measured
+_SATURATION = 6.0  # standard deviations; otherwise rare movements would dominate
 
 
 @dataclasses.dataclass
 class ShapesSource:
-    """A `data.sources.base.Source` of films 0 to num_clips - 1 of a seed; InputError for none.
+    """A `data.sources.base.Source` of films 0 to num_clips - 1 of a seed.
 
-    query_type: of the annotations of every film, '' for none.
+    seed: seed of the films.
+    num_clips: number of films.
+    query_type: type of the annotations of every film, '' for none.
+
+    Raises:
+      InputError: there are no films.
     """
 
     seed: int
     num_clips: int
     query_type: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_clips < 1:
-            raise InputError(f"--num_clips is {self.num_clips}: it has to be at least 1")
+            raise InputError(f"num_clips is {self.num_clips}: it must be at least 1")
         self.seconds_per_feature = SECONDS_PER_FEATURE
         self.report = Report()
-        self.videos: dict[str, list[str]] = {}
+        videos: dict[str, list[str]] = {}
+        queries: dict[str, list[RawQuery]] = {}
         for index in range(self.num_clips):
             split = split_of(index, self.num_clips)
-            self.videos.setdefault(split, []).append(film_id(self.seed, index))
-        self.queries: dict[str, list[RawQuery]] = {}
-        if self.query_type:
-            for index in range(self.num_clips):
-                of_split = self.queries.setdefault(split_of(index, self.num_clips), [])
-                of_split += annotate(self.seed, index, self.query_type)
+            videos.setdefault(split, []).append(film_id(self.seed, index))
+            if self.query_type:
+                queries.setdefault(split, []).extend(annotate(self.seed, index, self.query_type))
+        self.videos: Mapping[str, Sequence[str]] = videos
+        self.queries: Mapping[str, Sequence[RawQuery]] = queries
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        """The film of that name."""
+        """Returns the film of that id."""
         del report
         return [film(self.seed, int(video_id.rpartition("_")[2]))]
 
     def video_of(self, clip_id: str) -> str:
-        """The film of that name."""
+        """Returns the id of the film, which is a clip and its own video."""
         return clip_id
 
     def narrowed(self, videos: Sequence[str]) -> "ShapesSource":
-        """The films alone, which are made from their names."""
+        """Returns the source without annotations; films are made from their ids."""
         del videos
         return dataclasses.replace(self, query_type="")
 
     def identity(self, videos: Sequence[str]) -> list:
-        """Nothing: a film depends on its name alone."""
+        """Returns an empty list: a film depends on its id alone."""
         del videos
         return []
 
     def tokenizer(self) -> Tokenizer:
-        """One that is trained on what is said in the films of split train."""
+        """Trains a tokenizer on the subtitles of the films of split train."""
         indices = range(self.num_clips)
         train = (i for i in indices if split_of(i, self.num_clips) == "train")
         said = (subtitle.text for i in train for subtitle in tell_film(self.seed, i)[1])
@@ -94,29 +101,29 @@ class ShapesSource:
 
 
 def film_id(seed: int, index: int) -> str:
-    """The name of a film."""
+    """Returns the id of a film."""
     return f"shapes{seed}_{index:05d}"
 
 
-def tell_film(seed: int, index: int) -> tuple[Story, list[RawSubtitle], list[dict]]:
-    """What happens in a film, what is said in it, and what its subtitles tell of."""
+def tell_film(seed: int, index: int) -> tuple[Story, list[RawSubtitle], list[dict[str, Any]]]:
+    """Returns the story, the subtitles and the narration of a film."""
     rng = random.Random(f"shapes {seed} {index}")
     story = tell(rng)
     return story, *narrate(story, rng)
 
 
 def annotate(seed: int, index: int, query_type: str) -> list[RawQuery]:
-    """The annotations of one type of a film; they depend on nothing else."""
+    """Returns the annotations of a type of a film; they depend on the arguments alone."""
     rng = random.Random(f"shapes {seed} {index} {query_type}")
     return _ANNOTATORS[query_type](Film(film_id(seed, index), *tell_film(seed, index)), rng)
 
 
 def film(seed: int, index: int) -> RawClip:
-    """One film of a seed.
+    """Makes a film of a seed.
 
-    features: appearance [frames, 128] and motion [frames, 80], float16, scaled to about unit
-    variance. Frame i covers the 1.5 seconds from 1.5 i on; its picture is taken in their middle.
-    story: see `data.shapes.story.from_json`.
+    Its features are appearance `[frames, 128]` and motion `[frames, 80]`, float16, scaled to about
+    unit variance. Frame i covers the 1.5 seconds from 1.5 i on; its image is taken in their middle.
+    For its story see `data.shapes.story.from_json`.
     """
     story, subtitles, narration = tell_film(seed, index)
     middles, features = _look(story)
@@ -134,15 +141,19 @@ def film(seed: int, index: int) -> RawClip:
 
 
 def split_of(index: int, num_clips: int) -> str:
-    """'train', 'validation' or 'test' of film `index`, about 80/10/10, whatever num_clips."""
+    """Returns the split of film `index`, whatever num_clips; about 80% are in train.
+
+    Raises:
+      InputError: there is no such film.
+    """
     if not 0 <= index < num_clips:
         last = num_clips - 1
-        raise InputError(f"film {index} is not one of {num_clips} films; choose 0 to {last}")
+        raise InputError(f"film {index} is not one of {num_clips} films: choose 0 to {last}")
     return {8: "validation", 9: "test"}.get(index % 10, "train")
 
 
 def _look(story: Story) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """The picture in the middle of each feature [frames, 48, 48, 3], and the unscaled features."""
+    """Returns the middle image of each feature `[frames, 48, 48, 3]`, and unscaled features."""
     num_frames = math.ceil(story.duration / SECONDS_PER_FEATURE)
     moments = np.arange(num_frames * _STEPS + 1) * (SECONDS_PER_FEATURE / _STEPS)
     frames = render(story, moments)
@@ -152,14 +163,14 @@ def _look(story: Story) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
 @functools.cache
 def _scales() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Mean and standard deviation of every feature over films that are in no corpus."""
+    """Returns mean and standard deviation of the features of films that are in no corpus."""
     looks = [_look(tell(random.Random(f"scales {index}")))[1] for index in range(64)]
     parts = (np.concatenate(part) for part in zip(*looks, strict=True))
     return tuple((part.mean(0), part.std(0) + 1e-6) for part in parts)
 
 
 def _png(frame: np.ndarray) -> bytes:
-    """An 8-bit RGB PNG of frame [y, x, 3]; writing it by hand takes a third of Pillow's time."""
+    """Returns an 8-bit RGB PNG of a frame `[y, x, 3]`; Pillow would take three times as long."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content)

@@ -1,13 +1,14 @@
-"""The stage of a story's film: sky, sun and moon, skyline and ground, lit by the hour of the day.
+"""The stage of a film: sky, sun and moon, skyline and ground, lit by the hour of the day.
 
-A picture is drawn in inks, small numbers; a palette per moment says which colour an ink has then.
-All inks but the cast's are pale, so that none is mistaken for a shape.
+A frame is drawn in inks, which are small numbers; a palette gives their colours at each moment.
+All inks except the cast's are pale, so that none looks like a shape.
 """
 
 import numpy as np
 
 from data.shapes.story import COLOURS, FRAME_SIZE, Story
 
+# RGB of COLOURS, in that order.
 CAST_COLOURS = np.array(
     [
         (222, 36, 36),
@@ -20,19 +21,20 @@ CAST_COLOURS = np.array(
         (248, 112, 188),
     ],
     np.uint8,
-)  # of COLOURS, in that order
-EYE_COLOURS = CAST_COLOURS // 2  # every shape has a dark eye, or nobody would see a circle spin
+)
+# Every shape has a dark eye; without it, a circle would not be seen to spin.
+EYE_COLOURS = CAST_COLOURS // 2
 
 _HORIZON = 26
 _GRAINS = 8
-# Inks: one per row of sky, the skyline, grains of ground, sun, moon, bodies, eyes.
+# First inks: one for each row of sky, then skyline, grains of ground, sun, moon, bodies, eyes.
 FIRST_LAND_INK = _HORIZON
 SUN_INK = FIRST_LAND_INK + 1 + _GRAINS
 MOON_INK = SUN_INK + 1
 BODY_INK = MOON_INK + 1
 EYE_INK = BODY_INK + len(COLOURS)
 
-# Hour of the day, and there the sky and the light on the land.
+# Hours of the day, with the colour of the sky and the light on the land at each.
 _HOURS = (0.0, 0.25, 0.55, 0.75, 1.0)
 _SKY = ((216, 188, 180), (176, 206, 226), (186, 200, 206), (208, 164, 140), (56, 60, 88))
 _LIGHT = ((0.86, 0.8, 0.8), (1, 1, 1), (0.97, 0.96, 0.92), (0.82, 0.7, 0.64), (0.4, 0.42, 0.52))
@@ -56,7 +58,7 @@ _SUN, _MOON = (255, 250, 222), (226, 228, 236)
 
 
 def stage(story: Story) -> np.ndarray:
-    """Inks [48, 48] uint8 of the empty stage."""
+    """Returns the inks `[48, 48]` uint8 of the empty stage."""
     decor = np.random.default_rng(story.decor)
     rows = np.arange(FRAME_SIZE)[:, None]
     grain = decor.integers(0, _GRAINS, (FRAME_SIZE, FRAME_SIZE))
@@ -66,7 +68,7 @@ def stage(story: Story) -> np.ndarray:
 
 
 def palettes(story: Story, times: np.ndarray) -> np.ndarray:
-    """Colours [time, ink, 4] uint8 at each moment, the fourth byte unused."""
+    """Returns the colours `[time, ink, 4]` uint8 at each moment; the fourth byte is unused."""
     tint = np.random.default_rng([story.decor, 1]).uniform(-8, 8, (2, 3))
     hours = story.hour(times)
     sky, light = (
@@ -87,10 +89,14 @@ def palettes(story: Story, times: np.ndarray) -> np.ndarray:
 def lights(
     story: Story, times: np.ndarray
 ) -> tuple[tuple[int, float, np.ndarray, np.ndarray], ...]:
-    """(ink, radius, x [time], y [time]) of the sun, up from hour 0 to 0.8, and the rising moon."""
+    """Returns the sun, which is up from hour 0 to 0.8, and the moon, which rises at 0.7.
+
+    Returns:
+      For each its ink, radius, x `[time]` and y `[time]`.
+    """
     hours = story.hour(times)
 
-    def arc(rise, length):
+    def arc(rise: float, length: float) -> tuple[np.ndarray, np.ndarray]:
         part = (hours - rise) / length
         return part * FRAME_SIZE, 24 - 19 * np.sin(np.pi * np.clip(part, 0, 1))
 
@@ -98,7 +104,7 @@ def lights(
 
 
 def _heights(place: str, decor: np.random.Generator) -> np.ndarray:
-    """Of the skyline above the horizon at each column [48], in pixels."""
+    """Returns the height of the skyline above the horizon at each column `[48]`, in pixels."""
     x = np.arange(FRAME_SIZE) + decor.uniform(0, FRAME_SIZE)
     stretch = decor.uniform(0.7, 1.3)
     if place == "beach":

@@ -1,7 +1,7 @@
-"""Statements about the sample corpus' films, true and false, as VIOLIN has them for television.
+"""Statements about the sample corpus' films, true and false, like those of VIOLIN.
 
-The false statement of a pair is the true one with labels exchanged that stories treat alike (see
-`data.shapes.film`): in another story, just as likely, it is the other way round.
+The false statement of a pair is the true one with labels exchanged in which stories are symmetric
+(see `data.shapes.film`): in another, equally likely story, the false one is true.
 """
 
 import dataclasses
@@ -15,7 +15,8 @@ from data.shapes.film import Film, shape, tell_plainly, tell_remark
 from data.shapes.narration import FEELINGS, PLACE_PHRASES, PLANS, SPEECH
 from data.shapes.story import COLOURS, FORMS, NAMES, Actor
 
-_PAIRS = 6  # of a film
+_PAIRS = 6  # of a film, at most
+# Groups of labels in which stories are symmetric.
 _ALIKE = (
     COLOURS,
     FORMS,
@@ -31,18 +32,19 @@ _ALIKE = (
     ("grows", "shrinks"),
     ("gets bigger", "gets smaller"),
 )
-# Of labels that take another one's place, those that are also true of something in the film.
+# Share of new labels that are also true of something in the film.
 _SHARE_FROM_FILM = 0.2
-_SHARE_OF_ROLES = 0.15  # of sentences about two, those whose two are exchanged
+# Share of sentences about two actors in which the two are exchanged.
+_SHARE_OF_ROLES = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
 class _Truth:
     """A true sentence.
 
-    form: of the sentence; a film's statements are of as many as there are.
-    kind: see `data.shapes.film`; '' for what is true and is not stated.
-    two: phrases for the two that it is about, empty for others.
+    form: form of the sentence; the statements of a film have as many forms as possible.
+    kind: see `data.shapes.film`; '' for a truth that is never stated.
+    two: phrases for the two actors that it is about; empty for others.
     """
 
     form: str
@@ -52,27 +54,27 @@ class _Truth:
 
 
 def statements(film: Film, rng: random.Random) -> list[RawQuery]:
-    """Up to six pairs."""
+    """Draws up to six pairs of a true and a false statement."""
     truths = [*_looks(film), *_events(film), *_named_events(film), *_spoken(film), *_both(film)]
     known = {truth.text for truth in truths}
-    labels = _found(tuple(itertools.chain(*_ALIKE)), " . ".join(known))
-    found: list[RawQuery] = []
+    labels = _labels_in(" . ".join(known), tuple(itertools.chain(*_ALIKE)))
+    queries: list[RawQuery] = []
     unstated = {truth.text for truth in truths if not truth.kind}
     stated = {truth.text: truth for truth in truths if truth.text not in unstated}
     for truth in _by_turns(list(stated.values()), rng):
         false = _changed(truth, labels, rng)
         if false not in known:
-            found += _pair(film, len(found) // 2, truth, false)
-        if len(found) == 2 * _PAIRS:
+            queries += _pair(film, len(queries) // 2, truth, false)
+        if len(queries) == 2 * _PAIRS:
             break
-    return found
+    return queries
 
 
 def _by_turns(truths: Sequence[_Truth], rng: random.Random) -> Iterator[_Truth]:
-    """One of each form, then another one of each that has more, and so on."""
+    """Yields a truth of each form, then a second of each form that has more, and so on."""
     forms = list(dict.fromkeys(truth.form for truth in truths))
-    of_form = [[truth for truth in truths if truth.form == form] for form in forms]
-    shuffled = [rng.sample(group, len(group)) for group in rng.sample(of_form, len(of_form))]
+    by_form = [[truth for truth in truths if truth.form == form] for form in forms]
+    shuffled = [rng.sample(group, len(group)) for group in rng.sample(by_form, len(by_form))]
     for turn in itertools.zip_longest(*shuffled):
         yield from (truth for truth in turn if truth is not None)
 
@@ -86,14 +88,14 @@ def _pair(film: Film, number: int, truth: _Truth, false: str) -> list[RawQuery]:
 
 
 def _changed(truth: _Truth, in_film: Sequence[str], rng: random.Random) -> str:
-    """The sentence with two of its roles, or some of its labels and other ones, exchanged."""
+    """Draws a sentence in which two actors, or some labels and others, are exchanged."""
     if truth.two and rng.random() < _SHARE_OF_ROLES:
         return exchange(truth.text, *truth.two)
-    groups = [group for group in _ALIKE if _found(group, truth.text)]
+    groups = [group for group in _ALIKE if _labels_in(truth.text, group)]
     text = truth.text
-    # More than one by preference: there has to be something easy to begin with.
+    # Preferably more than one: a model needs easy examples to begin with.
     for group in rng.sample(groups, max(rng.choices(range(1, len(groups) + 1), k=2))):
-        label = rng.choice(_found(group, truth.text))
+        label = rng.choice(_labels_in(truth.text, group))
         others = [other for other in group if other != label]
         familiar = [other for other in others if other in in_film]
         if familiar and rng.random() < _SHARE_FROM_FILM:
@@ -102,20 +104,20 @@ def _changed(truth: _Truth, in_film: Sequence[str], rng: random.Random) -> str:
     return text
 
 
-def exchange(text: str, one: str, other: str) -> str:
-    """The text with two phrases in each other's place, wherever they are."""
-    swapped = {one: other, other: one}
+def exchange(text: str, first: str, second: str) -> str:
+    """Returns the text with every occurrence of two phrases exchanged."""
+    swapped = {first: second, second: first}
     pattern = rf"\b(?:{'|'.join(map(re.escape, swapped))})\b"
     return re.sub(pattern, lambda match: swapped[match[0]], text)
 
 
-def _found(labels: Sequence[str], text: str) -> list[str]:
-    """Those of the labels that are in the text as whole words."""
+def _labels_in(text: str, labels: Sequence[str]) -> list[str]:
+    """Returns the labels that occur in the text as whole words."""
     return [label for label in labels if f" {label} " in f" {text} "]
 
 
 def _looks(film: Film) -> Iterator[_Truth]:
-    """Who is seen, where, and who comes before whom."""
+    """Yields who is seen, where, and who comes in before whom."""
     for spell in film.spells:
         yield _Truth("seen", "v", f"{shape(spell.actor)} is seen")
     yield _Truth("place", "v", f"it is {PLACE_PHRASES[film.story.place]}")
@@ -129,6 +131,7 @@ def _looks(film: Film) -> Iterator[_Truth]:
 
 
 def _events(film: Film) -> Iterator[_Truth]:
+    """Yields the events, told by looks."""
     for index in range(len(film.story.events)):
         kind = "" if index in film.told else "v"
         cast = film.looks[index]
@@ -136,7 +139,7 @@ def _events(film: Film) -> Iterator[_Truth]:
 
 
 def _named_events(film: Film) -> Iterator[_Truth]:
-    """With names in place of looks: of all the cast, for what is true need not be known."""
+    """Yields the events, told by names; also by names that no subtitle introduces."""
     for index, event in enumerate(film.story.events):
         for called in ({event.who}, {event.whom}, {event.who, event.whom}):
             if None in called:
@@ -150,7 +153,7 @@ def _named_events(film: Film) -> Iterator[_Truth]:
 
 
 def _told(film: Film, index: int, form: str, kind: str, phrases: Sequence[str]) -> Iterator[_Truth]:
-    """An event in all words that there are for it; `phrases` are those for the cast."""
+    """Yields an event in all its wordings; `phrases` are those for the cast."""
     event = film.story.events[index]
     who, whom = phrases[event.who], "" if event.whom is None else phrases[event.whom]
     two = () if event.whom is None else (who, whom)
@@ -161,7 +164,7 @@ def _told(film: Film, index: int, form: str, kind: str, phrases: Sequence[str]) 
 
 
 def _spoken(film: Film) -> Iterator[_Truth]:
-    """What is said of somebody stays true in whatever colour."""
+    """Yields the remarks; also by looks that the actor has at other times, which stay true."""
     for remark in film.remarks:
         stated = tell_remark(film, remark)
         yield _Truth("spoken", "t", stated)
@@ -172,7 +175,7 @@ def _spoken(film: Film) -> Iterator[_Truth]:
 
 
 def _both(film: Film) -> Iterator[_Truth]:
-    """What happens while something is said."""
+    """Yields the events that happen during a remark."""
     for remark in film.remarks:
         begin, end = remark.moment
         stated = tell_remark(film, remark)

@@ -1,13 +1,7 @@
-"""Building by shards: any number of them, any number of workers, broken off and gone on with."""
+"""Building by shards, with any number of shards, interrupted and continued."""
 
-import dataclasses
 import fcntl
-import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +9,20 @@ import pytest
 import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_datasets.core import hashing
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data.building import shards
-from data.building.beam import STOPPED, write_shards
 from data.building.dataset import build_dataset
-from data.building.plan import Building
+from data.building.plan import Building, order_key
+from data.building.workers import write_shards
 from data.errors import InputError
 from data.records import codec, tfds_layout, tfrecord
 from data.records.assembly import make_clip
-from data.records.reader import QuerySplit, Split
-from data.report import Report
+from data.records.reader import Split
 from data.schema import RawClip
 from data.sources.base import ClipSource
+from tests.data.building.films import CLIPS, Films, build_films, files, read, stamps
 from tests.data.clip_samples import (
     TOKENIZER,
     assert_equal,
@@ -37,18 +32,6 @@ from tests.data.clip_samples import (
     raw_clip,
     raw_query,
 )
-from tests.paths import ROOT
-
-CLIPS = [raw_clip(index) for index in range(12)]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def read(folder: Path, split: str) -> list:
-    found = Split(folder, split)
-    return [found.read(number) for number in range(len(found))]
 
 
 @settings(max_examples=20)
@@ -106,84 +89,7 @@ def test_records_have_one_order_whatever_the_number_of_shards(tmp_path):
     assert orders[0] != sorted(orders[0])
 
 
-THREADS = ("--runner=DirectRunner", "--direct_num_workers=2")
-THREADS += ("--direct_running_mode=multi_threading",)
-
-
-def test_whoever_does_the_work_writes_the_same_bytes(tmp_path):
-    splits = {"train": CLIPS[:6], "validation": CLIPS[6:9]}
-    asked = {"train": [raw_query(index) for index in range(4)]}
-    ways = {"one": {}, "two": {"workers": 2}, "threads": {"beam_options": THREADS}}
-    for name, how in ways.items():
-        build(tmp_path / name / "films", splits, asked, num_shards=3, **how)
-    assert files(tmp_path / "one") == files(tmp_path / "two") == files(tmp_path / "threads")
-    assert len(QuerySplit(tmp_path / "two" / "films", "train")) == 4
-
-
-@dataclasses.dataclass
-class Films:
-    """A source that cannot make some of its clips."""
-
-    broken: tuple[str, ...] = ()
-    unheard_of: str = ""
-    slow: float = 0.0
-    changed: tuple[str, ...] = ()
-    seconds_per_feature: float = 1.5
-
-    def __post_init__(self):
-        self.videos = {"train": [clip.clip_id for clip in CLIPS]}
-        self.queries, self.query_type, self.report = {}, "", Report()
-
-    def clips(self, video_id: str, report: Report) -> list[RawClip]:
-        report.add("films seen", video_id)
-        if video_id in self.broken:
-            raise InputError(f"{video_id} is broken: mend it")
-        if video_id == self.unheard_of:
-            raise RuntimeError("unheard of")
-        time.sleep(self.slow)
-        return [raw_clip(int(video_id.removeprefix("clip")))]
-
-    def video_of(self, clip_id):
-        return clip_id
-
-    def narrowed(self, videos):
-        return self
-
-    def identity(self, videos):
-        return [video_id for video_id in videos if video_id in self.changed]
-
-
-def build_films(folder: Path, source: Films, **building):
-    """A clip a shard, so that numbers of shards are places in the order of records."""
-    return build_dataset(folder, source, TOKENIZER, Building(num_shards=len(CLIPS), **building))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A build that was not broken off."""
-    folder = tmp_path_factory.mktemp("whole") / "films"
-    build_films(folder, Films())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def order(whole) -> list[str]:
-    """Ids of the clips in the order of records."""
-    return [clip.clip_id for clip in read(whole, "train")]
-
-
-def stamps(folder: Path) -> dict[int, int]:
-    """When each shard was written, of a dataset that is finished or not."""
-    paths = [*folder.glob("building/clips-*-of-*"), *folder.glob("clips/*/films-train.*-of-*")]
-    times = {
-        path.name.split("-of-")[0][-5:]: path.stat().st_mtime_ns
-        for path in paths
-        if path.name.endswith("00012")
-    }
-    return {int(number): time for number, time in times.items()}
-
-
-def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path, order, whole, caplog):
+def test_continues_after_a_failure_with_unfinished_shards(tmp_path, order, whole, caplog):
     folder = tmp_path / "films"
     with pytest.raises(InputError, match=f"^{order[9]} is broken: mend it$"):
         build_films(folder, Films((order[9],)))
@@ -198,7 +104,7 @@ def test_goes_on_after_a_failure_with_what_is_not_done(tmp_path, order, whole, c
     assert files(folder) == files(whole)
 
 
-def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
+def test_skips_videos_that_cannot_be_used_if_told(tmp_path):
     metadata, report = build_films(
         tmp_path / "films", Films(("clip0", "clip5")), on_bad_video="skip"
     )
@@ -215,7 +121,7 @@ def test_leaves_out_what_cannot_be_used_if_told(tmp_path):
         build(tmp_path / "half", rest, on_bad_video="skip")
 
 
-def test_queries_about_what_is_left_out_are_left_out(tmp_path):
+def test_queries_about_skipped_videos_are_left_out(tmp_path):
     clips = [raw_clip(0), raw_clip(1, num_frames=0), raw_clip(2)]
     asked = {"train": [raw_query(index) for index in range(3)]}
     metadata = build(tmp_path / "films", {"train": clips}, asked, on_bad_video="skip")
@@ -223,7 +129,7 @@ def test_queries_about_what_is_left_out_are_left_out(tmp_path):
     assert metadata.left_out["queries about skipped videos: skipped"] == 1
 
 
-def test_most_videos_say_the_widths_and_the_number_of_shards(tmp_path):
+def test_most_videos_decide_the_widths_and_the_number_of_shards(tmp_path):
     def clip(index, frames, width):
         return RawClip(f"clip{index}", (np.ones((frames, width), np.float16),), ())
 
@@ -262,18 +168,17 @@ def test_a_shard_with_videos_left_out_is_made_again_if_none_may_be(tmp_path, ord
     assert {number for number in before if before[number] == after[number]} == {*range(11)} - {8}
 
 
-def test_what_nobody_wants_any_more_goes(tmp_path, order):
+def test_shards_of_another_plan_are_removed(tmp_path, order):
     folder = tmp_path / "films"
     with pytest.raises(InputError):
         build_films(folder, Films((order[11],)))
-    (folder / "building" / ".clips-train-00003-of-00012.half").write_text("broken off")
+    (folder / "building" / ".clips-train-00003-of-00012.half").write_text("interrupted")
     with pytest.raises(InputError):
         build_dataset(folder, Films((order[11],)), TOKENIZER, Building(num_shards=2))
     shards_left = [path.name for path in (folder / "building").glob("*-of-*")]
     assert sorted(shards_left) == [
         "clips-train-00000-of-00002",
         "clips-train-00000-of-00002.json",
-        "clips-train-00001-of-00002.task",
     ]
 
 
@@ -300,9 +205,9 @@ def test_a_dataset_is_built_by_one_program_at_a_time(tmp_path):
     build_films(tmp_path / "films", Films())
 
 
-def clip_task(folder: Path, name: str, videos: list[str], source) -> shards.ClipTask:
+def clip_task(folder: Path, name: str, videos: list[str], source) -> shards.ClipShardTask:
     path = folder / "tokenizer.json"
-    return shards.ClipTask(name, TOKENIZER.identity, path, False, videos, source, (3, 2))
+    return shards.ClipShardTask(name, TOKENIZER.identity, path, False, videos, source, (3, 2))
 
 
 def test_a_shard_that_was_cut_is_made_again(tmp_path):
@@ -317,50 +222,6 @@ def test_a_shard_that_was_cut_is_made_again(tmp_path):
     assert (tmp_path / "part").read_bytes() == whole
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from data.building.beam import STOPPED
-from data.command import ends_with_a_sentence
-from tests.data.building.test_shards import Films, build_films
-if __name__ == "__main__":
-    with ends_with_a_sentence(STOPPED):
-        build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_build_that_is_ended_goes_on_to_the_same_bytes(tmp_path, workers, how, whole):
-    folder, script = tmp_path / "films", tmp_path / "script.py"
-    script.write_text(KILLED)
-    process = subprocess.Popen(
-        [sys.executable, script, folder, str(workers)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
-        time.sleep(0.01)
-    os.killpg(process.pid, how)
-    _, printed = process.communicate()
-    if how == signal.SIGINT:
-        *progress, last = printed.splitlines()
-        assert last == f"error: {STOPPED}"
-        assert all(line.startswith("videos: ") for line in progress)
-    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
-    done = {
-        number: time
-        for number, time in stamps(folder).items()
-        if (folder / "building" / f"clips-train-{number:05d}-of-00012.json").exists()
-    }
-    assert 3 <= len(done) < 12
-    build_films(folder, Films())
-    assert stamps(folder).items() >= done.items()
-    assert files(folder) == files(whole)
-
-
 class Endless(ClipSource):
     """A clip that takes more room than there is."""
 
@@ -368,7 +229,7 @@ class Endless(ClipSource):
         return [raw_clip(1, num_frames=5000)] if video_id == "clip1" else super().clips(video_id, 0)
 
 
-def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
+def test_a_full_disk_is_reported_and_finished_shards_stay(tmp_path):
     TOKENIZER.save(tmp_path / "tokenizer.json")
     source = Endless({"": CLIPS}, 1.5)
     tasks = [clip_task(tmp_path, name, [name], source) for name in ("clip0", "clip1")]
@@ -377,7 +238,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
     try:
         with pytest.raises(
             InputError,
-            match=rf"{tmp_path} could not be written to \(File too large\): make room and run",
+            match=rf"{tmp_path} could not be written to \(File too large\): make room and build",
         ):
             write_shards(tmp_path, tasks, "videos", 1)
     finally:
@@ -389,8 +250,16 @@ def test_a_full_disk_is_said_and_keeps_what_is_done(tmp_path):
     assert (tmp_path / "clip0").stat().st_mtime_ns == written
 
 
-def test_refuses_impossible_ways_to_build():
+def test_refuses_impossible_settings():
     with pytest.raises(InputError, match="on_bad_video is 'stop'"):
         Building(on_bad_video="stop")
-    with pytest.raises(InputError, match="0 workers"):
+    with pytest.raises(InputError, match="workers is 0"):
         Building(workers=0)
+    with pytest.raises(InputError, match="num_shards is -1"):
+        Building(num_shards=-1)
+
+
+@given(st.text(max_size=5))
+def test_ids_are_ordered_as_in_tfds(identifier):
+    # Datasets of earlier versions had their order from TFDS.
+    assert order_key("train")(identifier) == hashing.Hasher("train").hash_key(identifier)

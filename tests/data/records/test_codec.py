@@ -69,11 +69,11 @@ def test_decoding_views_the_records_bytes():
     ("changes", "said"),
     [
         ({"frame_features": np.zeros((8, 4), np.float16)}, "32 feature values are no multiple"),
-        ({"frame_features": np.zeros((7, 5), np.float16)}, "7 frames but the subtitles of 8"),
+        ({"frame_features": np.zeros((7, 5), np.float16)}, "7 frames but subtitles of 8"),
         ({"token_counts": np.array([1, 1], np.int32)}, "texts, times and tokens differ"),
         ({"subtitle_starts": np.zeros(3, np.float32)}, "texts, times and tokens differ"),
         ({"subtitle_texts": ("one",)}, "texts, times and tokens differ"),
-        ({"frame_subtitle": np.full(8, 2, np.int32)}, "frames of a subtitle that is not there"),
+        ({"frame_subtitle": np.full(8, 2, np.int32)}, "refer to a subtitle that it does not have"),
     ],
 )
 def test_decoding_refuses_parts_that_do_not_fit(changes, said):
@@ -85,13 +85,13 @@ def test_decoding_refuses_parts_that_do_not_fit(changes, said):
 @pytest.mark.parametrize("count", [0, 2])
 def test_decoding_refuses_more_or_fewer_numbers_than_one(name, count):
     values = codec.encode_clip(a_clip()) | {name: np.zeros(count)}
-    said = f"field {name} has {count} numbers in place of one"
+    said = f"field {name} has {count} numbers instead of one"
     with pytest.raises(InputError, match=said):
         codec.decode_clip(codec.serialise(values), 5)
 
 
 def test_decoding_refuses_what_is_no_clip():
-    with pytest.raises(InputError, match=r"no tf\.train\.Example"):
+    with pytest.raises(InputError, match=r"not a tf\.train\.Example"):
         codec.decode_clip(b"\xff\xff", 5)
     query = codec.serialise(codec.encode_query(make_query(raw_query(0), "query", TOKENIZER)))
     with pytest.raises(InputError, match="no field frame_features"):
@@ -131,20 +131,36 @@ def parts(first, second):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (parts(np.zeros((8, 3)), np.zeros((8, 4))), r"widths \(3, 4\) where other clips have \(3"),
-        (parts(np.zeros((8, 3)), np.zeros((7, 2))), r"have \[8, 7\] frames"),
-        (parts(np.zeros((0, 3)), np.zeros((0, 2))), "part 0 of its features has no frames"),
-        (parts(np.zeros((8, 3)), np.zeros(8)), r"part 1 of its features is float64\[8\]"),
-        (parts(np.zeros((8, 3)), np.zeros((8, 2), int)), r"part 1 of its features is int64"),
-        (parts(np.full((8, 3), np.nan), np.zeros((8, 2))), "part 0 .* NaN .* in frame 0"),
-        (parts(np.zeros((8, 3)), np.full((8, 2), 1e5)), "part 1 .* than float16 holds"),
-        ({"subtitles": (RawSubtitle("a", 3.0, 2.0),)}, r"lasts from 3\.0 to 2\.0 seconds"),
-        ({"subtitles": (RawSubtitle("a", 3.0, float("nan")),)}, "lasts from"),
+        (
+            parts(np.zeros((8, 3)), np.zeros((8, 4))),
+            r"has .* widths \(3, 4\) where other clips have \(3",
+        ),
+        (parts(np.zeros((8, 3)), np.zeros((7, 2))), r"has feature parts of \[8, 7\] frames"),
+        (
+            parts(np.zeros((0, 3)), np.zeros((0, 2))),
+            "part 0 of the features of clip clip1 has no frames",
+        ),
+        (
+            parts(np.zeros((8, 3)), np.zeros(8)),
+            r"part 1 of the features of clip clip1 is float64\[8\]",
+        ),
+        (
+            parts(np.zeros((8, 3)), np.zeros((8, 2), int)),
+            r"part 1 of the features of clip clip1 is int64",
+        ),
+        (parts(np.full((8, 3), np.nan), np.zeros((8, 2))), "part 0 .* has NaN .* in frame 0"),
+        (parts(np.zeros((8, 3)), np.full((8, 2), 1e5)), "part 1 .* has .* than float16 holds"),
+        (
+            {"subtitles": (RawSubtitle("a", 3.0, 2.0),)},
+            r"a subtitle lasts from 3\.0 to 2\.0 seconds",
+        ),
+        ({"subtitles": (RawSubtitle("a", 3.0, float("nan")),)}, "a subtitle lasts from"),
     ],
 )
 def test_refuses_a_clip_that_cannot_be_a_record(changes, said):
-    with pytest.raises(InputError, match=f"clip clip1.*{said}"):
+    with pytest.raises(InputError, match=said) as caught:
         make_clip(raw_clip(1, **changes), (3, 2), TOKENIZER, 1.5)
+    assert "clip clip1" in str(caught.value)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -211,13 +227,21 @@ def test_a_dataset_holds_all_clips_and_queries(tmp_path, num_shards):
 
 
 def test_tfds_reads_a_dataset_too(tmp_path):
-    build(tmp_path / "films", {"train": [raw_clip(3)]}, {"train": [raw_query(3)]})
+    splits = {"train": [raw_clip(3)], "validation": [raw_clip(index) for index in range(4, 9)]}
+    build(tmp_path / "films", splits, {"train": [raw_query(3)]}, num_shards=2)
     builder = tfds.builder_from_directory(tmp_path / "films" / "clips" / "2.0.0")
+    assert (builder.name, str(builder.version)) == ("films", "2.0.0")
+    lengths = {name: split.shard_lengths for name, split in builder.info.splits.items()}
+    assert lengths == {"train": [1], "validation": [2, 3]}
+    assert builder.info.metadata["seconds_per_feature"] == 1.5
     (clip,) = builder.as_dataset(split="train").as_numpy_iterator()
     expected = make_clip(raw_clip(3), (3, 2), TOKENIZER, 1.5)
     np.testing.assert_array_equal(clip["frame_features"], expected.frame_features)
     np.testing.assert_array_equal(clip["frame_subtitle"], expected.frame_subtitle)
     assert [text.decode() for text in clip["subtitle_texts"]] == list(expected.subtitle_texts)
+    queries = tfds.builder_from_directory(tmp_path / "films" / "queries" / "2.0.0")
+    (query,) = queries.as_dataset(split="train").as_numpy_iterator()
+    assert query["query_id"] == b"q3"
 
 
 def test_the_metadata_needs_no_tensorflow(tmp_path):
@@ -231,16 +255,16 @@ def test_the_metadata_needs_no_tensorflow(tmp_path):
 
 def test_refuses_an_id_that_comes_twice(tmp_path):
     twice = {"train": [raw_clip(0)], "test": [raw_clip(1), raw_clip(0)]}
-    with pytest.raises(InputError, match="video clip0 comes twice"):
+    with pytest.raises(InputError, match="video clip0 occurs twice"):
         build(tmp_path / "films", twice)
-    with pytest.raises(InputError, match="query q1 comes twice"):
+    with pytest.raises(InputError, match="query q1 occurs twice"):
         build(tmp_path / "films", {"train": [raw_clip(0)]}, {"train": [raw_query(1)] * 2})
 
 
 def test_replaces_a_finished_dataset_only_when_told(tmp_path):
     build(tmp_path / "films", {"train": [raw_clip(0)]}, {"train": [raw_query(0)]})
     (tmp_path / "films" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"films exists: name another --out, or .*--overwrite"):
+    with pytest.raises(InputError, match=r"films exists: name another folder, or .*overwrite"):
         build(tmp_path / "films", {"train": [raw_clip(1)]})
     assert Split(tmp_path / "films", "train").read(0).clip_id == "clip0"
     build(tmp_path / "films", {"train": [raw_clip(1)]}, overwrite=True)

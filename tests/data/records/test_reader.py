@@ -120,7 +120,7 @@ SPOILED = [spoil_absent, spoil_older, spoil_shorter, spoil_garbage, spoil_negati
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_the_index_is_built_again_when_it_cannot_be_right(dataset, built, spoil):
+def test_a_wrong_index_is_built_again(dataset, built, spoil):
     spoil(shard_of(dataset))
     clip = Split(dataset, "train").read(3)
     assert_equal(clip, Split(built, "train").read(3))
@@ -145,7 +145,7 @@ def test_reads_from_many_threads(built):
             assert_equal(clip, clips[number % NUM_CLIPS])
 
 
-def test_numbers_beyond_the_split_are_a_mistake(built):
+def test_numbers_beyond_the_split_raise_an_index_error(built):
     split = Split(built, "train")
     for number in (-1, NUM_CLIPS):
         with pytest.raises(IndexError):
@@ -199,7 +199,7 @@ def test_a_shard_that_is_empty(dataset, caplog):
     check_damage(dataset, list(range(NUM_CLIPS)), caplog)
 
 
-def test_a_record_that_is_something_else(dataset, caplog):
+def test_a_record_that_is_not_a_clip(dataset, caplog):
     queries = dataset / "queries" / "2.0.0" / SHARD
     offsets = tfrecord.offsets(shard_of(dataset)).tolist()
     whole, query = shard_of(dataset).read_bytes(), queries.read_bytes()
@@ -208,12 +208,12 @@ def test_a_record_that_is_something_else(dataset, caplog):
 
 
 @pytest.mark.parametrize("on_corrupt", ["ignore", ""])
-def test_refuses_other_ways_to_treat_damage(built, on_corrupt):
+def test_refuses_an_unknown_on_corrupt(built, on_corrupt):
     with pytest.raises(InputError, match=r"on_corrupt is .*: choose one of error, skip"):
         Split(built, "train", on_corrupt)
 
 
-def test_refuses_a_dataset_that_is_not_there(tmp_path):
+def test_refuses_a_dataset_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match=r"absent does not exist: .*python -m data\.build"):
         Split(tmp_path / "absent", "train")
     with pytest.raises(InputError, match="holds no dataset: name another folder"):
@@ -227,9 +227,9 @@ def test_refuses_a_dataset_of_another_version(dataset):
 
 
 def test_refuses_an_unknown_split(built):
-    with pytest.raises(InputError, match="no clips in a split 'val': it has train"):
+    with pytest.raises(InputError, match="no clips in a split 'val': choose from train"):
         Split(built, "val")
-    with pytest.raises(InputError, match="no queries in a split 'test': it has train"):
+    with pytest.raises(InputError, match="no queries in a split 'test': choose from train"):
         QuerySplit(built, "test")
 
 
@@ -247,7 +247,7 @@ def test_refuses_a_dataset_that_does_not_list_its_shards(dataset):
             Split(dataset, "train")
 
 
-def test_refuses_metadata_that_says_something_else(dataset):
+def test_refuses_metadata_of_something_else(dataset):
     path = dataset / "clips" / "2.0.0" / "metadata.json"
     for content in ("{", "[]", '{"name": "films"}'):
         path.write_text(content)
@@ -269,7 +269,7 @@ build(sys.argv[1], {"train": [raw_clip(0)]}, {"train": [raw_query(0)]})
 """
 
 
-def test_a_building_that_was_killed_is_seen_and_can_be_repeated(tmp_path):
+def test_a_killed_build_is_reported_and_can_be_repeated(tmp_path):
     folder = tmp_path / "films"
     command = [sys.executable, "-c", KILLED, folder]
     result = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)

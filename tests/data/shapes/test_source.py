@@ -18,11 +18,11 @@ from data.errors import InputError
 from data.schema import DatasetMetadata
 from data.shapes.features import appearance, inks, motion
 from data.shapes.narration import narrate
+from data.shapes.plot import ACTIONS, tell
 from data.shapes.render import render
 from data.shapes.source import SECONDS_PER_FEATURE, film, split_of
 from data.shapes.stage import BODY_INK, CAST_COLOURS, EYE_COLOURS, palettes
 from data.shapes.story import (
-    ACTIONS,
     COLOURS,
     FORMS,
     NAMES,
@@ -31,7 +31,6 @@ from data.shapes.story import (
     Event,
     Story,
     from_json,
-    tell,
     to_json,
 )
 from data.tokenizer import Tokenizer
@@ -60,7 +59,7 @@ def test_a_film_depends_on_seed_and_index_alone(corpus):
     assert len({clip.clip_id for clip in others}) == 3
 
 
-def test_splits_are_80_10_10_and_stay():
+def test_splits_are_80_10_10_whatever_the_number_of_films():
     names = [split_of(index, 1500) for index in range(1500)]
     assert [names.count(split) for split in ("train", "validation", "test")] == [1200, 150, 150]
     assert names[:40] == [split_of(index, 40) for index in range(40)]
@@ -241,7 +240,7 @@ def test_turning_changes_the_colour():
     assert moved["came"][:, BLUE].sum() == 1
 
 
-def test_those_who_meet_come_near():
+def test_actors_who_meet_come_close():
     fields = {"x": 19.0, "y": 36.0, "whom": 1, "whom_x": 31.0, "whom_y": 36.0}
     _, moved = _measure(_scene(Event("meet", 0, 1.5, 4.5, **fields), second=True))
     assert moved["near"][3, RED] > 1.3 * moved["near"][0, RED]
@@ -250,7 +249,7 @@ def test_those_who_meet_come_near():
 
 @given(SEEDS, st.sampled_from(PLACES), st.floats(0, 0.35), st.floats(0.45, 0.65))
 @settings(max_examples=30)
-def test_the_empty_stage_has_nobodys_colour(decor, place, begin, length):
+def test_the_empty_stage_has_no_colour_of_an_actor(decor, place, begin, length):
     story = Story(60.0, place, (begin, begin + length), decor, (), ())
     times = np.linspace(0, 60, 25)
     assert inks(render(story, times)).max() == 0
@@ -306,7 +305,7 @@ def _probe(clips, word, known, words, known_words):
     return (guesses == targets[cut:]).mean(), commonest
 
 
-def test_frames_carry_the_words_that_are_said_over_them(corpus):
+def test_frames_show_what_their_subtitles_say(corpus):
     """A linear probe on 120 films is far above always guessing the commonest word."""
     colour, common = _probe(corpus, lambda a, _: a.colour, lambda a: a.form, COLOURS, FORMS)
     assert colour > common + 0.5

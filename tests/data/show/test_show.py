@@ -14,8 +14,10 @@ from PIL import Image
 from data.errors import InputError
 from data.records.reader import Split
 from data.schema import RawQuery, RawSubtitle
-from data.show.__main__ import describe, find, main, picture
-from data.show.picture import Bar, Picture, runs
+from data.show.__main__ import main
+from data.show.describe import describe
+from data.show.picture import Bar, Picture, draw
+from data.show.shown import find, runs
 from tests.data.clip_samples import build, raw_clip
 
 STEP = 1.5
@@ -89,7 +91,7 @@ def lines_after(text: str, heading: str) -> list[str]:
 # The text
 
 
-def test_what_a_clip_is(films):
+def test_describes_the_clip(films):
     shown = find(films, "clip0")
     number = shown.number
     assert Split(films, "train").read(number).clip_id == "clip0"
@@ -122,7 +124,7 @@ def test_the_time_line_of_a_clip_without_subtitles(films):
     assert text.endswith("\n\nqueries: 0")
 
 
-def test_subtitles_at_once_and_frames_in_pieces(films):
+def test_overlapping_subtitles_with_runs_of_frames(films):
     shown = find(films, "clip3")
     # The second is over before the first, which also has a frame after it.
     clip = dataclasses.replace(
@@ -162,7 +164,7 @@ def test_questions_with_moments_and_answers(films):
     assert lines[blocks["q2"] :][:2] == ["q2: (no text)", "no moment: the whole clip"]
 
 
-def test_statements_with_what_is_true(statements):
+def test_statements_with_their_labels(statements):
     lines = lines_after(describe(find(statements, "clip0")), "queries: 3")
     truth = {line: lines[index + 2] for index, line in enumerate(lines) if line.startswith("s")}
     assert truth == {
@@ -182,16 +184,16 @@ def test_runs(frames):
 # Finding the clip
 
 
-def test_names_clips_that_are_called_alike(films):
+def test_names_clips_with_similar_ids(films):
     with pytest.raises(
         InputError, match=r"no clip clip9 in train, validation: did you mean clip\d"
     ):
         find(films, "clip9")
-    with pytest.raises(InputError, match=r"no clip Casablanca in .*: none is called like it"):
+    with pytest.raises(InputError, match=r"no clip Casablanca in .*: no id is similar"):
         find(films, "Casablanca")
 
 
-def test_looks_in_the_split_that_is_named(films):
+def test_searches_the_given_split(films):
     assert find(films, "clip3", "validation").split == find(films, "clip3").split == "validation"
     with pytest.raises(InputError, match=r"no clip clip0 in validation: did you mean clip3\?"):
         find(films, "clip0", "validation")
@@ -209,7 +211,7 @@ def pixels_of(path) -> np.ndarray:
 
 
 def test_frames_stand_at_their_times(films, tmp_path):
-    picture(find(films, "clip2"), tmp_path / "clip.png")
+    draw(find(films, "clip2"), tmp_path / "clip.png")
     pixels = pixels_of(tmp_path / "clip.png")
     middles = []
     for colour in COLOURS:
@@ -225,13 +227,13 @@ def test_frames_stand_at_their_times(films, tmp_path):
 @pytest.mark.parametrize("clip_id", ["clip0", "film/1 $x$", "clip3"])
 def test_features_are_drawn_if_there_are_no_images(films, tmp_path, clip_id):
     shown = find(films, clip_id)
-    picture(shown, tmp_path / "clip.png")
+    draw(shown, tmp_path / "clip.png")
     pixels = pixels_of(tmp_path / "clip.png")
     check_heat_map(pixels)
 
 
 def check_heat_map(pixels):
-    """That there are both red and blue: what is above and what is below the average."""
+    """Checks for red and blue, the colours above and below the average."""
     pixels = pixels[50:280]  # Bars, which are coloured too, begin below.
     red, blue = pixels[..., 0] - pixels[..., 2], pixels[..., 2] - pixels[..., 0]
     assert (red > 60).sum() > 10_000
@@ -240,8 +242,8 @@ def check_heat_map(pixels):
 
 def test_statements_are_drawn(statements, tmp_path):
     shown = find(statements, "clip0")
-    picture(shown, tmp_path / "with.png")
-    picture(dataclasses.replace(shown, queries=()), tmp_path / "without.png")
+    draw(shown, tmp_path / "with.png")
+    draw(dataclasses.replace(shown, queries=()), tmp_path / "without.png")
     assert len(pixels_of(tmp_path / "with.png")) > len(pixels_of(tmp_path / "without.png")) + 60
 
 
@@ -250,7 +252,7 @@ def test_features_without_any_change_are_drawn(films, tmp_path, value):
     shown = find(films, "clip3")
     features = np.full_like(shown.clip.frame_features, value)
     clip = dataclasses.replace(shown.clip, frame_features=features)
-    picture(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
+    draw(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
     assert np.ptp(pixels_of(tmp_path / "clip.png")) == 255
 
 
@@ -259,7 +261,7 @@ def test_a_frame_of_nan_leaves_the_others(films, tmp_path):
     features = shown.clip.frame_features.copy()
     features[0] = np.nan
     clip = dataclasses.replace(shown.clip, frame_features=features)
-    picture(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
+    draw(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
     check_heat_map(pixels_of(tmp_path / "clip.png"))
 
 
@@ -284,7 +286,7 @@ BARS = st.lists(
 @settings(deadline=None, max_examples=12)
 @given(BARS)
 @example([Bar("W" * 70, 11.9, 12.0), Bar("W" * 70, 0.0, 12.0), Bar("W", 11.0, 11.5)])
-def test_texts_lie_apart_and_inside_whatever_they_hold(films, tmp_path_factory, bars):
+def test_no_text_overlaps_another_or_leaves_the_picture(films, tmp_path_factory, bars):
     with matplotlib.rc_context({"text.parse_math": False}):
         drawn = Picture(Split(films, "validation").read(0), STEP)
         drawn.add_bars("subtitles", bars)
@@ -304,13 +306,13 @@ def test_texts_lie_apart_and_inside_whatever_they_hold(films, tmp_path_factory, 
         assert right <= other[0] or other[1] <= left or top <= other[2] or other[3] <= bottom
 
 
-def test_texts_are_no_markup_whatever_the_user_has_set(films, tmp_path):
+def test_texts_are_not_markup_whatever_the_users_settings(films, tmp_path):
     shown = find(films, "clip0")
     # Between two dollar signs would be mathematics.
     with matplotlib.rc_context({"text.usetex": False, "text.parse_math": False}):
-        picture(shown, tmp_path / "plain.png")
+        draw(shown, tmp_path / "plain.png")
     with matplotlib.rc_context({"text.usetex": True, "text.parse_math": True}):
-        picture(shown, tmp_path / "set.png")
+        draw(shown, tmp_path / "set.png")
     np.testing.assert_array_equal(
         pixels_of(tmp_path / "plain.png"), pixels_of(tmp_path / "set.png")
     )
@@ -338,18 +340,18 @@ def error_of(*arguments) -> str:
     return exit_.value.code
 
 
-def test_what_can_be_put_right_is_said_in_a_sentence(films, tmp_path):
+def test_errors_that_the_user_can_fix_are_one_sentence(films, tmp_path):
     absent = tmp_path / "absent"
     assert error_of(absent, "--clip=a").startswith(f"error: dataset {absent} does not exist")
     assert "no clip a in train, validation" in error_of(films, "--clip=a")
     out = absent / "clip.png"
     error = error_of(films, "--clip=clip0", f"--out={out}")
-    assert error.startswith(f"error: {out} cannot be written")
+    assert error.startswith(f"error: {out} could not be written to")
 
 
-def test_an_image_that_is_none_is_named(films, tmp_path):
+def test_names_an_image_that_cannot_be_read(films, tmp_path):
     shown = find(films, "clip2")
     images = (*shown.clip.frame_images[:3], b"no image", shown.clip.frame_images[4])
     clip = dataclasses.replace(shown.clip, frame_images=images)
     with pytest.raises(InputError, match="image 3 of clip clip2 cannot be read"):
-        picture(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
+        draw(dataclasses.replace(shown, clip=clip), tmp_path / "clip.png")
