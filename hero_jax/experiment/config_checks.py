@@ -4,6 +4,7 @@ import math
 import operator
 
 from data.errors import InputError
+from hero_jax.experiment.layouts import LAYOUTS
 
 
 def check_batch(config, task=None) -> None:
@@ -12,36 +13,8 @@ def check_batch(config, task=None) -> None:
     Args:
       task: the downstream task, None in pre-training.
     """
-    batch = config.batch
-    layout = "clips" if task is None else task.layout
-    words = batch.max_tokens * (batch.context_subtitles + 1)
-    if batch.segmentation == "clip":
-        words = batch.max_clip_tokens
-    if layout == "choices":
-        words += batch.max_query_tokens + 2
-    limits = [
-        ("batch.max_frames", batch.max_frames, "model.segment_frames"),
-        ("batch.max_frames", batch.max_frames, "model.clip_positions"),
-        (
-            "the longest text of a segment with its special tokens",
-            words + 1,
-            "model.text_positions",
-        ),
-    ]
-    if layout == "clips":
-        limits.append(("batch.max_frames", batch.max_frames, "model.max_frames"))
-        limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "model.query_positions"))
-        # Subtitles are cut to a row, queries are not.
-        limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "batch.row_length"))
-    longest = batch.max_query_tokens + 1
-    if layout in ("clips", "retrieval"):
-        limits.append(("batch.max_query_tokens + 1", longest, "model.text_positions"))
-        limits.append(("batch.max_query_tokens + 1", longest, "model.query_positions"))
-        limits.append(("batch.max_query_tokens + 1", longest, "batch.row_length"))
-    if layout == "captions":
-        positions = f"{task.block}.decoder_positions"
-        limits.append(("batch.max_query_tokens + 1", longest, positions))
-    for what, value, field in limits:
+    name, block = ("clips", "") if task is None else (task.layout, task.block)
+    for what, value, field in LAYOUTS[name].limits(config, block):
         most = operator.attrgetter(field)(config)
         if value > most:
             raise InputError(

@@ -1,11 +1,10 @@
 """The data of an experiment, or of one of its tasks, made ready: datasets, batches, checks."""
 
 from data.errors import InputError
-from data.pipeline.batches import Batches, CorpusBatches, UnitBatches, fitting_rows
-from data.pipeline.captions import Captions
-from data.pipeline.choices import Choices
+from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.clips import Clips
+from data.pipeline.layout import Layout
 from data.pipeline.mixture import Mixture, shares
-from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import QuerySplit, Split
 from data.report import Report
@@ -14,10 +13,9 @@ from hero_jax.experiment import config_checks
 from hero_jax.experiment.compatibility import check_identity, identity
 from hero_jax.experiment.config_checks import check_batch, check_encoder
 from hero_jax.experiment.datasets import OpenDataset, check_data, open_dataset
+from hero_jax.experiment.layouts import LAYOUTS
 from hero_jax.tasks.base import Tokens
 from hero_jax.tasks.registry import make_tasks
-
-LAYOUTS = {"retrieval": Retrieval, "choices": Choices, "captions": Captions}
 
 
 class TaskGroup:
@@ -90,17 +88,17 @@ class TaskGroup:
         """The batches to train on, of this process's groups."""
         if self.downstream is None:
             clips = {source.name: self._clips(source, split) for source in self.sources}
-            return self._batches(Mixture(clips, self.config.data.weights))
-        annotated = self.annotated(self.sources[0], split)
+            return self._clip_batches(Mixture(clips, self.config.data.weights))
         layout = self._layout(self.downstream.layout)
-        units, self.left_out = annotated.units(layout.group, layout.most, layout.problem)
-        if not units:
+        items = layout.items(self._data(layout, self.sources[0], split), training=True)
+        self.left_out = items.left_out
+        if not len(items):
             reasons = "; ".join(self.left_out.lines()) or "it has none"
             raise InputError(
                 f"Split {split!r} of {self.sources[0].directory} has no query to train on: "
                 f"{reasons}."
             )
-        return UnitBatches(annotated, units, layout, self.config.batch, self._groups())
+        return Batches(layout, items, self._groups())
 
     def annotated(self, source: OpenDataset, split: str) -> AnnotatedSplit:
         """Clips and queries of a split; InputError if it has no queries."""
@@ -117,35 +115,27 @@ class TaskGroup:
 
     def evaluation_batches(self, source: OpenDataset, split: str, layout: str):
         """Batches of a downstream task's pass over a split, and what is left out of them."""
-        if layout == "corpus":
-            clips = self._clips(source, split)
-            return CorpusBatches(clips, self.config.batch, self._groups()), Report()
-        annotated = self.annotated(source, split)
-        if layout == "texts":
-            return QueryTexts(annotated, self.config.batch, self._groups()), Report()
-        layout = self._layout(layout)
-        # A moment is described once, however many captions it has.
-        units, left_out = annotated.units(
-            layout.group,
-            layout.most,
-            lambda query: "",
-            first_of_group=self.downstream.layout == "captions",
-        )
-        return UnitBatches(annotated, units, layout, self.config.batch, self._groups()), left_out
+        chosen = self._layout(layout)
+        items = chosen.items(self._data(chosen, source, split), training=False)
+        return Batches(chosen, items, self._groups()), items.left_out
 
     def source_batches(self, source: OpenDataset, split: str) -> Batches:
         """The batches of one source's split."""
-        return self._batches(self._clips(source, split))
+        return self._clip_batches(self._clips(source, split))
 
     def query_batches(self, source: OpenDataset, split: str) -> Batches | None:
         """The same with the split's annotated queries for queries, None if it has none."""
         if not source.metadata.queries.get(split):
             return None
         queries = QuerySplit(source.directory, split, self.config.data.on_corrupt)
-        return self._batches(self._clips(source, split), queries)
+        return self._clip_batches(self._clips(source, split), queries)
 
-    def _layout(self, name):
+    def _layout(self, name: str) -> Layout:
         return LAYOUTS[name](self.config.batch, self.metadata)
+
+    def _data(self, layout, source, split):
+        """Returns what a layout's `items` takes."""
+        return (self.annotated if layout.annotated else self._clips)(source, split)
 
     def _clips(self, source, split):
         return Split(source.directory, split, self.config.data.on_corrupt)
@@ -153,8 +143,9 @@ class TaskGroup:
     def _groups(self):
         return sharding.local_groups(self.mesh, self.config.batch.groups)
 
-    def _batches(self, clips, queries=None):
-        return Batches(clips, self.config.batch, self._groups(), queries)
+    def _clip_batches(self, clips, queries=None):
+        layout = Clips(self.config.batch, clips.metadata, queries)
+        return Batches(layout, layout.items(clips, training=True), self._groups())
 
     def with_split(self, split: str) -> list[OpenDataset]:
         """The sources that have a split; InputError if there is none."""

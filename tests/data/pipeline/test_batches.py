@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from configs import pretrain
 from data.errors import InputError
-from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.batches import fitting_rows
 from data.pipeline.order import EpochOrder
 from data.pipeline.stream import GroupState, decode_state, encode_state, initial_state
 from data.records.reader import QuerySplit, Split
@@ -27,7 +27,7 @@ from tests.data.pipeline.packing_samples import (
     found_queries,
     found_segments,
 )
-from tests.data.pipeline.stream_samples import assert_same, take, train
+from tests.data.pipeline.stream_samples import assert_same, clip_batches, take, train
 from tests.paths import ROOT
 
 SECONDS_PER_FEATURE = 1.5
@@ -73,7 +73,7 @@ def batches(dataset, local=None, queries=None, **changes):
     """The batches of all groups, or of the `local` ones."""
     config = batch_config(**changes)
     local = range(config.groups) if local is None else local
-    return Batches(Split(dataset, "train"), config, local, queries)
+    return clip_batches(Split(dataset, "train"), config, local, queries)
 
 
 def clip_numbers(arrays, group):
@@ -218,9 +218,9 @@ LEAVE = """
 import sys
 import time
 from tests.data.pipeline.packing_samples import batch_config
-from data.pipeline.batches import Batches
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
+from tests.data.pipeline.stream_samples import clip_batches
 
 class SlowDisk(Split):
     def read(self, number):
@@ -228,7 +228,7 @@ class SlowDisk(Split):
         return super().read(number)
 
 config = batch_config(groups=8)
-source = Batches(SlowDisk(sys.argv[1], "train"), config, range(8))
+source = clip_batches(SlowDisk(sys.argv[1], "train"), config, range(8))
 stream = source.train(0, initial_state(range(8), config.max_waiting), 0)
 next(stream)
 raise SystemExit(3)
@@ -249,7 +249,7 @@ def test_a_program_that_ends_while_records_are_read_ends(dataset):
     "changes", [{"rows_per_group": 1}, {"query_rows_per_group": 1, "queries_per_clip": 3}]
 )
 def test_a_clip_too_large_for_an_empty_group_is_named(dataset, changes):
-    with pytest.raises(InputError, match=r"Clip 'c\d+'.*rows_per_group"):
+    with pytest.raises(InputError, match=r"clip 'c\d+'.*batch\.rows_per_group"):
         for _ in batches(dataset, **changes).once(0):
             pass
 
@@ -276,7 +276,7 @@ def test_a_damaged_record_stops_the_stream_with_its_name(damaged):
 
 def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged):
     config = batch_config(groups=2, rows_per_group=6)
-    source = Batches(Split(damaged, "train", "skip"), config, range(2))
+    source = clip_batches(Split(damaged, "train", "skip"), config, range(2))
     numbers = []
     for batch in source.once(0):
         numbers += [n for group in range(2) for n in clip_numbers(batch.arrays, group)]
@@ -286,7 +286,7 @@ def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged)
 
 def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
     config = batch_config()
-    source = Batches(Split(damaged, "train", "skip"), config, range(1))
+    source = clip_batches(Split(damaged, "train", "skip"), config, range(1))
     order = EpochOrder(NUM_CLIPS, 0)
     position = next(p for p in range(NUM_CLIPS) if order(p) == 1)
     state = encode_state([GroupState(NUM_CLIPS, [position])], config.max_waiting)
@@ -308,7 +308,7 @@ def television(tmp_path_factory):
 def test_rows_of_the_full_recipe_are_92_percent_full(television):
     config = pretrain.get_config().batch
     config.groups = 1
-    source = Batches(Split(television, "train"), config, range(1))
+    source = clip_batches(Split(television, "train"), config, range(1))
     config.rows_per_group, config.query_rows_per_group = fitting_rows(source)
     counts = [batch.counts for batch in train(source, 0, 18)]
     assert sum(one["clips"] for one in counts) > 500

@@ -237,7 +237,7 @@ def test_a_question_that_is_cut_keeps_its_answers_apart():
 def test_more_answers_than_a_batch_has_room_for_are_an_error():
     clip = make_clip(np.random.default_rng(0), [3], [0])
     query = question([10], [[20]] * (VERSIONS + 1), name="crowded")
-    with pytest.raises(InputError, match=r"'crowded' has 4 answers.*config\.batch\.choices"):
+    with pytest.raises(InputError, match=r"'crowded' has 4 answers.*batch\.choices=3"):
         Choices(CONFIG, QUESTIONS).prepare(clip, 0, [(0, query)])
 
 

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.batches import fitting_rows
 from data.pipeline.mixture import BLOCK, Mixture, MixtureOrder, shares, taken
 from data.pipeline.order import EpochOrder
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
 from tests.data.clip_samples import build, raw_clip
 from tests.data.pipeline.packing_samples import batch_config
+from tests.data.pipeline.stream_samples import clip_batches
 
 SIZES = {"long": 7, "short": 12}
 SEEDS = st.integers(0, 2**64)
@@ -125,7 +126,7 @@ def batches(datasets, weights, local=None, **changes):
     config = batch_config(**{"row_length": 24, "max_frames": 16, "groups": 2} | changes)
     local = range(config.groups) if local is None else local
     splits = {name: Split(datasets / name, "train") for name in SIZES}
-    return Batches(Mixture(splits, weights), config, local)
+    return clip_batches(Mixture(splits, weights), config, local)
 
 
 def train(source, seed, count, state=None, first_step=0):
@@ -205,7 +206,7 @@ def test_rows_are_as_many_as_clips_need_that_often(datasets):
     )
     config = batches(datasets, (), **layout).config
     alone = [
-        fitting_rows(Batches(Split(datasets / name, "train"), config, range(2)))[0]
+        fitting_rows(clip_batches(Split(datasets / name, "train"), config, range(2)))[0]
         for name in SIZES
     ]
     assert [long, short] == alone
@@ -223,6 +224,6 @@ def test_a_source_of_which_nothing_can_be_read_is_named(datasets, tmp_path):
         "long": Split(datasets / "long", "train"),
         "broken": Split(tmp_path / "broken", "train", "skip"),
     }
-    source = Batches(Mixture(splits, (0.5, 0.5)), batch_config(row_length=24), range(1))
-    with pytest.raises(InputError, match="All records of dataset 'broken' are damaged"):
+    source = clip_batches(Mixture(splits, (0.5, 0.5)), batch_config(row_length=24), range(1))
+    with pytest.raises(InputError, match="all records of dataset 'broken' are damaged"):
         train(source, 0, 20)

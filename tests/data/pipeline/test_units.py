@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.pipeline.batches import Batches, UnitBatches, fitting_rows
+from data.pipeline.batches import Batches, fitting_rows
 from data.pipeline.captions import Captions
 from data.pipeline.choices import Choices
 from data.pipeline.retrieval import Retrieval
-from data.pipeline.units import AnnotatedSplit, Unit, by_clip, by_group, cut, one_by_one
+from data.pipeline.units import AnnotatedSplit, Unit, UnitItems, by_clip, by_group, cut, one_by_one
 from tests.data.pipeline.packing_samples import (
     batch_config,
     expected_segments,
@@ -238,9 +238,8 @@ def unit_batches(split, name, shape, local=None):
     )
     layout = LAYOUTS[name](config, split.metadata)
     units, _ = split.units(layout.group, layout.most, all_are_good)
-    return UnitBatches(
-        split, units, layout, config, range(config.groups) if local is None else local
-    )
+    items = UnitItems(split, units, layout.prepare)
+    return Batches(layout, items, range(config.groups) if local is None else local)
 
 
 def units_of(arrays, name, group) -> list[Unit]:
@@ -261,7 +260,7 @@ def units_of(arrays, name, group) -> list[Unit]:
 @given(shape=SHAPES)
 def test_one_pass_has_every_unit_once_whatever_the_groups_and_hosts(split, name, shape):
     whole = unit_batches(split, name, shape)
-    expected = sorted(map(repr, whole.units))
+    expected = sorted(map(repr, whole.items.units))
     assert len(whole) == len(expected)
     hosts = [unit_batches(split, name, shape, [group]) for group in range(shape["groups"])]
     for sources in ([whole], hosts):
@@ -287,7 +286,7 @@ def test_one_pass_has_every_query_of_retrieval_once_with_its_clip(split):
                 found.append((clip, words, group["query_spans"][n].tolist()))
     most = source.config.max_query_tokens
     expected = []
-    for unit in source.units:
+    for unit in source.items.units:
         query = split.queries[unit.queries[0]]
         frames = min(len(split.clips.read(unit.clip).frame_features), source.config.max_frames)
         k = int(query.query_id[-1])
@@ -327,7 +326,7 @@ def test_training_takes_all_units_in_an_order_of_the_seed_before_it_repeats_one(
     for walk in walks:
         epochs = walk[: len(source)], walk[len(source) :]
         for epoch in epochs:
-            assert sorted(epoch) == sorted(map(repr, source.units))
+            assert sorted(epoch) == sorted(map(repr, source.items.units))
         assert epochs[0] != epochs[1]
     assert walks[0] != walks[1]
 
@@ -366,7 +365,7 @@ def test_units_of_clips_that_are_damaged_later_are_skipped_and_counted(own):
     source = unit_batches(split, "captions", {"groups": 1, "clips_per_group": 2, "max_waiting": 1})
     batches = list(source.once(0))
     found = [unit for batch in batches for unit in units_of(batch.arrays, "captions", 0)]
-    assert sorted(map(repr, found)) == sorted(repr(u) for u in source.units if u.clip != 2)
+    assert sorted(map(repr, found)) == sorted(repr(u) for u in source.items.units if u.clip != 2)
     assert batches[-1].counts["corrupt"] == 1
 
 
@@ -374,7 +373,7 @@ def test_rows_are_as_many_as_units_need_on_average(split):
     shape = {"groups": 1, "clips_per_group": 30, "max_waiting": 1}
     source = unit_batches(split, "choices", shape)
     rows, _ = fitting_rows(source)
-    slots = np.mean([source.prepare(n).lengths.sum() for n in range(len(source))])
+    slots = np.mean([source.items.prepare(n).lengths.sum() for n in range(len(source))])
     assert rows == round(30 * slots / source.config.row_length)
     source = unit_batches(split, "retrieval", shape)
     most = source.config.max_query_tokens
@@ -385,8 +384,7 @@ def test_rows_are_as_many_as_units_need_on_average(split):
 
 def test_rows_for_nothing_are_an_error(split):
     source = unit_batches(split, "choices", {"groups": 1, "clips_per_group": 1, "max_waiting": 1})
-    nothing = UnitBatches(split, [], source.layout, source.config, range(1))
+    nothing = Batches(source.layout, UnitItems(split, [], source.layout.prepare), range(1))
     with pytest.raises(InputError, match="'films' has nothing to pack"):
         fitting_rows(nothing)
-    assert isinstance(nothing, Batches)
     assert list(nothing.once(0)) == []
