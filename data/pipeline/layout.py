@@ -80,6 +80,7 @@ class Packer(Protocol[ItemIn]):
         """Returns the message of the error that an item does not fit an empty group."""
 
 
+@runtime_checkable
 class Items(Protocol[ItemOut]):
     """The items of one split, numbered from 0.
 

@@ -15,7 +15,7 @@ from data.pipeline.layout import Packer
 
 # Threads that prepare a group's items, and how many items they may be ahead.
 READERS = 2
-READ_AHEAD = 16
+READ_AHEAD = 8
 
 Item = TypeVar("Item")
 
