@@ -53,7 +53,7 @@ class ClipItems:
 
 
 class _ClipLayout:
-    """What layouts of clips share: items, and arrays of clips and of queries in rows."""
+    """Base of the layouts of clips: their items, and arrays of clips and of queries in rows."""
 
     name: ClassVar[str]
     annotated: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""What a layout is: it says which items of a split a batch holds, and in which arrays.
+"""The protocol of layouts: which items of a split a batch holds, and in which arrays.
 
 `data.pipeline.batches.Batches` orders, reads and packs the items of any layout. A new layout is a
 class of this protocol in a file of its own, which a task names directly, as in
@@ -27,7 +27,7 @@ ItemOut = TypeVar("ItemOut", covariant=True)
 
 
 class Metadata(Protocol):
-    """What a layout has to know of a dataset: its metadata, or the features of an export."""
+    """Properties of a dataset that layouts need; an export's features have them as well."""
 
     @property
     def special_ids(self) -> SpecialIds: ...
@@ -67,11 +67,11 @@ class Packer(Protocol[ItemIn]):
 
     @property
     def full(self) -> bool:
-        """Whether no other item needs to be tried."""
+        """Returns whether no other item needs to be tried."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been packed."""
+        """Returns whether nothing has been packed."""
 
     def add(self, item: ItemIn) -> bool:
         """Packs an item; returns False, and changes no array, if it does not fit."""

@@ -118,12 +118,12 @@ class ClipPacker:
 
     @property
     def full(self) -> bool:
-        """Whether all places for clips are taken."""
+        """Returns whether all places for clips are taken."""
         return self.clips == self.config.clips_per_group
 
     @property
     def empty(self) -> bool:
-        """Whether there is no clip yet."""
+        """Returns whether there is no clip yet."""
         return not self.clips
 
     def add(self, item: Prepared) -> bool:

@@ -90,7 +90,7 @@ class Stream(Generic[Item]):
 
     @property
     def done(self) -> bool:
-        """Whether a finite stream has nothing left."""
+        """Returns whether a finite stream has nothing left."""
         return not self.waiting and self.stop is not None and self.cursor >= self.stop
 
     def fill(self, packer: Packer[Item]) -> None:

@@ -153,16 +153,16 @@ def test_batches_do_not_depend_on_the_number_of_hosts(dataset, layout, seed, dat
 
 @SOME
 @given(LAYOUTS, st.integers(0, 2**32), st.integers(0, 5))
-def test_going_on_from_a_state_is_like_not_having_stopped(dataset, layout, seed, stop):
+def test_a_resumed_stream_continues_as_if_it_had_not_stopped(dataset, layout, seed, stop):
     source = batches(dataset, **layout)
-    unbroken = train(source, seed, stop + 3)
+    uninterrupted = train(source, seed, stop + 3)
     state = (
-        unbroken[stop - 1].state
+        uninterrupted[stop - 1].state
         if stop
         else initial_state(source.groups, source.config.max_waiting)
     )
     resumed = take(batches(dataset, **layout).train(seed, state, stop), 3)
-    for left, right in zip(unbroken[stop:], resumed, strict=True):
+    for left, right in zip(uninterrupted[stop:], resumed, strict=True):
         assert_same(left.arrays, right.arrays)
         np.testing.assert_array_equal(left.state, right.state)
         assert left.counts == right.counts
@@ -192,7 +192,7 @@ def test_one_pass_has_every_clip_and_every_query_once(dataset, layout, annotated
         )
 
 
-def test_what_is_drawn_changes_with_the_step_and_the_seed(dataset):
+def test_draws_change_with_the_step_and_the_seed(dataset):
     source = batches(dataset, queries_per_clip=1, clips_per_group=12, rows_per_group=24)
     state = initial_state(source.groups, source.config.max_waiting)
     held_out = [
@@ -274,7 +274,7 @@ def test_a_damaged_record_stops_the_stream_with_its_name(damaged):
             pass
 
 
-def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged):
+def test_a_damaged_record_is_left_out_and_counted_if_configured(damaged):
     config = batch_config(groups=2, rows_per_group=6)
     source = clip_batches(Split(damaged, "train", "skip"), config, range(2))
     numbers = []
@@ -284,7 +284,7 @@ def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged)
     assert batch.counts["corrupt"] == 1
 
 
-def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
+def test_a_clip_that_waited_may_be_damaged_when_the_run_continues(damaged):
     config = batch_config()
     source = clip_batches(Split(damaged, "train", "skip"), config, range(1))
     order = EpochOrder(NUM_CLIPS, 0)
@@ -296,7 +296,7 @@ def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
 
 @pytest.fixture(scope="module")
 def television(tmp_path_factory):
-    """Clips as long as television's, with features of no width to speak of."""
+    """Clips as long as television's, with narrow features."""
     folder = tmp_path_factory.mktemp("built") / "television"
     rng = np.random.default_rng(0)
     lengths = [tv_lengths(rng) for _ in range(600)]

@@ -1,4 +1,4 @@
-"""What is searched with and in: every query and every clip of a split once."""
+"""Queries to search with and clips to search in: each of a split once."""
 
 import shutil
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ from tests.data.pipeline.packing_samples import (
     make_query,
 )
 from tests.data.pipeline.stream_samples import batches_of
-from tests.data.pipeline.unit_samples import NUM_CLIPS, build_films, damage
+from tests.data.pipeline.unit_samples import NUM_CLIPS, damage
 
 SOME = settings(max_examples=15, deadline=None)
 
@@ -32,18 +32,6 @@ SOME = settings(max_examples=15, deadline=None)
 def texts_of(split, config, groups) -> Batches:
     """Batches of a split's queries alone."""
     return batches_of(QueryTexts(config, split.metadata), split, groups, training=False)
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built") / "films"
-    build_films(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def split(films):
-    return AnnotatedSplit(films, "train")
 
 
 def read(group, config) -> list[tuple[int, list[int]]]:
@@ -67,7 +55,7 @@ def read(group, config) -> list[tuple[int, list[int]]]:
 
 @SOME
 @given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([8, 11, 24]))
-def test_every_query_is_there_once_in_the_order_of_the_records(split, groups, rows, row_length):
+def test_every_query_is_packed_once_in_the_order_of_the_records(split, groups, rows, row_length):
     config = batch_config(groups=groups, query_rows_per_group=rows, row_length=row_length)
     most, cls = config.max_query_tokens, split.metadata.special_ids.cls
     counts = dict.fromkeys(("queries", "cut_tokens", "filled_query_slots"), 0)
@@ -91,9 +79,9 @@ def test_a_host_has_the_queries_of_its_groups(split):
     config = batch_config(groups=3)
     whole = list(texts_of(split, config, range(3)).once(0))
     for part in (range(1), range(1, 3)):
-        own = list(texts_of(split, config, part).once(0))
-        for batch, there in zip(whole, own, strict=False):
-            for name, array in there.arrays.items():
+        host = list(texts_of(split, config, part).once(0))
+        for batch, part_of_batch in zip(whole, host, strict=False):
+            for name, array in part_of_batch.arrays.items():
                 np.testing.assert_array_equal(
                     array, batch.arrays[name][part.start : part.stop], err_msg=name
                 )
@@ -123,7 +111,7 @@ class FewQueries:
         self.queries = queries
 
 
-def test_queries_without_words_are_there():
+def test_queries_without_words_are_packed():
     config = batch_config(query_rows_per_group=1, row_length=8)
     queries = [make_query(f"q{n}", []) for n in range(6)]
     batches = list(texts_of(FewQueries(queries), config, [0]).once(0))
@@ -161,7 +149,7 @@ def test_damaged_queries_are_left_out(films, tmp_path):
 
 
 @pytest.mark.parametrize("hosts", [[range(2)], [range(1), range(1, 2)]])
-def test_every_clip_of_a_corpus_is_there_once_and_nothing_is_asked(films, hosts):
+def test_every_clip_of_a_corpus_is_packed_once_without_queries(films, hosts):
     clips = Split(films, "train")
     config = batch_config(groups=2, clips_per_group=2, row_length=24)
     found = []
@@ -176,7 +164,7 @@ def test_every_clip_of_a_corpus_is_there_once_and_nothing_is_asked(films, hosts)
 
 
 def packed_clips(group, clips, config):
-    """Numbers of a group's clips; each has its own segments with frames, and features."""
+    """Numbers of a group's clips; checks the features and segments of each."""
     numbers = []
     for place in np.flatnonzero(group["num_frames"]):
         numbers.append(int(group["clip_numbers"][place]))
@@ -200,7 +188,7 @@ def test_queries_that_are_too_long_are_not_trained_on(length):
     assert problem == ("" if fits else "queries of more than 5 tokens")
 
 
-def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_that_no_frame_sees():
+def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_without_frames():
     config = batch_config()
     clip = make_clip(np.random.default_rng(0), [2, 3, 2], [0, 0, 2])
     query = make_query("q", [7, 8], moments=np.array([[1.6, 3.1]]))

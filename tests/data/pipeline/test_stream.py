@@ -1,4 +1,4 @@
-"""Reading ahead: in order, a bounded number of items, and nothing left when it ends."""
+"""Reading ahead: items in order, in bounded number, and no threads left at the end."""
 
 import gc
 import itertools
@@ -32,7 +32,7 @@ def no_threads_remain():
 
 
 class Records:
-    """Prepares items, and remembers which."""
+    """Prepares items, and keeps a list of their positions."""
 
     def __init__(self):
         self.asked = []
@@ -110,7 +110,7 @@ def test_reading_ends_when_the_garbage_collector_finds_its_consumer():
 
 
 def test_the_garbage_collector_may_run_in_a_reading_thread():
-    """What it finds there includes the reader of that thread, which cannot wait for itself."""
+    """It may find the iterator of that very thread, which cannot wait for itself."""
     holder, done = {}, threading.Event()
 
     def prepare(position):
