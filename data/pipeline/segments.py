@@ -106,13 +106,7 @@ def prepare(
     if framed:
         segments = [segment for segment in segments if segment.frames]
     slot_lists, lengths = _slots(segments, words, config, metadata, tails)
-    if lengths.max(initial=0) > config.row_length:
-        raise InputError(
-            f"clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens that does "
-            f"not fit a row even with its subtitle cut: raise batch.row_length={config.row_length},"
-            " or lower batch.max_frames or, if a query follows each subtitle, "
-            "batch.max_query_tokens"
-        )
+    _check_lengths(clip, lengths, config)
     token, position, frame, subtitle = (np.array(slots, np.int32) for slots in slot_lists)
     asked, cut_queries = _asked(queries, num_frames, config, metadata)
     return Prepared(
@@ -131,6 +125,16 @@ def prepare(
         cut_tokens=cut_tokens + cut_queries + sum(_cut(segment, words) for segment in segments),
         cut_frames=len(clip.frame_features) - num_frames,
     )
+
+
+def _check_lengths(clip: Clip, lengths: np.ndarray, config: Config) -> None:
+    if lengths.max(initial=0) > config.row_length:
+        raise InputError(
+            f"clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens that does "
+            f"not fit a row even with its subtitle cut: raise batch.row_length={config.row_length},"
+            " or lower batch.max_frames or, if a query follows each subtitle, "
+            "batch.max_query_tokens"
+        )
 
 
 def _words(clip: Clip, most: int) -> tuple[list[list[int]], int]:
