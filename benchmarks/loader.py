@@ -25,6 +25,7 @@ from configs import pretrain
 from data.building.dataset import build_dataset
 from data.building.plan import Building
 from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.clips import Clips
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
 from data.schema import RawClip, RawSubtitle
@@ -61,7 +62,9 @@ def measure(folder: pathlib.Path, groups: int, clips_read: int) -> tuple[float, 
     """Reads and packs clips; returns clips per second, peak memory in MB, and mean fill."""
     config = pretrain.get_config().batch
     config.groups = groups
-    batches = Batches(Split(folder, "train"), config, range(groups))
+    clips = Split(folder, "train")
+    layout = Clips(config, clips.metadata)
+    batches = Batches(layout, layout.items(clips, training=True), range(groups))
     config.rows_per_group, config.query_rows_per_group = fitting_rows(batches)
     stream = batches.train(0, initial_state(range(groups), config.max_waiting), 0)
     # The first batches include the start of the reading threads.

@@ -1,0 +1,1 @@
+"""From records to packed batches: `batches.Batches` of a layout that keeps `layout.Layout`."""

@@ -1,14 +1,14 @@
 """Clips read once with each of several texts: answers to a question, or a pair of statements.
 
-As in the original, the text follows the words of every subtitle, `[SEP] question [SEP] answer` or
-`[SEP] statement`, and again the frames of the clip. For one group a batch has the arrays of
-`data.pipeline.packing` for C clips in V versions, and
+As in the original, the text `[SEP] question [SEP] answer` or `[SEP] statement` follows the words of
+every subtitle, and also the frames of the clip. For one group a batch has the arrays of
+`data.pipeline.packing` for C clips in V versions, and for texts of at most L tokens
 
-  text_token_ids  [C·V, L] int32   the text of a version
-  text_lengths    [C·V] int32      0: there is no such version
+  text_token_ids  [C·V, L] int32   text of a version
+  text_lengths    [C·V] int32      number of its tokens; 0 for a version that does not exist
   labels          [C, V] int32     1: right answer or true statement, 0: wrong one, -1: unknown
-  choice_mask     [C, V] bool
-  query_numbers   [C, V] int32     the queries' records
+  choice_mask     [C, V] bool      True for a version, False for padding
+  query_numbers   [C, V] int32     number of the query's record
   query_spans     [C, 2] int32     first and last frame of the moment, inclusive
   span_mask       [C] bool         whether the moment is known
 """
@@ -18,15 +18,27 @@ import itertools
 
 import numpy as np
 
+from data.config import Config
 from data.errors import InputError
 from data.pipeline import packing, segments
-from data.pipeline.units import by_group, cut, one_by_one
-from data.schema import Query
+from data.pipeline.layout import Limit, Metadata, segment_limits
+from data.pipeline.units import NumberedQuery, UnitLayout, by_group, cut, one_by_one
+from data.schema import Clip, Query
+
+# Special tokens in the longest text: `[SEP] question [SEP] answer`.
+SPECIAL_TOKENS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-    """texts, labels and numbers of each version; span: of frames, None if it is not known."""
+    """The texts that a clip is read with.
+
+    Attributes:
+      texts: token ids of each version.
+      labels: label of each version, see the module's docstring.
+      numbers: number of the query's record for each version.
+      span: first and last frame of the moment, None if it is not known.
+    """
 
     texts: list[list[int]]
     labels: list[int]
@@ -34,17 +46,22 @@ class _Asked:
     span: tuple[int, int] | None
 
 
-class Choices:
+class Choices(UnitLayout):
     """Layout of a clip with its versions. A unit is a question, or the statements of a pair."""
 
-    def __init__(self, config, metadata):
-        self.config, self.metadata = config, metadata
+    name = "choices"
+
+    def __init__(self, config: Config, metadata: Metadata):
+        super().__init__(config, metadata)
         self.statements = metadata.query_type == "statement"
-        self.group = by_group if self.statements else one_by_one
         self.most = config.choices if self.statements else 1
 
+    def group(self, number: int, query: Query) -> object:
+        """Returns a key by which the statements of a pair belong together."""
+        return (by_group if self.statements else one_by_one)(number, query)
+
     def problem(self, query: Query) -> str:
-        """Why a query is not trained on, '' if it is."""
+        """Returns why a query is not trained on, '' if it is."""
         most, longest = self.config.max_query_tokens, max(query.answer_token_counts, default=0)
         if query.label < 0:
             return "queries without a label"
@@ -52,13 +69,17 @@ class Choices:
             return f"queries of more than {most} tokens, the longest answer included"
         return ""
 
-    def prepare(self, clip, number, queries: list[tuple[int, Query]]):
-        """The clip in its versions, as segments."""
+    def prepare(self, clip: Clip, number: int, queries: list[NumberedQuery]) -> segments.Prepared:
+        """Returns the clip in its versions, as segments.
+
+        Raises:
+          InputError: there are more texts than `config.choices`, or as `segments.prepare`.
+        """
         texts, lost = (self._statements if self.statements else self._answers)(queries)
         if len(texts) > self.config.choices:
             raise InputError(
-                f"Question {queries[0][1].query_id!r} has {len(texts)} answers; set "
-                "config.batch.choices to the most that a question has."
+                f"question {queries[0][1].query_id!r} has {len(texts)} answers: set batch.choices="
+                f"{self.config.choices} to the most that a question has"
             )
         prepared = segments.prepare(
             clip, number, self.config, self.metadata, tails=texts, framed=True
@@ -76,37 +97,39 @@ class Choices:
             prepared, annotated=(asked,), cut_tokens=prepared.cut_tokens + lost
         )
 
-    def _statements(self, queries):
+    def _statements(self, queries: list[NumberedQuery]) -> tuple[list[list[int]], int]:
+        """Returns the text of each statement, and the number of tokens cut."""
         sep, most = self.metadata.special_ids.sep, self.config.max_query_tokens
         texts = [[sep, *cut(query.token_ids, most)] for _, query in queries]
         return texts, sum(max(len(query.token_ids) - most, 0) for _, query in queries)
 
-    def _answers(self, queries):
+    def _answers(self, queries: list[NumberedQuery]) -> tuple[list[list[int]], int]:
+        """Returns the text of each answer with its question, and the number of tokens cut."""
         (_, query), sep = queries[0], self.metadata.special_ids.sep
         ends = itertools.accumulate(query.answer_token_counts.tolist(), initial=0)
         answers = [query.answer_token_ids[s:e].tolist() for s, e in itertools.pairwise(ends)]
         kept = [cut(answer, self.config.max_query_tokens) for answer in answers]
-        # The answers tell versions apart, so the question is cut first.
+        # The question is cut before the answers, since the versions differ in the answers.
         room = self.config.max_query_tokens - max(map(len, kept), default=0)
         question = cut(query.token_ids, room)
         lost = sum(map(len, answers)) - sum(map(len, kept)) + len(query.token_ids) - len(question)
         return [[sep, *question, sep, *answer] for answer in kept], lost
 
-    def _labels(self, queries, versions):
+    def _labels(self, queries: list[NumberedQuery], versions: int) -> list[int]:
         if self.statements:
             return [query.label for _, query in queries]
         label = queries[0][1].label
         return [-1 if label < 0 else int(version == label) for version in range(versions)]
 
     def arrays(self, groups: int) -> dict[str, np.ndarray]:
-        """Of a batch with nothing in it."""
+        """Returns the arrays of a batch with nothing in it."""
         clips, versions = self.config.clips_per_group, self.config.choices
         width, pad = self.metadata.feature_width, self.metadata.special_ids.pad
         texts = clips * versions
         return {
             **packing.clip_arrays(groups, self.config, width, pad, versions),
             "text_token_ids": packing.filled(
-                groups, (texts, self.config.max_query_tokens + 2), pad
+                groups, (texts, self.config.max_query_tokens + SPECIAL_TOKENS), pad
             ),
             "text_lengths": packing.filled(groups, (texts,)),
             "labels": packing.filled(groups, (clips, versions), -1),
@@ -116,18 +139,26 @@ class Choices:
             "span_mask": packing.filled(groups, (clips,), False, bool),
         }
 
-    def query_lengths(self, prepared) -> list[int]:
-        """None: the texts are in rows with the subtitles."""
-        del prepared
-        return []
+    def slots(self, item: segments.Prepared) -> tuple[int, list[int]]:
+        """Returns the slots of the clip; its texts are in the same rows, after the subtitles."""
+        return int(item.lengths.sum()), []
 
-    def packer(self, arrays):
-        """Fills one group."""
+    def packer(
+        self, arrays: dict[str, np.ndarray], seed: int = 0, step: int = 0
+    ) -> "_ChoicePacker":
+        """Returns a packer of clips in their versions."""
+        del seed, step
         return _ChoicePacker(arrays, self.config)
+
+    @staticmethod
+    def limits(config: Config, block: str) -> list[Limit]:
+        """Returns the limits of clips whose segments end with a text."""
+        del block
+        return segment_limits(config, config.batch.max_query_tokens + SPECIAL_TOKENS)
 
 
 class _ChoicePacker(packing.ClipPacker):
-    def _ask(self, prepared):
+    def _ask(self, prepared: segments.Prepared) -> tuple[()]:
         (asked,), c, arrays = prepared.annotated, self.clips, self.arrays
         versions = len(asked.texts)
         first = c * self.config.choices

@@ -1,57 +1,53 @@
 """Packs clips of very different lengths into batches of one fixed shape.
 
-A subtitle with its frames is a *segment*; whole segments lie side by side in rows of T slots, told
-apart by `segment_ids`. A batch has G groups of at most C clips in R rows; all segments of a clip
-lie in rows of its own group. Queries (held-out subtitles, or annotated ones) are packed the same
-way into rows of their own. A task may read a clip in V versions, as once with each of a question's
-answers (`data/pipeline/choices.py`); else V is 1. For one group, a batch holds
+A subtitle with its frames is a *segment*. Whole segments lie side by side in rows of T slots, and
+`segment_ids` tell them apart. A batch has G groups of at most C clips in R rows; all segments of a
+clip lie in rows of its own group. Queries (held-out subtitles, or annotated queries) are packed in
+the same way into rows of their own. A task may read a clip in V versions, such as once with each
+answer to a question (`data/pipeline/choices.py`); otherwise V is 1. For one group, a batch holds
 
-  clip_numbers     [C] int32           number of the clip's record; what is drawn depends on it
+  clip_numbers     [C] int32           number of the clip's record; random draws depend on it
   frame_features   [C, F, D] float16   zero beyond num_frames
   num_frames       [C] int32           0: no clip
   token_ids        [R, T] int32        `[SEP] words` at text slots, `[PAD]` elsewhere
   position_ids     [R, T] int32        of words from the special token, of frames in the segment
   segment_ids      [R, T] int32        from 1 in every row; 0 is padding
-  frame_index      [R, T] int32        which of the C·V·F frames sits in a slot, -1 for none
-  frame_slot       [C·V, F] int32      the inverse: which of the R·T slots, -1 for none
-  clip_index       [R, T] int32        which of the C clips a slot belongs to
-  subtitle_index   [R, T] int32        which segment of its clip
-  held_out         [R, T] bool         a word of a subtitle that is a query of this batch
+  frame_index      [R, T] int32        number of the frame in a slot, of C·V·F; -1 for none
+  frame_slot       [C·V, F] int32      the inverse: number of the slot, of R·T; -1 for none
+  clip_index       [R, T] int32        number of the slot's clip, of C
+  subtitle_index   [R, T] int32        number of the segment in its clip
+  held_out         [R, T] bool         True at words of a subtitle that is a query of this batch
   query_token_ids, query_position_ids, query_segment_ids  [Rq, T]   `[CLS] words`
-  query_index      [Rq, T] int32       which of the N queries a slot belongs to, -1 for none
-  query_clip       [N] int32           which of the C clips it is about
+  query_index      [Rq, T] int32       number of the slot's query, of N; -1 for none
+  query_clip       [N] int32           number of the clip that a query is about, of C
   query_spans      [N, 2] int32        first and last frame, inclusive
-  query_mask       [N] bool
+  query_mask       [N] bool            True for a query, False for padding
 
 and a batch has these with a leading G. Nothing is dropped: a clip that does not fit waits.
 """
 
-import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from data.config import Config
 from data.pipeline.segments import Prepared
+from data.schema import SpecialIds
+
+# Words of a query, and its first and last frame, inclusive.
+Words = Sequence[int] | np.ndarray
+Asked = tuple[Words, tuple[int, int]]
+# Returns the numbers of a clip's subtitles that are held out, and its queries.
+Choose = Callable[[Prepared], tuple[np.ndarray, Sequence[Asked]]]
 
 
-@dataclasses.dataclass(frozen=True)
-class HostBatch:
-    """A host's part of a batch.
+def drawn_subtitles(seed: int, step: int, count: int) -> Choose:
+    """Returns a function that draws `count` of a clip's subtitles that have frames and words.
 
-    arrays: as above, leading axis the host's groups.
-    state: where its groups stand after it; what a resumed run needs, `[groups, 2 + max_waiting]`.
-    counts: sums over its groups of `COUNTS` and of each source's clips, `clips/SOURCE`, and
-      `waiting` and `corrupt` records.
+    The draw depends on the seed, the step and the clip.
     """
 
-    arrays: dict[str, np.ndarray]
-    state: np.ndarray
-    counts: dict[str, int]
-
-
-def drawn_subtitles(seed, step, count):
-    """Chooses `count` of a clip's subtitles that have frames and words, by seed, step and clip."""
-
-    def choose(prepared):
+    def choose(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
         generator = np.random.default_rng([seed, step, prepared.number])
         chosen = np.sort(generator.permutation(sorted(prepared.spans))[:count]).astype(int)
         return chosen, [(prepared.subtitles[j], prepared.spans[j]) for j in chosen]
@@ -59,13 +55,13 @@ def drawn_subtitles(seed, step, count):
     return choose
 
 
-def annotated_queries(prepared):
-    """The clip's own queries; no subtitle is held out."""
+def annotated_queries(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
+    """Chooses a clip's annotated queries; no subtitle is held out."""
     return np.empty(0, int), list(prepared.annotated)
 
 
-def no_queries(prepared):
-    """Nothing is asked of the clip."""
+def no_queries(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
+    """Chooses no queries."""
     del prepared
     return np.empty(0, int), []
 
@@ -73,13 +69,13 @@ def no_queries(prepared):
 class Rows:
     """Free space in the rows of one group, filled by best fit."""
 
-    def __init__(self, rows, row_length):
+    def __init__(self, rows: int, row_length: int):
         self.free = np.full(rows, row_length)
         self.segments = np.zeros(rows, np.int64)
         self.row_length = row_length
 
-    def place(self, lengths):
-        """Finds room for segments, longest first, each where the least space stays free.
+    def place(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Finds space for segments, longest first, each where it leaves the least space.
 
         Returns:
           (first slot in the flattened rows, segment id) of each segment, or None, with nothing
@@ -102,13 +98,18 @@ class Rows:
 
 
 class ClipPacker:
-    """Fills one group of one batch with clips, and, in subclasses, with what is asked of them.
+    """Fills one group of one batch with clips, and, in subclasses, with queries about them.
 
     Args:
       arrays: the group's arrays, as `clip_arrays` makes them, without the leading G.
+      config: the experiment's `batch` block.
+
+    Attributes:
+      clips: number of clips so far.
+      counts: `COUNTS` of what has been packed.
     """
 
-    def __init__(self, arrays, config):
+    def __init__(self, arrays: dict[str, np.ndarray], config: Config):
         self.arrays = arrays
         self.config = config
         self.rows = Rows(config.rows_per_group, config.row_length)
@@ -117,34 +118,55 @@ class ClipPacker:
 
     @property
     def full(self) -> bool:
-        """Whether all places for clips are taken."""
+        """Returns whether all places for clips are taken."""
         return self.clips == self.config.clips_per_group
 
-    def add(self, prepared: Prepared) -> bool:
-        """Packs a clip and what is asked of it; False, and nothing changed, if it does not fit."""
+    @property
+    def empty(self) -> bool:
+        """Returns whether there is no clip yet."""
+        return not self.clips
+
+    def add(self, item: Prepared) -> bool:
+        """Packs a clip and its queries; returns False, and changes nothing, if they do not fit."""
         before = self.rows.free, self.rows.segments
-        places = self.rows.place(prepared.lengths)
+        places = self.rows.place(item.lengths)
         if places is None:
             return False
-        held_out = self._ask(prepared)
+        held_out = self._ask(item)
         if held_out is None:
             self.rows.free, self.rows.segments = before
             return False
-        self._write_clip(prepared, held_out, *places)
+        self._write_clip(item, held_out, *places)
         self.clips += 1
-        self._count(prepared)
+        self._count(item)
         return True
 
-    def _ask(self, prepared):
-        """Writes what is asked of the next clip.
+    def refusal(self, item: Prepared) -> str:
+        """Returns the message of the error that a clip does not fit an empty group."""
+        config = self.config
+        return (
+            f"clip {item.clip_id!r} with {len(item.slot_token)} frames and tokens or its queries "
+            f"do not fit an empty group of {config.rows_per_group} rows and "
+            f"{config.query_rows_per_group} query rows of {config.row_length} slots: raise "
+            "batch.rows_per_group, batch.query_rows_per_group or batch.queries_per_clip"
+        )
+
+    def _ask(self, prepared: Prepared) -> Sequence[int] | np.ndarray | None:
+        """Writes the queries about the next clip.
 
         Returns:
-          Numbers of the subtitles held out; None, and nothing is written, if there is no room.
+          Numbers of the held-out subtitles; None, with nothing written, if there is no room.
         """
         del prepared
         return ()
 
-    def _write_clip(self, prepared, held_out, first, segment_ids):
+    def _write_clip(
+        self,
+        prepared: Prepared,
+        held_out: Sequence[int] | np.ndarray,
+        first: np.ndarray,
+        segment_ids: np.ndarray,
+    ) -> None:
         arrays, c = self.arrays, self.clips
         num_frames = len(prepared.frame_features)
         offsets = np.cumsum(prepared.lengths) - prepared.lengths
@@ -170,7 +192,7 @@ class ClipPacker:
         arrays["num_frames"][c] = num_frames
         arrays["clip_numbers"][c] = prepared.number
 
-    def _count(self, prepared):
+    def _count(self, prepared: Prepared) -> None:
         text = prepared.slot_frame < 0
         for name, value in (
             ("clips", 1),
@@ -185,20 +207,23 @@ class ClipPacker:
 
 
 class GroupPacker(ClipPacker):
-    """Fills one group of one batch with clips and queries in rows of their own.
+    """Fills one group of one batch with clips, and with queries in rows of their own.
 
     Args:
       arrays: the group's arrays, as `empty_batch` makes them, without the leading G.
-      choose: the queries of a clip: `Prepared -> (numbers of the subtitles held out, [(words,
-        span), ...])`, as `drawn_subtitles`, `annotated_queries` or `no_queries`.
+      config: the experiment's `batch` block.
+      tokens: the special tokens.
+      choose: chooses the queries of a clip, such as `annotated_queries`.
     """
 
-    def __init__(self, arrays, config, tokens, choose):
+    def __init__(
+        self, arrays: dict[str, np.ndarray], config: Config, tokens: SpecialIds, choose: Choose
+    ):
         super().__init__(arrays, config)
         self.choose = choose
         self.query_rows = QueryRows(arrays, config, tokens)
 
-    def _ask(self, prepared):
+    def _ask(self, prepared: Prepared) -> np.ndarray | None:
         held_out, queries = self.choose(prepared)
         first = self.query_rows.queries
         if not self.query_rows.add([words for words, _ in queries]):
@@ -216,19 +241,25 @@ class QueryRows:
 
     Args:
       arrays: the group's arrays, as `query_arrays` makes them, without the leading G.
+      config: the experiment's `batch` block.
+      tokens: the special tokens.
 
     Attributes:
-      queries: how many there are so far.
+      queries: number of queries so far.
     """
 
-    def __init__(self, arrays, config, tokens):
+    def __init__(self, arrays: dict[str, np.ndarray], config: Config, tokens: SpecialIds):
         self.arrays = arrays
         self.tokens = tokens
         self.rows = Rows(config.query_rows_per_group, config.row_length)
         self.queries = 0
 
-    def add(self, queries) -> bool:
-        """Packs queries, each its words; False, and nothing changed, if they do not all fit."""
+    def add(self, queries: Sequence[Words]) -> bool:
+        """Packs queries; returns False, and changes nothing, if they do not all fit.
+
+        Args:
+          queries: token ids of the words of each query.
+        """
         if self.queries + len(queries) > len(self.arrays["query_mask"]):
             return False
         places = self.rows.place(np.array([len(words) + 1 for words in queries], int))
@@ -238,7 +269,7 @@ class QueryRows:
             self._write(words, first, segment)
         return True
 
-    def _write(self, words, first, segment):
+    def _write(self, words: Words, first: int, segment: int) -> None:
         arrays, n = self.arrays, self.queries
         slots = slice(first, first + len(words) + 1)
         tokens = arrays["query_token_ids"].reshape(-1)[slots]
@@ -250,7 +281,7 @@ class QueryRows:
         self.queries += 1
 
 
-# What is counted of every batch: sums over its groups.
+# Counts of every batch, each a sum over its groups.
 COUNTS = (
     "clips",
     "segments",
@@ -264,8 +295,8 @@ COUNTS = (
 )
 
 
-def empty_batch(groups, config, feature_size, pad) -> dict[str, np.ndarray]:
-    """Arrays of a batch with nothing in it; shapes in the module's docstring."""
+def empty_batch(groups: int, config: Config, feature_size: int, pad: int) -> dict[str, np.ndarray]:
+    """Returns the arrays of a batch with nothing in it; shapes are in the module's docstring."""
     queries = config.clips_per_group * config.queries_per_clip
     return {
         **clip_arrays(groups, config, feature_size, pad),
@@ -275,13 +306,15 @@ def empty_batch(groups, config, feature_size, pad) -> dict[str, np.ndarray]:
     }
 
 
-def clip_arrays(groups, config, feature_size, pad, versions=1) -> dict[str, np.ndarray]:
-    """The part of a batch that clips and their subtitles fill."""
+def clip_arrays(
+    groups: int, config: Config, feature_size: int, pad: int, versions: int = 1
+) -> dict[str, np.ndarray]:
+    """Returns the arrays that clips and their subtitles fill, with nothing in them."""
     clips, frames = config.clips_per_group, config.max_frames
     rows = config.rows_per_group, config.row_length
     return {
         "clip_numbers": filled(groups, (clips,)),
-        # Zeros that cost nothing until they are written.
+        # Unlike `np.full`, `np.zeros` takes no memory until it is written to.
         "frame_features": np.zeros((groups, clips, frames, feature_size), np.float16),
         "num_frames": filled(groups, (clips,)),
         "token_ids": filled(groups, rows, pad),
@@ -295,8 +328,8 @@ def clip_arrays(groups, config, feature_size, pad, versions=1) -> dict[str, np.n
     }
 
 
-def query_arrays(groups, config, queries, pad) -> dict[str, np.ndarray]:
-    """The part of a batch that queries in rows of their own fill."""
+def query_arrays(groups: int, config: Config, queries: int, pad: int) -> dict[str, np.ndarray]:
+    """Returns the arrays that queries in rows of their own fill, with nothing in them."""
     rows = config.query_rows_per_group, config.row_length
     return {
         "query_token_ids": filled(groups, rows, pad),
@@ -307,6 +340,8 @@ def query_arrays(groups, config, queries, pad) -> dict[str, np.ndarray]:
     }
 
 
-def filled(groups, shape, value=0, dtype=np.int32) -> np.ndarray:
-    """`[groups, *shape]` of one value."""
+def filled(
+    groups: int, shape: tuple[int, ...], value: int = 0, dtype: type = np.int32
+) -> np.ndarray:
+    """Returns an array `[groups, *shape]` of one value."""
     return np.full((groups, *shape), value, dtype)

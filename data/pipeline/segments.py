@@ -1,4 +1,4 @@
-"""Lays a clip out as segments: a subtitle, or part of the clip, with its frames.
+"""Lays a clip out as segments, each of a subtitle or part of the clip with its frames.
 
 `data/pipeline/packing.py` puts segments into rows.
 """
@@ -6,10 +6,14 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from data.config import Config
 from data.errors import InputError
+from data.pipeline.layout import Metadata
+from data.schema import Clip, Query
 
 # Frames that share a segment when a clip has no subtitles (the original's rule).
 FRAMES_WITHOUT_SUBTITLE = 5
@@ -17,11 +21,20 @@ FRAMES_WITHOUT_SUBTITLE = 5
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A clip laid out as segments, one after the other, ready to be put into rows.
+    """A clip laid out as segments, one after another, ready to be put into rows.
 
-    slot_*: arrays over all slots of all segments; `subtitle` is -1 at frames and special tokens,
-    `frame` is -1 at text and counts on from version to version. lengths: slots of each segment.
-    annotated: what is asked of the clip, as its packer wants it.
+    Attributes:
+      number: number of the clip's record.
+      clip_id: name of the clip.
+      frame_features: `[F, D]` float16, the frames that are kept.
+      lengths: number of slots of each segment.
+      slot_token, slot_position, slot_frame, slot_segment, slot_subtitle: arrays over all slots of
+        all segments. The subtitle is -1 at frames and special tokens. The frame is -1 at text, and
+        is numbered on from one version of the clip to the next.
+      subtitles: token ids of each subtitle.
+      spans: first and last frame, inclusive, of each subtitle that has frames and words.
+      annotated: the clip's queries in the form that its packer reads.
+      cut_tokens, cut_frames: number of tokens and frames that are left out.
     """
 
     number: int
@@ -40,16 +53,40 @@ class Prepared:
     cut_frames: int
 
 
-def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=False) -> Prepared:
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+    """Frames that share a segment with the words of some subtitles.
+
+    Attributes:
+      frames: numbers of the frames.
+      subtitles: numbers of the subtitles.
+      room: number of words that fit.
+    """
+
+    frames: Sequence[int]
+    subtitles: Sequence[int]
+    room: int
+
+
+def prepare(
+    clip: Clip,
+    number: int,
+    config: Config,
+    metadata: Metadata,
+    queries: Iterable[Query] = (),
+    *,
+    tails: Sequence[Sequence[int]] = ((),),
+    framed: bool = False,
+) -> Prepared:
     """Lays a clip out as segments.
 
     Args:
-      clip: `data.schema.Clip`.
-      number: of its record.
+      clip: the clip.
+      number: number of its record.
       config: the experiment's `batch` block.
-      metadata: `data.schema.DatasetMetadata`, for special tokens and the frame rate.
-      queries: `data.schema.Query` annotated of the clip.
-      tails: for every version of the clip, tokens that follow the words of each subtitle.
+      metadata: the dataset's, for special tokens and the frame rate.
+      queries: annotated queries about the clip.
+      tails: for every version of the clip, the tokens that follow the words of each subtitle.
       framed: whether to leave out subtitles without frames, which no frame ever sees.
 
     Raises:
@@ -59,36 +96,19 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
     num_frames = min(len(clip.frame_features), config.max_frames)
     if not num_frames:
         raise InputError(
-            f"Clip {clip.clip_id!r} has no frames; leave it out of the splits or add its features."
+            f"clip {clip.clip_id!r} has no frames: leave it out of the splits or add its features"
         )
     words, cut_tokens = _words(clip, config.max_tokens)
-    frames_of = [[] for _ in words]
-    for frame, j in enumerate(clip.frame_subtitle[:num_frames].tolist()):
-        if j >= 0:
-            frames_of[j].append(frame)
+    frames_of = _frames_of(clip, num_frames)
+    # Slots of a segment that neither its frames nor the words of its subtitles take.
     beside = 1 + max(map(len, tails))
     segments = _segments(words, frames_of, num_frames, config, beside)
     if framed:
-        segments = [segment for segment in segments if segment[0]]
-    cut = sum(max(sum(len(words[j]) for j in of) - room, 0) for _, of, room in segments)
-    tokens = metadata.special_ids
-    first = tokens.cls if config.segmentation == "frames" else tokens.sep
-    slots = [
-        _segment_slots(*segment, words, (first, tokens.pad), tail, version * config.max_frames)
-        for version, tail in enumerate(tails)
-        for segment in segments
-    ]
-    lengths = np.array([len(s[0]) for s in slots], int)
-    if lengths.max(initial=0) > config.row_length:
-        raise InputError(
-            f"Clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens, though its "
-            "subtitle is cut, which does not fit a row; raise config.batch.row_length above "
-            f"{config.row_length}, or lower config.batch.max_frames or, of what follows each "
-            "subtitle, max_query_tokens."
-        )
-    token, position, frame, subtitle = (
-        np.array([*itertools.chain.from_iterable(s[i] for s in slots)], np.int32) for i in range(4)
-    )
+        segments = [segment for segment in segments if segment.frames]
+    slot_lists, lengths = _slots(segments, words, config, metadata, tails)
+    _check_lengths(clip, lengths, config)
+    token, position, frame, subtitle = (np.array(slots, np.int32) for slots in slot_lists)
+    asked, cut_queries = _asked(queries, num_frames, config, metadata)
     return Prepared(
         number=number,
         clip_id=clip.clip_id,
@@ -97,26 +117,28 @@ def prepare(clip, number, config, metadata, queries=(), *, tails=((),), framed=F
         slot_token=token,
         slot_position=position,
         slot_frame=frame,
-        slot_segment=np.repeat(np.arange(len(slots)), lengths),
+        slot_segment=np.repeat(np.arange(len(lengths)), lengths),
         slot_subtitle=subtitle,
         subtitles=words,
         spans={j: subtitle_span(f, num_frames) for j, f in enumerate(frames_of) if f and words[j]},
-        annotated=tuple(
-            (
-                query.token_ids[: config.max_query_tokens],
-                moment_span(query.moment, metadata.seconds_per_feature, num_frames),
-            )
-            for query in queries
-        ),
-        cut_tokens=cut_tokens
-        + cut
-        + sum(max(len(query.token_ids) - config.max_query_tokens, 0) for query in queries),
+        annotated=asked,
+        cut_tokens=cut_tokens + cut_queries + sum(_cut(segment, words) for segment in segments),
         cut_frames=len(clip.frame_features) - num_frames,
     )
 
 
-def _words(clip, most):
-    """Token ids of each subtitle, at most so many, and how many are cut."""
+def _check_lengths(clip: Clip, lengths: np.ndarray, config: Config) -> None:
+    if lengths.max(initial=0) > config.row_length:
+        raise InputError(
+            f"clip {clip.clip_id!r} has a segment of {lengths.max()} frames and tokens that does "
+            f"not fit a row even with its subtitle cut: raise batch.row_length={config.row_length},"
+            " or lower batch.max_frames or, if a query follows each subtitle, "
+            "batch.max_query_tokens"
+        )
+
+
+def _words(clip: Clip, most: int) -> tuple[list[list[int]], int]:
+    """Returns at most so many token ids of each subtitle, and the number of those cut."""
     token_ids, words, end = clip.token_ids.tolist(), [], 0
     for count in clip.token_counts:
         words.append(token_ids[end : end + min(count, most)])
@@ -124,13 +146,45 @@ def _words(clip, most):
     return words, len(token_ids) - sum(map(len, words))
 
 
-def subtitle_span(frames, num_frames) -> tuple[int, int]:
-    """The span of a subtitle's frames, at least two frames where the clip has them."""
+def _frames_of(clip: Clip, num_frames: int) -> list[list[int]]:
+    """Returns the frames under each subtitle."""
+    frames_of: list[list[int]] = [[] for _ in clip.token_counts]
+    for frame, j in enumerate(clip.frame_subtitle[:num_frames].tolist()):
+        if j >= 0:
+            frames_of[j].append(frame)
+    return frames_of
+
+
+def _asked(
+    queries: Iterable[Query], num_frames: int, config: Config, metadata: Metadata
+) -> tuple[tuple[tuple[np.ndarray, tuple[int, int]], ...], int]:
+    """Returns the words and the span of each query, and the number of words cut."""
+    most, step = config.max_query_tokens, metadata.seconds_per_feature
+    asked, cut = [], 0
+    for query in queries:
+        asked.append((query.token_ids[:most], moment_span(query.moment, step, num_frames)))
+        cut += max(len(query.token_ids) - most, 0)
+    return tuple(asked), cut
+
+
+def subtitle_span(frames: Sequence[int], num_frames: int) -> tuple[int, int]:
+    """Returns the first and last frame of a subtitle, inclusive.
+
+    The span has two frames or more if the clip does.
+    """
     return frames[0], min(max(frames[-1], frames[0] + 1), num_frames - 1)
 
 
-def moment_span(moment, seconds_per_feature, num_frames) -> tuple[int, int]:
-    """The span of a moment in seconds, as the original computes frame targets; None: all."""
+def moment_span(
+    moment: tuple[float, float] | None, seconds_per_feature: float, num_frames: int
+) -> tuple[int, int]:
+    """Returns the first and last frame of a moment, inclusive, as the original's frame targets.
+
+    Args:
+      moment: first and last second; None for the whole clip.
+      seconds_per_feature: seconds between two frames.
+      num_frames: number of the clip's frames.
+    """
     if moment is None:
         return 0, num_frames - 1
     start = min(math.floor(moment[0] / seconds_per_feature), num_frames - 1)
@@ -138,44 +192,71 @@ def moment_span(moment, seconds_per_feature, num_frames) -> tuple[int, int]:
     return start, min(end, num_frames - 1)
 
 
-def _segments(words, frames_of, num_frames, config, beside):
-    """(frames, numbers of the subtitles whose words it has, tokens allowed) of each segment.
+def _segments(
+    words: list[list[int]],
+    frames_of: list[list[int]],
+    num_frames: int,
+    config: Config,
+    beside: int,
+) -> list[_Segment]:
+    """Returns the segments of a clip.
 
-    beside: slots of a segment that neither its frames nor the words of its subtitles take.
+    Args:
+      words: token ids of each subtitle.
+      frames_of: frames under each subtitle.
+      beside: slots of a segment that neither its frames nor the words of its subtitles take.
     """
-    everything = range(num_frames)
+    all_frames = range(num_frames)
     if config.segmentation == "frames":
-        return [(everything, (), 0)]
+        return [_Segment(all_frames, (), 0)]
     if config.segmentation == "clip":
         room = max(min(config.max_clip_tokens, config.row_length - num_frames - beside), 0)
-        return [(everything, range(len(words)), room)]
+        return [_Segment(all_frames, range(len(words)), room)]
     if not words:
-        starts = range(0, num_frames, FRAMES_WITHOUT_SUBTITLE)
-        return [(range(s, min(s + FRAMES_WITHOUT_SUBTITLE, num_frames)), (), 0) for s in starts]
+        return [
+            _Segment(all_frames[start : start + FRAMES_WITHOUT_SUBTITLE], (), 0)
+            for start in range(0, num_frames, FRAMES_WITHOUT_SUBTITLE)
+        ]
     segments = []
     for j, frames in enumerate(frames_of):
         room = max(config.row_length - len(frames) - beside, 0)
         first = max(j - config.context_subtitles, 0)
-        # Context that does not fit is still where it is a subtitle of its own.
+        # A subtitle that does not fit as context is still read in its own segment.
         while first < j and sum(map(len, words[first : j + 1])) > room:
             first += 1
-        segments.append((frames, range(first, j + 1), room))
+        segments.append(_Segment(frames, range(first, j + 1), room))
     return segments
 
 
-def _segment_slots(frames, subtitles, room, words, special, tail, frames_before):
-    """token, position, frame and subtitle of each slot of one segment.
+def _cut(segment: _Segment, words: list[list[int]]) -> int:
+    """Returns the number of words that a segment has no room for."""
+    return max(sum(len(words[j]) for j in segment.subtitles) - segment.room, 0)
 
-    Lists, since segments are too short for NumPy's calls to pay.
+
+def _slots(
+    segments: list[_Segment],
+    words: list[list[int]],
+    config: Config,
+    metadata: Metadata,
+    tails: Sequence[Sequence[int]],
+) -> tuple[tuple[list[int], list[int], list[int], list[int]], np.ndarray]:
+    """Returns token, position, frame and subtitle of each slot, and the length of each segment.
+
+    Slots are in lists, since segments are too short for NumPy to be faster.
     """
-    first, pad = special
-    owner = [j for j in subtitles for _ in words[j]][:room]
-    text = [first, *itertools.chain.from_iterable(words[j] for j in subtitles)][: room + 1]
-    text += tail
-    n, m = len(frames), len(text)
-    return (
-        [pad] * n + text,
-        [*range(n), *range(m)],
-        [*(frames_before + frame for frame in frames), *[-1] * m],
-        [-1] * (n + 1) + owner + [-1] * len(tail),
-    )
+    special = metadata.special_ids
+    first = special.cls if config.segmentation == "frames" else special.sep
+    token, position, frame, subtitle = [], [], [], []
+    lengths = []
+    for version, tail in enumerate(tails):
+        for segment in segments:
+            owners = [j for j in segment.subtitles for _ in words[j]][: segment.room]
+            said = itertools.chain.from_iterable(words[j] for j in segment.subtitles)
+            text = [first, *itertools.islice(said, segment.room), *tail]
+            n, m = len(segment.frames), len(text)
+            token += [special.pad] * n + text
+            position += [*range(n), *range(m)]
+            frame += [version * config.max_frames + number for number in segment.frames] + [-1] * m
+            subtitle += [-1] * (n + 1) + owners + [-1] * len(tail)
+            lengths.append(n + m)
+    return (token, position, frame, subtitle), np.array(lengths, int)

@@ -10,7 +10,7 @@ from typing import Any
 
 from data.config import Config
 from data.errors import InputError
-from hero_jax.tasks.base import Task
+from data.pipeline.layout import Layout
 
 CHOICES = {
     "objective": ("one_task", "weighted_sum"),
@@ -111,45 +111,17 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, float | int) and math.isfinite(value) and value >= 0
 
 
-def check_batch(config: Config, task: Task | None = None) -> None:
+def check_batch(config: Config, layout: type[Layout], block: str) -> None:
     """Checks that the batch's limits fit the model's tables.
 
     Args:
-      task: the downstream task, None in pre-training.
+      layout: of the batches that are trained on.
+      block: name of the settings of the task that reads them, '' in pre-training.
 
     Raises:
       InputError: a limit exceeds a table; the sentence names both fields.
     """
-    batch = config.batch
-    layout = "clips" if task is None else task.layout
-    words = batch.max_tokens * (batch.context_subtitles + 1)
-    if batch.segmentation == "clip":
-        words = batch.max_clip_tokens
-    if layout == "choices":
-        words += batch.max_query_tokens + 2
-    limits = [
-        ("batch.max_frames", batch.max_frames, "model.segment_frames"),
-        ("batch.max_frames", batch.max_frames, "model.clip_positions"),
-        (
-            "the longest text of a segment with its special tokens",
-            words + 1,
-            "model.text_positions",
-        ),
-    ]
-    if layout == "clips":
-        limits.append(("batch.max_frames", batch.max_frames, "model.max_frames"))
-        limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "model.query_positions"))
-        # Subtitles are cut to a row, queries are not.
-        limits.append(("batch.max_tokens + 1", batch.max_tokens + 1, "batch.row_length"))
-    longest = batch.max_query_tokens + 1
-    if layout in ("clips", "retrieval"):
-        limits.append(("batch.max_query_tokens + 1", longest, "model.text_positions"))
-        limits.append(("batch.max_query_tokens + 1", longest, "model.query_positions"))
-        limits.append(("batch.max_query_tokens + 1", longest, "batch.row_length"))
-    if layout == "captions" and task is not None:
-        positions = f"{task.kind}.decoder_positions"
-        limits.append(("batch.max_query_tokens + 1", longest, positions))
-    for what, value, field in limits:
+    for what, value, field in layout.limits(config, block):
         most = operator.attrgetter(field)(config)
         if value > most:
             raise InputError(

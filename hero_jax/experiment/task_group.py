@@ -6,11 +6,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data.errors import InputError
-from data.pipeline.batches import Batches, CorpusBatches, UnitBatches, fitting_rows
-from data.pipeline.captions import Captions
-from data.pipeline.choices import Choices
+from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.clips import Clips
+from data.pipeline.layout import Layout
 from data.pipeline.mixture import Mixture, shares
-from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import QuerySplit, Split
 from data.report import Report
@@ -21,8 +20,6 @@ from hero_jax.experiment.config_checks import check_batch, check_encoder
 from hero_jax.experiment.datasets import OpenDataset, check_data, open_dataset
 from hero_jax.tasks.base import Task, Tokens
 from hero_jax.tasks.registry import make_tasks
-
-LAYOUTS = {"retrieval": Retrieval, "choices": Choices, "captions": Captions}
 
 
 class TaskGroup:
@@ -64,7 +61,8 @@ class TaskGroup:
         self.left_out = Report()
         if self.downstream:
             self._check_downstream(self.downstream)
-        check_batch(config, self.downstream)
+        task = self.downstream
+        check_batch(config, task.layout if task else Clips, task.kind if task else "")
         self._annotated: dict[tuple[str, str], AnnotatedSplit] = {}
         self._find_rows()
 
@@ -100,23 +98,31 @@ class TaskGroup:
             )
 
     def batches(self, split: str) -> Batches:
-        """The batches to train on, of this process's groups."""
+        """Returns the batches to train on, of this process's groups.
+
+        Raises:
+          InputError: the split has nothing to train on.
+        """
         if self.downstream is None:
             clips = {source.name: self._clips(source, split) for source in self.sources}
-            return self._batches(Mixture(clips, self.config.data.weights))
-        annotated = self.annotated(self.sources[0], split)
-        layout = self._layout(self.downstream.layout)
-        units, self.left_out = annotated.units(layout.group, layout.most, layout.problem)
-        if not units:
+            return self._clip_batches(Mixture(clips, self.config.data.weights))
+        layout = self.downstream.layout(self.config.batch, self.metadata)
+        items = layout.items(self._data(layout, self.sources[0], split), training=True)
+        self.left_out = items.left_out
+        if not len(items):
             reasons = "; ".join(self.left_out.lines()) or "it has none"
             raise InputError(
                 f"split {split!r} of {self.sources[0].directory} has no query to train on: "
                 f"{reasons}"
             )
-        return UnitBatches(annotated, units, layout, self.config.batch, self._groups())
+        return Batches(layout, items, self._groups())
 
     def annotated(self, source: OpenDataset, split: str) -> AnnotatedSplit:
-        """Clips and queries of a split; InputError if it has no queries."""
+        """Returns clips and queries of a split.
+
+        Raises:
+          InputError: it has no queries.
+        """
         if not source.metadata.queries.get(split):
             raise InputError(
                 f"split {split!r} of {source.directory} has no annotations: build the dataset with "
@@ -128,59 +134,55 @@ class TaskGroup:
             self._annotated[key] = AnnotatedSplit(source.directory, split, on_corrupt)
         return self._annotated[key]
 
-    def evaluation_batches(self, source: OpenDataset, split: str, layout: str):
-        """Batches of a downstream task's pass over a split, and what is left out of them."""
-        if layout == "corpus":
-            clips = self._clips(source, split)
-            return CorpusBatches(clips, self.config.batch, self._groups()), Report()
-        annotated = self.annotated(source, split)
-        if layout == "texts":
-            return QueryTexts(annotated, self.config.batch, self._groups()), Report()
-        layout = self._layout(layout)
-        # A moment is described once, however many captions it has.
-        units, left_out = annotated.units(
-            layout.group,
-            layout.most,
-            lambda query: "",
-            first_of_group=self.downstream is not None and self.downstream.layout == "captions",
-        )
-        return UnitBatches(annotated, units, layout, self.config.batch, self._groups()), left_out
+    def evaluation_batches(
+        self, source: OpenDataset, split: str, layout: type[Layout]
+    ) -> tuple[Batches, Report]:
+        """Returns the batches of a task's pass over a split, and what is left out of them."""
+        made = layout(self.config.batch, self.metadata)
+        items = made.items(self._data(made, source, split), training=False)
+        return Batches(made, items, self._groups()), items.left_out
 
     def source_batches(self, source: OpenDataset, split: str) -> Batches:
-        """The batches of one source's split."""
-        return self._batches(self._clips(source, split))
+        """Returns the batches of one dataset's split in pre-training."""
+        return self._clip_batches(self._clips(source, split))
 
     def query_batches(self, source: OpenDataset, split: str) -> Batches | None:
-        """The same with the split's annotated queries for queries, None if it has none."""
+        """Returns the same with the split's annotated queries, None if it has none."""
         if not source.metadata.queries.get(split):
             return None
         queries = QuerySplit(source.directory, split, self.config.data.on_corrupt)
-        return self._batches(self._clips(source, split), queries)
+        return self._clip_batches(self._clips(source, split), queries)
 
-    def _layout(self, name):
-        return LAYOUTS[name](self.config.batch, self.metadata)
+    def _data(self, layout: Layout, source: OpenDataset, split: str) -> AnnotatedSplit | Split:
+        """Returns what a layout's `items` takes."""
+        return (self.annotated if layout.annotated else self._clips)(source, split)
 
-    def _clips(self, source, split):
+    def _clips(self, source: OpenDataset, split: str) -> Split:
         return Split(source.directory, split, self.config.data.on_corrupt)
 
-    def _groups(self):
+    def _groups(self) -> range:
         return sharding.local_groups(self.mesh, self.config.batch.groups)
 
-    def _batches(self, clips, queries=None):
-        return Batches(clips, self.config.batch, self._groups(), queries)
+    def _clip_batches(self, clips: Split | Mixture, queries: QuerySplit | None = None) -> Batches:
+        layout = Clips(self.config.batch, clips.metadata, queries)
+        return Batches(layout, layout.items(clips, training=True), self._groups())
 
     def with_split(self, split: str) -> list[OpenDataset]:
-        """The sources that have a split; InputError if there is none."""
-        found = [source for source in self.sources if split in source.metadata.clips]
-        if not found:
+        """Returns the datasets that have a split.
+
+        Raises:
+          InputError: none has it.
+        """
+        sources = [source for source in self.sources if split in source.metadata.clips]
+        if not sources:
             known = dict.fromkeys(name for source in self.sources for name in source.metadata.clips)
             raise InputError(
                 f"dataset {' or '.join(str(source.directory) for source in self.sources)} has no "
                 f"split {split!r}: set data.eval_split to one of {', '.join(known)}"
             )
-        return found
+        return sources
 
-    def _find_rows(self):
+    def _find_rows(self) -> None:
         """Fills in the numbers of rows that the config leaves open."""
         batch = self.config.batch
         if not batch.rows_per_group or not batch.query_rows_per_group:
@@ -188,15 +190,15 @@ class TaskGroup:
             batch.rows_per_group = batch.rows_per_group or rows
             batch.query_rows_per_group = batch.query_rows_per_group or query_rows
 
-    def _typical_batches(self):
-        """Of the training split, if all sources have it."""
+    def _typical_batches(self) -> Batches:
+        """Returns batches of the training split if all datasets have it."""
         train, other = self.config.data.train_split, self.config.data.eval_split
         if all(train in source.metadata.clips for source in self.sources):
             return self.batches(train)
         source = self.with_split(other)[0]
         if self.downstream is None:
             return self.source_batches(source, other)
-        # Queries that tell nothing have no clips to be packed with, but there are clips.
+        # Texts alone have no clips to be packed with, but the first pass has clips.
         return self.evaluation_batches(source, other, self.downstream.passes[0].layout)[0]
 
     def training_shares(self) -> list[dict[str, Any]]:

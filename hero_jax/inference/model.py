@@ -23,9 +23,7 @@ from flax import nnx
 
 from data.errors import InputError
 from data.pipeline import packing, segments
-from data.pipeline.captions import Captions
-from data.pipeline.choices import Choices
-from data.pipeline.units import cut
+from data.pipeline.units import UnitLayout, cut
 from data.records.assembly import make_clip, make_query
 from data.records.reader import Split
 from data.schema import Clip, RawClip, RawQuery, RawSubtitle
@@ -302,7 +300,9 @@ class Model:
         config = self._config(self.exported.batch(task.name), 1)
         config = config.changed(choices=max(len(query.answers), 1), queries_per_clip=1)
         features = dataclasses.replace(self.features, query_type=task.query_type)
-        layout = (Captions if task.query_type == "caption" else Choices)(config, features)
+        layout = task.layout(config, features)
+        if not isinstance(layout, UnitLayout):
+            raise InputError(f"task {task.name!r} does not read queries about a clip")
         made = make_query(query, task.query_type, self.tokenizer)
         prepared = layout.prepare(clip, 0, [(0, made)])
         while True:

@@ -14,6 +14,8 @@ from flax import nnx
 
 from data.config import Config
 from data.errors import InputError
+from data.pipeline.clips import Clips
+from data.pipeline.layout import Layout
 from hero_jax.models.hero import HERO
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class TaskSettings:
 class Pass(NamedTuple):
     """A pass of evaluation over a split: the layout of its batches, and what predicts on one."""
 
-    layout: str
+    layout: type[Layout]
     predict: Callable[[HERO, Batch], dict[str, jax.Array] | None]
 
 
@@ -193,8 +195,8 @@ class Task:
 
     Attributes:
       Settings: class of its settings.
-      layout: what is packed for training: 'clips', with drawn subtitles for queries (pre-training),
-        or what a downstream task reads: 'retrieval', 'choices', 'captions'.
+      layout: of the batches that it is trained on; clips with drawn subtitles for queries in
+        pre-training.
       query_type: type of annotations that a downstream task reads, of `data.schema.QUERY_TYPES`;
         '' in pre-training.
       query_metrics: name for the metrics of a pre-training task on a split's annotated queries; ''
@@ -206,7 +208,7 @@ class Task:
     """
 
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
-    layout = "clips"
+    layout: ClassVar[type[Layout]] = Clips
     query_type = ""
     query_metrics = ""
     temporal = False

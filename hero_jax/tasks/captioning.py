@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.pipeline.captions import Captions
 from data.pipeline.units import AnnotatedSplit
 from data.schema import Query
 from data.tokenizer import Tokenizer
@@ -84,7 +85,7 @@ class Captioning(Task):
     """
 
     Settings = CaptioningSettings
-    layout = "captions"
+    layout = Captions
     query_type = "caption"
 
     def make_head(self, config, rngs):

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.config import Config
+from data.pipeline.choices import Choices
 from data.schema import Query
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Batch, ExportedFunction, Task, Work
 
 
-class Choices(Task):
+class ChoiceTask(Task):
     """Base of tasks that read every frame of a clip once with each text."""
 
-    layout = "choices"
+    layout = Choices
     temporal = True
 
     def products(self, work: Work) -> float:

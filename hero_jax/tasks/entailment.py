@@ -10,11 +10,11 @@ from hero_jax.models.batch import frame_mask
 from hero_jax.models.heads import ChoiceHead
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Batch, metric
-from hero_jax.tasks.choices import Choices, accuracies
+from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import mean
 
 
-class Entailment(Choices):
+class Entailment(ChoiceTask):
     """Judges statements, by binary cross-entropy; those of a pair are read in one batch."""
 
     query_type = "statement"

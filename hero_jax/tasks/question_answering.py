@@ -12,7 +12,7 @@ from hero_jax.models.batch import frame_mask
 from hero_jax.models.heads import QuestionHead
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Batch, TaskSettings, metric
-from hero_jax.tasks.choices import Choices, accuracies
+from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import cross_entropy, mean
 
 
@@ -41,7 +41,7 @@ class QuestionAnsweringSettings(TaskSettings):
     span_weight: float = 0.4
 
 
-class QuestionAnswering(Choices):
+class QuestionAnswering(ChoiceTask):
     """Chooses among the answers of a question, and finds the moment that shows the right one."""
 
     Settings = QuestionAnsweringSettings

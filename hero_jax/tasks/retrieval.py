@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.pipeline.clips import Corpus
+from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.report import Report
 from data.schema import Query
@@ -20,7 +22,6 @@ from hero_jax.metrics import retrieval
 from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
-from hero_jax.retrieval.ranking import Corpus
 from hero_jax.retrieval.results import Ranking
 from hero_jax.tasks.base import Batch, Pass, Task
 from hero_jax.tasks.matching import (
@@ -40,7 +41,7 @@ class Search(Task):
       file: name of the file of predictions.
     """
 
-    layout = "retrieval"
+    layout = Retrieval
     query_type = "query"
     file = ""
 
@@ -54,7 +55,7 @@ class Search(Task):
 
     @property
     def passes(self):
-        return [Pass("corpus", self.predict_clips), Pass("texts", self.predict_queries)]
+        return [Pass(Corpus, self.predict_clips), Pass(QueryTexts, self.predict_queries)]
 
     def predict_clips(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         """Returns the encoded clips of a batch, in the model's own precision."""
@@ -87,7 +88,7 @@ class Search(Task):
         return {**numbers, "ranking": self.rank(model, queries, corpus, own_clip)}
 
     def rank(
-        self, model: HERO, queries: np.ndarray, corpus: Corpus, own_clip: np.ndarray
+        self, model: HERO, queries: np.ndarray, corpus: ranking.Corpus, own_clip: np.ndarray
     ) -> Ranking:
         """Returns the ranking of queries; see `hero_jax.retrieval.ranking`."""
         raise NotImplementedError
@@ -117,7 +118,7 @@ class Search(Task):
 
 def ordered(
     predictions: dict, mesh: jax.sharding.Mesh
-) -> tuple[np.ndarray, np.ndarray, Corpus, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, ranking.Corpus, np.ndarray]:
     """Returns queries and clips of a whole split in the order of their records.
 
     Returns:
@@ -128,7 +129,7 @@ def ordered(
     query_numbers = predictions["query_numbers"][is_query]
     clip_numbers = predictions["clip_numbers"][is_clip]
     by_query, by_clip = np.argsort(query_numbers), np.argsort(clip_numbers)
-    corpus = Corpus(
+    corpus = ranking.Corpus(
         predictions["frames"][is_clip][by_clip], predictions["num_frames"][is_clip][by_clip], mesh
     )
     queries = predictions["queries"][is_query][by_query]

@@ -124,7 +124,7 @@ def _evaluate_downstream(
         passing = evaluation_batches(batches, program.mesh, group.config)
         if jax.process_index() == 0:
             left_out.tell("not predicted")
-            passing = progress(passing, f"{task.name}: batches of {one_pass.layout}")
+            passing = progress(passing, f"{task.name}: batches of {one_pass.layout.name}")
         outputs = [
             jax.device_get(program.evaluate_step(params, arrays, task.name, number)[1])
             for arrays, _ in passing

@@ -148,7 +148,9 @@ def test_unlike_data_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, n
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: Dataset 'tiny' has")
     assert difference in warning
-    assert next(iter(experiment.task_groups[""].batches("train").once(0))).counts[f"clips/{name}"] >= 0
+    assert (
+        next(iter(experiment.task_groups[""].batches("train").once(0))).counts[f"clips/{name}"] >= 0
+    )
 
 
 def test_features_of_another_width_are_never_mixed(mixed):

@@ -1,4 +1,4 @@
-"""Tiny clips to pack, and the way back: what a packed group says of each of its clips."""
+"""Tiny clips to pack, and functions that recover each clip from a packed group."""
 
 import dataclasses
 import math
@@ -74,7 +74,7 @@ def clips(draw, max_frames=10, max_words=8, max_subtitles=4) -> Clip:
 
 
 def make_query(name, token_ids, **changes) -> Query:
-    """A query about the clip of `make_clip`, of which nothing more is known than `changes`."""
+    """A query about the clip of `make_clip` with no properties but `changes`."""
     query = Query(
         query_id=name,
         clip_id="clip",
@@ -108,7 +108,7 @@ def annotate(rng, words) -> list[Query]:
 
 
 def frame_targets(moment, num_frames, seconds_per_feature=1.5):
-    """The golden README's formula; a query of no known moment is about the whole clip."""
+    """The golden README's formula; a query without a known moment is about the whole clip."""
     if moment is None:
         return 0, num_frames - 1
     start = min(math.floor(moment[0] / seconds_per_feature), num_frames - 1)
@@ -122,7 +122,7 @@ def group_of(batch, group=0) -> dict[str, np.ndarray]:
 
 
 def copy(arrays):
-    """Of arrays that packing may change."""
+    """A copy of arrays that packing may change."""
     return {name: array.copy() for name, array in arrays.items()}
 
 
@@ -165,7 +165,7 @@ def expected_segments(
 
 
 def found_segments(arrays, clip_place, config):
-    """What the rows hold of a clip: (frames, words as (is held out, token)) of each segment.
+    """Each segment of a clip in the rows: (frames, words as (is held out, token)).
 
     Frames count on from version to version. Checks on the way that each segment is whole, in one
     row, in order, and no other's.
@@ -173,12 +173,12 @@ def found_segments(arrays, clip_place, config):
     first_token = TOKENS.cls if config.segmentation == "frames" else TOKENS.sep
     frame_slot = arrays["frame_slot"].reshape(len(arrays["num_frames"]), -1)
     used = arrays["segment_ids"] > 0
-    mine = used & (arrays["clip_index"] == clip_place)
+    of_clip = used & (arrays["clip_index"] == clip_place)
     segments = []
-    numbers = np.unique(arrays["subtitle_index"][mine])
+    numbers = np.unique(arrays["subtitle_index"][of_clip])
     np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
     for number in numbers:
-        rows, slots = np.nonzero(mine & (arrays["subtitle_index"] == number))
+        rows, slots = np.nonzero(of_clip & (arrays["subtitle_index"] == number))
         row = rows[0]
         assert (rows == row).all()
         np.testing.assert_array_equal(slots, np.arange(slots[0], slots[0] + len(slots)))

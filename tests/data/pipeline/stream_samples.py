@@ -1,10 +1,22 @@
-"""Batches from a stream, and whether they are the same."""
+"""Batches of a layout and from a stream, and whether they are the same."""
 
 import itertools
 
 import numpy as np
 
+from data.pipeline.batches import Batches
+from data.pipeline.clips import Clips
 from data.pipeline.stream import initial_state
+
+
+def batches_of(layout, data, groups, *, training=True) -> Batches:
+    """Batches of a layout's items of a split."""
+    return Batches(layout, layout.items(data, training=training), groups)
+
+
+def clip_batches(clips, config, groups, queries=None) -> Batches:
+    """Batches to pre-train on."""
+    return batches_of(Clips(config, clips.metadata, queries), clips, groups)
 
 
 def take(source, count):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from configs import pretrain
 from data.errors import InputError
-from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.batches import fitting_rows
 from data.pipeline.order import EpochOrder
 from data.pipeline.stream import GroupState, decode_state, encode_state, initial_state
 from data.records.reader import QuerySplit, Split
@@ -27,7 +27,7 @@ from tests.data.pipeline.packing_samples import (
     found_queries,
     found_segments,
 )
-from tests.data.pipeline.stream_samples import assert_same, take, train
+from tests.data.pipeline.stream_samples import assert_same, clip_batches, take, train
 from tests.paths import ROOT
 
 SECONDS_PER_FEATURE = 1.5
@@ -73,7 +73,7 @@ def batches(dataset, local=None, queries=None, **changes):
     """The batches of all groups, or of the `local` ones."""
     config = batch_config(**changes)
     local = range(config.groups) if local is None else local
-    return Batches(Split(dataset, "train"), config, local, queries)
+    return clip_batches(Split(dataset, "train"), config, local, queries)
 
 
 def clip_numbers(arrays, group):
@@ -153,16 +153,16 @@ def test_batches_do_not_depend_on_the_number_of_hosts(dataset, layout, seed, dat
 
 @SOME
 @given(LAYOUTS, st.integers(0, 2**32), st.integers(0, 5))
-def test_going_on_from_a_state_is_like_not_having_stopped(dataset, layout, seed, stop):
+def test_a_resumed_stream_continues_as_if_it_had_not_stopped(dataset, layout, seed, stop):
     source = batches(dataset, **layout)
-    unbroken = train(source, seed, stop + 3)
+    uninterrupted = train(source, seed, stop + 3)
     state = (
-        unbroken[stop - 1].state
+        uninterrupted[stop - 1].state
         if stop
         else initial_state(source.groups, source.config.max_waiting)
     )
     resumed = take(batches(dataset, **layout).train(seed, state, stop), 3)
-    for left, right in zip(unbroken[stop:], resumed, strict=True):
+    for left, right in zip(uninterrupted[stop:], resumed, strict=True):
         assert_same(left.arrays, right.arrays)
         np.testing.assert_array_equal(left.state, right.state)
         assert left.counts == right.counts
@@ -192,7 +192,7 @@ def test_one_pass_has_every_clip_and_every_query_once(dataset, layout, annotated
         )
 
 
-def test_what_is_drawn_changes_with_the_step_and_the_seed(dataset):
+def test_draws_change_with_the_step_and_the_seed(dataset):
     source = batches(dataset, queries_per_clip=1, clips_per_group=12, rows_per_group=24)
     state = initial_state(source.groups, source.config.max_waiting)
     held_out = [
@@ -218,9 +218,9 @@ LEAVE = """
 import sys
 import time
 from tests.data.pipeline.packing_samples import batch_config
-from data.pipeline.batches import Batches
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
+from tests.data.pipeline.stream_samples import clip_batches
 
 class SlowDisk(Split):
     def read(self, number):
@@ -228,7 +228,7 @@ class SlowDisk(Split):
         return super().read(number)
 
 config = batch_config(groups=8)
-source = Batches(SlowDisk(sys.argv[1], "train"), config, range(8))
+source = clip_batches(SlowDisk(sys.argv[1], "train"), config, range(8))
 stream = source.train(0, initial_state(range(8), config.max_waiting), 0)
 next(stream)
 raise SystemExit(3)
@@ -249,7 +249,7 @@ def test_a_program_that_ends_while_records_are_read_ends(dataset):
     "changes", [{"rows_per_group": 1}, {"query_rows_per_group": 1, "queries_per_clip": 3}]
 )
 def test_a_clip_too_large_for_an_empty_group_is_named(dataset, changes):
-    with pytest.raises(InputError, match=r"Clip 'c\d+'.*rows_per_group"):
+    with pytest.raises(InputError, match=r"clip 'c\d+'.*batch\.rows_per_group"):
         for _ in batches(dataset, **changes).once(0):
             pass
 
@@ -274,9 +274,9 @@ def test_a_damaged_record_stops_the_stream_with_its_name(damaged):
             pass
 
 
-def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged):
+def test_a_damaged_record_is_left_out_and_counted_if_configured(damaged):
     config = batch_config(groups=2, rows_per_group=6)
-    source = Batches(Split(damaged, "train", "skip"), config, range(2))
+    source = clip_batches(Split(damaged, "train", "skip"), config, range(2))
     numbers = []
     for batch in source.once(0):
         numbers += [n for group in range(2) for n in clip_numbers(batch.arrays, group)]
@@ -284,9 +284,9 @@ def test_a_damaged_record_is_left_out_and_counted_where_that_is_allowed(damaged)
     assert batch.counts["corrupt"] == 1
 
 
-def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
+def test_a_clip_that_waited_may_be_damaged_when_the_run_continues(damaged):
     config = batch_config()
-    source = Batches(Split(damaged, "train", "skip"), config, range(1))
+    source = clip_batches(Split(damaged, "train", "skip"), config, range(1))
     order = EpochOrder(NUM_CLIPS, 0)
     position = next(p for p in range(NUM_CLIPS) if order(p) == 1)
     state = encode_state([GroupState(NUM_CLIPS, [position])], config.max_waiting)
@@ -296,7 +296,7 @@ def test_a_clip_that_waited_may_be_damaged_when_the_run_goes_on(damaged):
 
 @pytest.fixture(scope="module")
 def television(tmp_path_factory):
-    """Clips as long as television's, with features of no width to speak of."""
+    """Clips as long as television's, with narrow features."""
     folder = tmp_path_factory.mktemp("built") / "television"
     rng = np.random.default_rng(0)
     lengths = [tv_lengths(rng) for _ in range(600)]
@@ -308,7 +308,7 @@ def television(tmp_path_factory):
 def test_rows_of_the_full_recipe_are_92_percent_full(television):
     config = pretrain.get_config().batch
     config.groups = 1
-    source = Batches(Split(television, "train"), config, range(1))
+    source = clip_batches(Split(television, "train"), config, range(1))
     config.rows_per_group, config.query_rows_per_group = fitting_rows(source)
     counts = [batch.counts for batch in train(source, 0, 18)]
     assert sum(one["clips"] for one in counts) > 500

@@ -1,4 +1,4 @@
-"""Captions: the frames of their moments, and their words, each in a place of its own."""
+"""Captions: the frames of their moments and their words, each in a separate place."""
 
 import math
 
@@ -67,8 +67,8 @@ def test_ranges_by_hand(moment, frames):
     assert caption_range(moment, STEP, 8) == frames
 
 
-def test_frames_begin_where_the_quotient_says_though_the_step_is_no_binary_number():
-    # Of 1 and 0.1 the quotient is 10, and the remainder is nearly 0.1.
+def test_ranges_are_exact_for_steps_that_are_no_binary_numbers():
+    # 1 / 0.1 is 10, although 1 % 0.1 is nearly 0.1.
     assert caption_range((1.0, 2.0), 0.1, 100) == (10, 20)
 
 

@@ -66,7 +66,7 @@ def questions(draw):
 def statements(draw):
     labels = draw(st.lists(st.integers(-1, 1), min_size=1, max_size=VERSIONS))
     return [
-        # Nobody asks where a statement is shown, even if that is known.
+        # Moments of statements are not used, even if they are known.
         make_query(f"s{n}", draw(WORDS), label=label, moments=np.array([[0.0, 3.0]]))
         for n, label in enumerate(labels)
     ]
@@ -118,11 +118,11 @@ def check_versions(arrays, place, clip, texts):
 
 
 def check_group(arrays, packed, counts):
-    """What holds of every group: frames and their slots are inverse, and padding is empty."""
+    """Checks that frames and slots are inverse in a group, and that padding is empty."""
     slots, frames = arrays["frame_slot"].reshape(-1), arrays["frame_index"].reshape(-1)
-    there = np.flatnonzero(frames >= 0)
-    np.testing.assert_array_equal(slots[frames[there]], there)
-    assert len(there) == (slots >= 0).sum()
+    used = np.flatnonzero(frames >= 0)
+    np.testing.assert_array_equal(slots[frames[used]], used)
+    assert len(used) == (slots >= 0).sum()
     places = len(packed)
     assert not arrays["num_frames"][places:].any()
     assert not arrays["choice_mask"][places:].any()
@@ -197,7 +197,7 @@ def test_a_clip_is_read_once_with_each_statement_of_a_pair(units):
 
 
 @given(questions())
-def test_questions_that_do_not_fit_are_not_trained_on_and_of_others_nothing_is_cut(query):
+def test_questions_that_do_not_fit_are_not_trained_on_and_others_are_not_cut(query):
     layout = Choices(CONFIG, QUESTIONS)
     clip = make_clip(np.random.default_rng(0), [3], [0])
     texts = layout.prepare(clip, 0, [(0, query)]).annotated[0].texts
@@ -230,14 +230,14 @@ def test_a_question_that_is_cut_keeps_its_answers_apart():
         [SEP, 10, 11, 12, 13, SEP, 20],
         [SEP, 10, 11, 12, 13, SEP, 30, 31, 32],
     ]
-    # Two words of the question, and three of the subtitle, once although there are two versions.
+    # Two words of the question and three of the subtitle, each counted once for both versions.
     assert prepared.cut_tokens == 2 + 3
 
 
 def test_more_answers_than_a_batch_has_room_for_are_an_error():
     clip = make_clip(np.random.default_rng(0), [3], [0])
     query = question([10], [[20]] * (VERSIONS + 1), name="crowded")
-    with pytest.raises(InputError, match=r"'crowded' has 4 answers.*config\.batch\.choices"):
+    with pytest.raises(InputError, match=r"'crowded' has 4 answers.*batch\.choices=3"):
         Choices(CONFIG, QUESTIONS).prepare(clip, 0, [(0, query)])
 
 
@@ -249,7 +249,7 @@ def test_a_text_too_long_for_a_row_is_an_error():
         Choices(config, QUESTIONS).prepare(clip, 0, [(0, query)])
 
 
-def test_a_clip_whose_frames_are_under_no_subtitle_has_no_segments_but_is_there():
+def test_a_clip_without_frames_under_subtitles_is_packed_without_segments():
     clip = make_clip(np.random.default_rng(0), [3], [-1, -1])
     query = question([10], [[20], [30]], label=0)
     arrays, packed, _ = pack(Choices(CONFIG, QUESTIONS), [(clip, [(0, query)])])

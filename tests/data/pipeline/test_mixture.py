@@ -1,4 +1,4 @@
-"""A mixture: shares are kept, clips repeat after all of their source, a stop changes nothing."""
+"""A mixture: shares are kept, clips repeat after all of their source, resuming is exact."""
 
 import math
 
@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.pipeline.batches import Batches, fitting_rows
+from data.pipeline.batches import fitting_rows
 from data.pipeline.mixture import BLOCK, Mixture, MixtureOrder, shares, taken
 from data.pipeline.order import EpochOrder
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
 from tests.data.clip_samples import build, raw_clip
 from tests.data.pipeline.packing_samples import batch_config
+from tests.data.pipeline.stream_samples import clip_batches
 
 SIZES = {"long": 7, "short": 12}
 SEEDS = st.integers(0, 2**64)
@@ -23,7 +24,7 @@ SOME = settings(max_examples=10, deadline=None)
 
 @st.composite
 def mixtures(draw):
-    """Sizes and shares of one to five sources, of which some may have a share of 0."""
+    """Sizes and shares of one to five sources, some with a share of 0."""
     sizes = draw(st.lists(st.integers(1, 30), min_size=1, max_size=5))
     weight = st.floats(0.01, 100) | st.integers(0, 9)
     weights = draw(st.lists(weight, min_size=len(sizes), max_size=len(sizes)).filter(any))
@@ -46,19 +47,19 @@ def test_without_weights_shares_go_by_size(sizes):
 
 
 @given(mixtures(), st.integers(0, 10**9), st.integers(1, 100))
-def test_what_sources_have_had_is_their_share_wherever_one_looks(mixture, first, count):
+def test_sources_have_their_share_at_every_position(mixture, first, count):
     of_each = mixture[1]
     counts = np.array([taken(first + more, of_each) for more in range(count)])
     positions = np.arange(first, first + count)
     np.testing.assert_array_equal(counts.sum(1), positions)
-    # Nobody gives a clip back.
+    # No number ever falls.
     assert (np.diff(counts, axis=0) >= 0).all()
     away = np.abs(counts - np.outer(positions, of_each))
     assert away.max() <= (len(of_each) - 1) / 2 + 1e-6
 
 
 @given(mixtures(), SEEDS)
-def test_at_the_end_of_a_block_shares_are_kept_and_within_it_nearly(mixture, seed):
+def test_shares_are_kept_at_the_end_of_a_block_and_nearly_within_it(mixture, seed):
     sizes, of_each = mixture
     positions = 20 * BLOCK
     sources, _ = walk(MixtureOrder(sizes, of_each, seed), sizes, positions)
@@ -75,9 +76,9 @@ def test_a_source_has_all_its_clips_before_it_repeats_one(mixture, seed):
     sizes, of_each = mixture
     sources, records = walk(MixtureOrder(sizes, of_each, seed), sizes, 300)
     for source, size in enumerate(sizes):
-        mine = records[sources == source]
-        for first in range(0, len(mine), size):
-            epoch = mine[first : first + size]
+        walked = records[sources == source]
+        for first in range(0, len(walked), size):
+            epoch = walked[first : first + size]
             assert len(set(epoch.tolist())) == len(epoch)
 
 
@@ -88,21 +89,21 @@ def test_one_source_alone_is_in_the_order_of_its_epochs(size, seed, first):
     assert [mixed(position) for position in positions] == [alone(p) for p in positions]
 
 
-def test_sources_of_one_size_are_in_orders_of_their_own():
+def test_sources_of_the_same_size_have_different_orders():
     sources, records = walk(MixtureOrder([50, 50], [0.5, 0.5], 0), [50, 50], 96)
     assert records[sources == 0].tolist() != records[sources == 1].tolist()
 
 
 @pytest.mark.parametrize("groups", [2, 3, 16, 32])
 def test_no_group_has_more_of_a_source_than_others(groups):
-    """A group has every so many-th position, which a pattern that repeats would be no use for."""
+    """A group takes every n-th position, so a repeating pattern would favor some groups."""
     count = 500
     sources, _ = walk(MixtureOrder([9, 9], [0.5, 0.5], 0), [9, 9], groups * count)
     parts = sources.reshape(count, groups).mean(0)
     assert np.abs(parts - 0.5).max() < 5 * 0.5 / math.sqrt(count)
 
 
-def test_seeds_and_blocks_have_sources_at_other_places():
+def test_seeds_and_blocks_have_sources_at_different_places():
     first, other = (
         walk(MixtureOrder([9, 9], [0.5, 0.5], seed), [9, 9], 2 * BLOCK)[0] for seed in (0, 1)
     )
@@ -125,7 +126,7 @@ def batches(datasets, weights, local=None, **changes):
     config = batch_config(**{"row_length": 24, "max_frames": 16, "groups": 2} | changes)
     local = range(config.groups) if local is None else local
     splits = {name: Split(datasets / name, "train") for name in SIZES}
-    return Batches(Mixture(splits, weights), config, local)
+    return clip_batches(Mixture(splits, weights), config, local)
 
 
 def train(source, seed, count, state=None, first_step=0):
@@ -179,11 +180,11 @@ def test_batches_do_not_depend_on_the_number_of_hosts(datasets, weights, layout,
 
 @SOME
 @given(WEIGHTS, LAYOUTS, SEEDS, st.integers(1, 8))
-def test_going_on_from_a_state_is_like_not_having_stopped(datasets, weights, layout, seed, stop):
-    unbroken = train(batches(datasets, weights, **layout), seed, stop + 3)
-    state = unbroken[stop - 1].state
+def test_a_resumed_stream_continues_as_if_it_had_not_stopped(datasets, weights, layout, seed, stop):
+    uninterrupted = train(batches(datasets, weights, **layout), seed, stop + 3)
+    state = uninterrupted[stop - 1].state
     resumed = train(batches(datasets, weights, **layout), seed, 3, state, stop)
-    for left, right in zip(unbroken[stop:], resumed, strict=True):
+    for left, right in zip(uninterrupted[stop:], resumed, strict=True):
         for name, array in left.arrays.items():
             np.testing.assert_array_equal(array, right.arrays[name], err_msg=name)
         np.testing.assert_array_equal(left.state, right.state)
@@ -197,7 +198,7 @@ def test_one_pass_has_every_clip_of_every_source(datasets):
     assert sorted(numbers) == list(range(sum(SIZES.values())))
 
 
-def test_rows_are_as_many_as_clips_need_that_often(datasets):
+def test_rows_are_as_many_as_the_mixed_clips_need(datasets):
     layout = {"clips_per_group": 64, "queries_per_clip": 1}
     long, mixed, short = (
         fitting_rows(batches(datasets, weights, **layout))[0]
@@ -205,7 +206,7 @@ def test_rows_are_as_many_as_clips_need_that_often(datasets):
     )
     config = batches(datasets, (), **layout).config
     alone = [
-        fitting_rows(Batches(Split(datasets / name, "train"), config, range(2)))[0]
+        fitting_rows(clip_batches(Split(datasets / name, "train"), config, range(2)))[0]
         for name in SIZES
     ]
     assert [long, short] == alone
@@ -213,7 +214,7 @@ def test_rows_are_as_many_as_clips_need_that_often(datasets):
     assert abs(mixed - (0.6 * long + 0.4 * short)) <= 1
 
 
-def test_a_source_of_which_nothing_can_be_read_is_named(datasets, tmp_path):
+def test_a_source_without_a_readable_record_is_named(datasets, tmp_path):
     build(tmp_path / "broken", {"train": [raw_clip(0), raw_clip(1)]})
     (shard,) = (tmp_path / "broken" / "clips").glob("*/*-train.tfrecord*-of-00001")
     content = np.fromfile(shard, np.uint8)
@@ -223,6 +224,6 @@ def test_a_source_of_which_nothing_can_be_read_is_named(datasets, tmp_path):
         "long": Split(datasets / "long", "train"),
         "broken": Split(tmp_path / "broken", "train", "skip"),
     }
-    source = Batches(Mixture(splits, (0.5, 0.5)), batch_config(row_length=24), range(1))
-    with pytest.raises(InputError, match="All records of dataset 'broken' are damaged"):
+    source = clip_batches(Mixture(splits, (0.5, 0.5)), batch_config(row_length=24), range(1))
+    with pytest.raises(InputError, match="all records of dataset 'broken' are damaged"):
         train(source, 0, 20)

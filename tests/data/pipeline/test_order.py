@@ -43,5 +43,5 @@ def test_every_record_is_as_likely_at_every_place():
 
 def test_neighbours_are_scattered():
     places = np.argsort(epoch(10_000, 0, 0))
-    # Of two records in a row, places differ by a third of all on average when order is random.
+    # In a random order, the places of two neighboring records differ by a third on average.
     assert abs(np.abs(np.diff(places)).mean() / 10_000 - 1 / 3) < 0.01

@@ -1,4 +1,4 @@
-"""Packing: every frame, word and query of a clip is in the arrays once, where they say it is."""
+"""Packing: every frame, word and query of a clip is in the arrays once and can be found."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def new_packer(config, choose):
     st.sampled_from([("subtitle", 0), ("subtitle", 2), ("clip", 0), ("frames", 0)]),
     st.integers(2, 5),
 )
-def test_nothing_is_lost_or_doubled(source, queries_per_clip, layout, rows):
+def test_nothing_is_lost_or_duplicated(source, queries_per_clip, layout, rows):
     segmentation, context = layout
     config = batch_config(
         segmentation=segmentation,
@@ -137,7 +137,7 @@ def test_queries_are_drawn_from_subtitles_with_frames_and_words(clip, count, see
         assert span == (frames[0], min(max(frames[-1], frames[0] + 1), len(owner) - 1))
 
 
-def test_drawn_queries_depend_on_seed_step_and_clip_and_on_nothing_else():
+def test_drawn_queries_depend_on_seed_step_and_clip_alone():
     rng = np.random.default_rng(0)
     clip = make_clip(rng, [3] * 40, range(40))
     config = batch_config(max_frames=40)
@@ -202,7 +202,7 @@ def test_a_clip_without_subtitles_is_segments_of_five_frames():
     assert found_segments(arrays, 0, batch_config()) == [([0, 1, 2, 3, 4], []), ([5, 6, 7], [])]
 
 
-def test_a_subtitle_that_no_frame_sees_may_be_left_out_and_is_context_all_the_same():
+def test_a_subtitle_without_frames_may_be_left_out_and_is_still_context():
     config = batch_config(context_subtitles=1, row_length=24)
     clip = make_clip(np.random.default_rng(0), [3, 2, 4], [0, 0, 2, -1])
     packer, arrays = new_packer(config, packing.no_queries)
@@ -242,7 +242,7 @@ def test_places_do_not_overlap_and_refusal_changes_nothing(lengths, num_rows):
     np.testing.assert_array_equal(rows.free, 16 - taken.sum(axis=1))
 
 
-def test_what_a_row_or_a_clip_cannot_hold_is_said():
+def test_clips_that_cannot_be_laid_out_are_errors():
     rng = np.random.default_rng(0)
     config = batch_config(row_length=8)
     with pytest.raises(InputError, match=r"'long'.* 9 frames and tokens.*row_length"):
@@ -261,11 +261,11 @@ def test_words_that_fill_a_row_are_cut_and_counted():
     assert found.lengths.tolist() == [7, 6, 8, 7]
     words = found.slot_token[found.slot_subtitle == 0].reshape(2, -1)
     np.testing.assert_array_equal(words, [clip.token_ids[:3]] * 2)
-    # Of the last subtitle, which has no frames, no word was ever to be read.
+    # The last subtitle has no frames, so its words do not count as cut.
     assert found.cut_tokens == 3
 
 
-def test_context_that_does_not_fit_a_row_gives_way_to_the_subtitle_itself():
+def test_context_that_does_not_fit_a_row_is_left_out():
     config = batch_config(row_length=12, context_subtitles=2)
     clip = make_clip(np.random.default_rng(0), [4, 3, 5], [0, 1, 2])
     found = segments.prepare(clip, 0, config, METADATA)
@@ -283,7 +283,7 @@ def test_a_whole_clip_needs_a_row_longer_than_its_frames(num_frames, words):
         segments.prepare(clip, 0, config, METADATA)
 
 
-def test_a_clip_is_laid_out_the_same_whatever_lies_in_its_record_beyond_the_cut():
+def test_the_layout_of_a_clip_does_not_depend_on_what_is_cut():
     rng = np.random.default_rng(0)
     config = batch_config()
     clip = make_clip(rng, [8, 3], [0, 0, 1, 1, -1, 0, 1, 1, 0, 0])

@@ -1,6 +1,7 @@
-"""What is searched with and in: every query and every clip of a split once."""
+"""Queries to search with and clips to search in: each of a split once."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.pipeline.batches import CorpusBatches
+from data.pipeline.batches import Batches
+from data.pipeline.clips import Corpus
 from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import Split
@@ -21,21 +23,15 @@ from tests.data.pipeline.packing_samples import (
     make_clip,
     make_query,
 )
-from tests.data.pipeline.unit_samples import NUM_CLIPS, build_films, damage
+from tests.data.pipeline.stream_samples import batches_of
+from tests.data.pipeline.unit_samples import NUM_CLIPS, damage
 
 SOME = settings(max_examples=15, deadline=None)
 
 
-@pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built") / "films"
-    build_films(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def split(films):
-    return AnnotatedSplit(films, "train")
+def texts_of(split, config, groups) -> Batches:
+    """Batches of a split's queries alone."""
+    return batches_of(QueryTexts(config, split.metadata), split, groups, training=False)
 
 
 def read(group, config) -> list[tuple[int, list[int]]]:
@@ -59,12 +55,12 @@ def read(group, config) -> list[tuple[int, list[int]]]:
 
 @SOME
 @given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([8, 11, 24]))
-def test_every_query_is_there_once_in_the_order_of_the_records(split, groups, rows, row_length):
+def test_every_query_is_packed_once_in_the_order_of_the_records(split, groups, rows, row_length):
     config = batch_config(groups=groups, query_rows_per_group=rows, row_length=row_length)
     most, cls = config.max_query_tokens, split.metadata.special_ids.cls
     counts = dict.fromkeys(("queries", "cut_tokens", "filled_query_slots"), 0)
     found = {group: [] for group in range(groups)}
-    for batch in QueryTexts(split, config, range(groups)).once(0):
+    for batch in texts_of(split, config, range(groups)).once(0):
         for g in range(groups):
             found[g] += read(group_of(batch.arrays, g), config)
         for name in counts:
@@ -81,11 +77,11 @@ def test_every_query_is_there_once_in_the_order_of_the_records(split, groups, ro
 
 def test_a_host_has_the_queries_of_its_groups(split):
     config = batch_config(groups=3)
-    whole = list(QueryTexts(split, config, range(3)).once(0))
+    whole = list(texts_of(split, config, range(3)).once(0))
     for part in (range(1), range(1, 3)):
-        own = list(QueryTexts(split, config, part).once(0))
-        for batch, there in zip(whole, own, strict=False):
-            for name, array in there.arrays.items():
+        host = list(texts_of(split, config, part).once(0))
+        for batch, part_of_batch in zip(whole, host, strict=False):
+            for name, array in part_of_batch.arrays.items():
                 np.testing.assert_array_equal(
                     array, batch.arrays[name][part.start : part.stop], err_msg=name
                 )
@@ -93,7 +89,7 @@ def test_a_host_has_the_queries_of_its_groups(split):
 
 def test_queries_are_as_many_as_fit(split):
     config = batch_config(query_rows_per_group=2, row_length=24)
-    sizes = [batch.counts["filled_query_slots"] for batch in QueryTexts(split, config, [0]).once(0)]
+    sizes = [batch.counts["filled_query_slots"] for batch in texts_of(split, config, [0]).once(0)]
     # Another of at most six tokens does not fit both rows.
     assert all(size > 2 * 24 - 2 * 6 for size in sizes[:-1])
     assert len(sizes) > 2
@@ -102,38 +98,38 @@ def test_queries_are_as_many_as_fit(split):
 def test_queries_of_single_words_fill_the_rows():
     queries = [make_query(f"q{n}", [7]) for n in range(20)]
     config = batch_config(query_rows_per_group=2, row_length=8)
-    batches = list(QueryTexts(FewQueries(queries), config, [0]).once(0))
+    batches = list(texts_of(FewQueries(queries), config, [0]).once(0))
     assert [int(batch.arrays["query_mask"].sum()) for batch in batches] == [8, 8, 4]
 
 
 class FewQueries:
     """A split of queries that are in memory."""
 
-    metadata = METADATA
+    metadata = SimpleNamespace(**vars(METADATA), name="few")
 
     def __init__(self, queries):
         self.queries = queries
 
 
-def test_queries_without_words_are_there():
+def test_queries_without_words_are_packed():
     config = batch_config(query_rows_per_group=1, row_length=8)
     queries = [make_query(f"q{n}", []) for n in range(6)]
-    batches = list(QueryTexts(FewQueries(queries), config, [0]).once(0))
+    batches = list(texts_of(FewQueries(queries), config, [0]).once(0))
     found = [number for batch in batches for number, _ in read(group_of(batch.arrays), config)]
     assert found == list(range(6))
 
 
 def test_a_query_longer_than_a_row_is_an_error():
     config = batch_config(query_rows_per_group=1, row_length=8, max_query_tokens=8)
-    texts = QueryTexts(FewQueries([make_query("long", range(5, 14))]), config, [0])
-    with pytest.raises(InputError, match=r"'long' of 8 tokens.*max_query_tokens below 8"):
+    texts = texts_of(FewQueries([make_query("long", range(5, 14))]), config, [0])
+    with pytest.raises(InputError, match=r"query 'long' of 8 tokens.*max_query_tokens below 8"):
         list(texts.once(0))
 
 
 def test_no_queries_are_no_batches_and_an_empty_one_has_the_shapes_of_others(split):
     config = batch_config(groups=2)
-    assert list(QueryTexts(FewQueries([None, None]), config, range(2)).once(0)) == []
-    texts = QueryTexts(split, config, range(2))
+    assert list(texts_of(FewQueries([None, None]), config, range(2)).once(0)) == []
+    texts = texts_of(split, config, range(2))
     full, empty = next(texts.once(0)).arrays, texts.empty().arrays
     assert {n: (x.shape, x.dtype) for n, x in empty.items()} == {
         n: (x.shape, x.dtype) for n, x in full.items()
@@ -147,18 +143,18 @@ def test_damaged_queries_are_left_out(films, tmp_path):
     damage(folder, "queries", 3)
     split = AnnotatedSplit(folder, "train", "skip")
     config = batch_config()
-    batches = QueryTexts(split, config, [0]).once(0)
+    batches = texts_of(split, config, [0]).once(0)
     found = [number for batch in batches for number, _ in read(group_of(batch.arrays), config)]
     assert found == [n for n in range(len(split.queries)) if n != 3]
 
 
 @pytest.mark.parametrize("hosts", [[range(2)], [range(1), range(1, 2)]])
-def test_every_clip_of_a_corpus_is_there_once_and_nothing_is_asked(films, hosts):
+def test_every_clip_of_a_corpus_is_packed_once_without_queries(films, hosts):
     clips = Split(films, "train")
     config = batch_config(groups=2, clips_per_group=2, row_length=24)
     found = []
     for groups in hosts:
-        for batch in CorpusBatches(clips, config, groups).once(0):
+        for batch in batches_of(Corpus(config, clips.metadata), clips, groups).once(0):
             assert not batch.arrays["query_mask"].any()
             assert not batch.arrays["held_out"].any()
             assert batch.counts["queries"] == 0
@@ -168,7 +164,7 @@ def test_every_clip_of_a_corpus_is_there_once_and_nothing_is_asked(films, hosts)
 
 
 def packed_clips(group, clips, config):
-    """Numbers of a group's clips; each has its own segments with frames, and features."""
+    """Numbers of a group's clips; checks the features and segments of each."""
     numbers = []
     for place in np.flatnonzero(group["num_frames"]):
         numbers.append(int(group["clip_numbers"][place]))
@@ -192,7 +188,7 @@ def test_queries_that_are_too_long_are_not_trained_on(length):
     assert problem == ("" if fits else "queries of more than 5 tokens")
 
 
-def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_that_no_frame_sees():
+def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_without_frames():
     config = batch_config()
     clip = make_clip(np.random.default_rng(0), [2, 3, 2], [0, 0, 2])
     query = make_query("q", [7, 8], moments=np.array([[1.6, 3.1]]))
@@ -202,4 +198,4 @@ def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_that_no_frame_s
     assert prepared.lengths.tolist() == [2 + 1 + 2, 1 + 1 + 2]
     ((words, span),) = prepared.annotated
     assert (words.tolist(), span) == ([7, 8], (1, 2))
-    assert layout.query_lengths(prepared) == [3]
+    assert layout.slots(prepared) == (5 + 4, [3])
