@@ -54,7 +54,7 @@ def kept(model, frames, mask, steps):
         return model.logits(x), cache
 
     limits = decoding.Limits(START, NEVER, PAD, steps)
-    cache = model.decoder.empty((len(frames), 1), steps)
+    cache = model.decoder.init_cache((len(frames), 1), steps)
     return decoding.greedy(step, cache, jnp.ones(len(frames), bool), limits)
 
 

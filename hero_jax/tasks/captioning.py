@@ -10,7 +10,7 @@ import numpy as np
 from data.errors import InputError
 from hero_jax.models import decoding
 from hero_jax.models.caption_decoder import CaptionDecoder
-from hero_jax.models.ops import fold, take_slots
+from hero_jax.models.ops import fold_in, take_slots
 from hero_jax.tasks.base import Task, chunk_size, metric
 from hero_jax.tasks.losses import mean, smoothed, sum_over_selected
 
@@ -138,7 +138,7 @@ def decode(model, decoder, batch, inputs, dropout_key):
     """Decoder outputs `[G, N, L + 1, H]` of captions that are known."""
     frames, frame_mask = moment_frames(model, decoder, batch, dropout_key)
     words = model.cross_modal.text_embedding.word[...][inputs]
-    return decoder(words, frames, frame_mask, fold(dropout_key, DECODER_KEY))
+    return decoder(words, frames, frame_mask, fold_in(dropout_key, DECODER_KEY))
 
 
 def moment_frames(model, decoder, batch, dropout_key):
@@ -191,7 +191,7 @@ def generate_captions(model, decoder, batch, *, config, tokens):
 
     limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, config.max_steps)
     width = config.beam_width if config.decoding == "beam" else 1
-    cache = decoder.empty((groups * count, width), config.max_steps)
+    cache = decoder.init_cache((groups * count, width), config.max_steps)
     if config.decoding == "beam":
         result, _ = decoding.beam(
             step, cache, wanted, limits, width=width, length_penalty=config.length_penalty

@@ -67,7 +67,7 @@ def by_step(decoder):
             return kept, x[:, 0]
 
         positions = (jnp.arange(LENGTH), words.swapaxes(0, 1))
-        outputs = jax.lax.scan(step, decoder.empty((COUNT, 1), POSITIONS), positions)[1]
+        outputs = jax.lax.scan(step, decoder.init_cache((COUNT, 1), POSITIONS), positions)[1]
         return outputs.swapaxes(0, 1)
 
     return jax.jit(run, compiler_options=QUICK)
@@ -113,7 +113,7 @@ def test_more_words_than_positions_are_refused(decoder):
     with pytest.raises(InputError, match=f"{POSITIONS + 1} words"):
         decoder(words, frames, jnp.ones((1, FRAMES), bool))
     with pytest.raises(InputError, match=f"{POSITIONS + 1} words"):
-        decoder.empty((1, 1), POSITIONS + 1)
+        decoder.init_cache((1, 1), POSITIONS + 1)
 
 
 def test_every_parameter_has_its_name_in_the_original(decoder):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hero_jax.models.batch import same_segment
 from hero_jax.models.layers import Attention, Transformer
-from hero_jax.models.ops import dropout, exchange
+from hero_jax.models.ops import dropout, permute_entries
 from hero_jax.models.params import flatten
 from tests.hero_jax.tiny import MAX_FRAMES, QUICK, make_clips, make_config, make_module, pack
 
@@ -29,13 +29,13 @@ def plain_exchange(x, source):
 
 @jax.jit
 def both_exchanges(x, source, target, weights):
-    """Value and gradient of a loss after `exchange`, and after a plain gather."""
+    """Value and gradient of a loss after `permute_entries`, and after a plain gather."""
 
     def loss(move):
         return lambda x: jnp.sum(move(x) ** 2 * weights)
 
     return (
-        jax.value_and_grad(loss(lambda x: exchange(x, source, target)))(x),
+        jax.value_and_grad(loss(lambda x: permute_entries(x, source, target)))(x),
         jax.value_and_grad(loss(lambda x: plain_exchange(x, source)))(x),
     )
 
@@ -63,7 +63,7 @@ def test_exchange_on_a_packed_batch_is_its_own_inverse():
     batch = pack([list(enumerate(make_clips(4)))], config)
     frames = np.random.default_rng(0).normal(size=(1, 4 * MAX_FRAMES, 3)).astype(np.float32)
     index, slot = (batch[name].reshape(1, -1) for name in ("frame_index", "frame_slot"))
-    back = exchange(exchange(frames, index, slot), slot, index)
+    back = permute_entries(permute_entries(frames, index, slot), slot, index)
     np.testing.assert_array_equal(back, frames * (slot >= 0)[..., None])
 
 
