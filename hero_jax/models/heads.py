@@ -224,7 +224,7 @@ class QuestionHead(nnx.Module):
 
 
 def pooling_scores(config: Config, *, rngs: nnx.Rngs) -> nnx.Linear:
-    """Returns a linear map without bias, `[..., H]` -> `[..., 1]`, whose output weighs a mean."""
+    """Returns a linear map `[..., H]` -> `[..., 1]` without bias, for the weights of a mean."""
     return linear(
         config.hidden_size,
         1,

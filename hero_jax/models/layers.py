@@ -82,7 +82,7 @@ def linear(
 
 
 def layer_norm(size: int, epsilon: float, *, axis: str = "embed", rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Returns a LayerNorm in float32 over the last dimension, whose logical name is `axis`."""
+    """Returns a float32 LayerNorm over the last dimension; `axis` is its logical name."""
     return nnx.LayerNorm(
         size,
         epsilon=epsilon,

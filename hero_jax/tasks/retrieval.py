@@ -64,7 +64,7 @@ class Search(Task):
             queries, numbers = queries[there], numbers[there]
         found = {"query_numbers": numbers, "clip_numbers": clips}
         asked, clip_ids = asked_and_searched(found, split)
-        own = retrieval.own_clips(asked, clip_ids)
+        own = retrieval.ground_truth_clips(asked, clip_ids)
         return {**found, "ranking": self.rank(model, queries, corpus, own)}
 
     def rank(self, model, queries, corpus, own_clip):

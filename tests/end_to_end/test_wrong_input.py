@@ -224,7 +224,7 @@ def test_a_command_line_that_cannot_be_read(flags, words):
 def test_what_the_program_prints_is_the_sentence_alone(runs, tmp_path):
     flags = {"batch__groups": 3}
     text = sentence(runs.start(runs.command(tmp_path, **flags), devices=2))
-    assert "config.batch.groups=3 does not divide over the 2 data shards" in text
+    assert "batch.groups=3 does not divide over the 2 data shards" in text
 
 
 def test_after_an_absurd_rate_nothing_is_saved(runs, tmp_path):
