@@ -100,7 +100,7 @@ def _way_to_build(directory: Path) -> str:
     if sample == "shapes":
         queries = f" --queries={query_type}" if query_type else ""
         return f"build it with `python -m data.build shapes{queries} --out={directory}`"
-    config = flags.FLAGS["config"].config_filename.partition(":")[0]
+    config = str(config_flags.get_config_filename(flags.FLAGS["config"])).partition(":")[0]
     return (
         f"build it with `python -m data.build raw --out={directory} ...` (see its --help), or take "
         f"the sample corpus with --config={config}:shapes"

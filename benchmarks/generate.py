@@ -55,7 +55,7 @@ def with_cache(model: Captioner, frames: jax.Array, mask: jax.Array, steps: int)
         return model.logits(x), cache
 
     limits = decoding.Limits(START, NEVER, PAD, steps)
-    cache = model.decoder.empty((len(frames), 1), steps)
+    cache = model.decoder.init_cache((len(frames), 1), steps)
     return decoding.greedy(step, cache, jnp.ones(len(frames), bool), limits)
 
 

@@ -1,4 +1,7 @@
-"""The device mesh, and where parameters and batches lie on it."""
+"""The device mesh, and the shardings of parameters and batches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,105 +12,113 @@ from jax.sharding import PartitionSpec as P
 from data.errors import InputError
 
 AXES = ("data", "fsdp", "tensor")
-# Groups of a batch are split over these.
+# The groups of a batch are sharded over these axes.
 BATCH_AXES = ("data", "fsdp")
-# Logical axes of parameters to mesh axes; the others are not split.
+# Mesh axes of the logical axes of parameters; other logical axes are not sharded.
 RULES = {"embed": "fsdp", "vocab": "tensor", "mlp": "tensor", "heads": "tensor"}
 
 
-def make_mesh(config, devices=None) -> Mesh:
-    """A mesh over all devices.
+def make_mesh(axis_sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh over all devices.
 
     Args:
-      config: sizes `data`, `fsdp`, `tensor`; one may be -1 and takes what the others leave.
+      axis_sizes: sizes of the axes `data`, `fsdp` and `tensor`; one may be -1 and takes the devices
+        that the others leave.
+      devices: the devices; by default all of this run.
 
     Raises:
-      InputError: the sizes do not multiply to the number of devices.
+      InputError: the product of the sizes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = [config[axis] for axis in AXES]
+    sizes = [axis_sizes[axis] for axis in AXES]
     if sizes.count(-1) == 1:
-        known = -np.prod(sizes)
-        if known > 0 and len(devices) % known == 0:
-            sizes[sizes.index(-1)] = len(devices) // int(known)
+        others = -np.prod(sizes)
+        if others > 0 and len(devices) % others == 0:
+            sizes[sizes.index(-1)] = len(devices) // int(others)
     if min(sizes) < 1 or np.prod(sizes) != len(devices):
-        wanted = ", ".join(f"config.mesh.{axis}={config[axis]}" for axis in AXES)
+        given = ", ".join(f"mesh.{axis}={axis_sizes[axis]}" for axis in AXES)
         raise InputError(
-            f"{wanted} do not multiply to the {len(devices)} devices there are; "
-            "set one of them to -1 to let it take what the others leave."
+            f"{given} do not multiply to the {len(devices)} devices: set one of them to -1, and it "
+            "takes the devices that the others leave"
         )
-    # Shardings are propagated by the compiler, not part of types.
+    # The compiler propagates shardings; they are not part of types.
     types = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
 
 
 def check_groups(mesh: Mesh, groups: int) -> None:
-    """InputError unless a batch's groups divide over the mesh."""
+    """Raises InputError unless the groups of a batch divide evenly over the mesh."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     if groups % shards:
         raise InputError(
-            f"config.batch.groups={groups} does not divide over the {shards} data shards of the "
-            f"mesh (data={mesh.shape['data']} × fsdp={mesh.shape['fsdp']}); make it a multiple of "
-            f"{shards}, or use fewer devices or more config.mesh.tensor."
+            f"batch.groups={groups} does not divide over the {shards} data shards of the mesh "
+            f"(data={mesh.shape['data']} × fsdp={mesh.shape['fsdp']}): make it a multiple of "
+            f"{shards}, use fewer devices or raise mesh.tensor"
         )
 
 
 def parameter_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
-    """A NamedSharding for every parameter, by its logical axis names.
+    """Returns a NamedSharding for every parameter, by its logical axis names.
 
     Raises:
-      InputError: a dimension does not divide over its mesh axis.
+      InputError: a dimension does not divide evenly over its mesh axis.
     """
 
-    def place(path, variable):
+    def sharding(path: tuple, variable: nnx.Variable) -> nnx.Variable:
         names = variable.get_metadata("out_sharding")
         spec = P(*(RULES.get(name) for name in names))
         for size, name, axis in zip(variable.shape, names, spec, strict=True):
             if axis and size % mesh.shape[axis]:
                 raise InputError(
-                    f"The {name!r} dimension {size} of {'/'.join(map(str, path))} does not divide "
-                    f"over config.mesh.{axis}={mesh.shape[axis]}; choose a divisor of it."
+                    f"{'/'.join(map(str, path))} has a dimension {name!r} of size {size}, which "
+                    f"does not divide over mesh.{axis}={mesh.shape[axis]}: choose a divisor of it"
                 )
         return variable.replace(NamedSharding(mesh, spec))
 
-    return nnx.map_state(place, state)
+    return nnx.map_state(sharding, state)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device has whole."""
+    """Returns the sharding of arrays that every device holds in full."""
     return NamedSharding(mesh, P())
 
 
 def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
-    """The sharding of arrays `[..., G, ...]` with `leading` axes before G."""
+    """Returns the sharding of arrays `[..., G, ...]` with `leading` axes before G."""
     return NamedSharding(mesh, P(*(None,) * leading, BATCH_AXES))
 
 
 def local_groups(mesh: Mesh, groups: int) -> range:
-    """Which of a batch's groups the devices of this process hold."""
-    slices = batch_sharding(mesh).addressable_devices_indices_map((groups,)).values()
-    bounds = [index[0].indices(groups)[:2] for index in slices]
-    return range(min(b[0] for b in bounds), max(b[1] for b in bounds))
+    """Returns the range of a batch's groups that the devices of this process hold."""
+    indices = batch_sharding(mesh).addressable_devices_indices_map((groups,)).values()
+    bounds = [index[0].indices(groups)[:2] for index in indices if index is not None]
+    return range(min(start for start, _ in bounds), max(stop for _, stop in bounds))
 
 
-def to_devices(arrays, mesh: Mesh, groups: int, leading: int = 0):
+def to_devices(arrays: Any, mesh: Mesh, groups: int, leading: int = 0) -> Any:
     """Puts a host's part of a batch on its devices.
 
     Args:
       arrays: pytree of NumPy arrays `[..., local groups, ...]`.
-      groups: of the whole batch.
-      leading: axes before the one of the groups.
+      mesh: the device mesh.
+      groups: number of groups of the whole batch.
+      leading: number of axes before that of the groups.
+
+    Returns:
+      The pytree of global arrays `[..., G, ...]`.
     """
     sharding = batch_sharding(mesh, leading)
     first = local_groups(mesh, groups).start
 
-    def put(array):
+    def put(array: np.ndarray) -> jax.Array:
         shape = (*array.shape[:leading], groups, *array.shape[leading + 1 :])
 
-        def part(index):
+        def local_part(index: tuple[slice, ...] | None) -> np.ndarray:
+            # None stands for a device of another process.
+            assert index is not None
             start, stop, _ = index[leading].indices(groups)
             return array[(*index[:leading], slice(start - first, stop - first))]
 
-        return jax.make_array_from_callback(shape, sharding, part)
+        return jax.make_array_from_callback(shape, sharding, local_part)
 
     return jax.tree.map(put, arrays)

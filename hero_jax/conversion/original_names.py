@@ -6,86 +6,50 @@ slashes.
 """
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
-# The language model head's matrix is the table of word embeddings, stored under two names.
+# The matrix of the language model head is the table of word embeddings, stored under two names.
 WORDS = "v_encoder.f_encoder.embeddings.word_embeddings.weight"
 TIED_WORDS = "v_encoder.f_encoder.lm_head.decoder.weight"
 WORD_BIAS = "v_encoder.f_encoder.lm_head.bias"
 
-_BLOCK = {
-    "self_attention/attention/query": "attention.self.query",
-    "self_attention/attention/key": "attention.self.key",
-    "self_attention/attention/value": "attention.self.value",
-    "self_attention/attention/out": "attention.output.dense",
-    "self_attention/norm": "attention.output.LayerNorm",
-    "inner": "intermediate.dense",
-    "out": "output.dense",
-    "norm": "output.LayerNorm",
-}
+_HEAD = re.compile("heads/(?P<task>[^/]+)/(?P<path>.+)")
+_LAYER = re.compile("layers/(?P<number>[0-9]+)/")
 
-_DECODER_LAYER = {
-    "self_attention/query": "self_attention.query",
-    "self_attention/key": "self_attention.key",
-    "self_attention/value": "self_attention.value",
-    "self_attention/out": "add_norm_1.dense",
-    "self_norm": "add_norm_1.LayerNorm",
-    "frame_attention/query": "dec_enc_attention.query",
-    "frame_attention/key": "dec_enc_attention.key",
-    "frame_attention/value": "dec_enc_attention.value",
-    "frame_attention/out": "add_norm_2.dense",
-    "frame_norm": "add_norm_2.LayerNorm",
-    "inner": "intermidiate.dense",  # so spelt
-    "out": "add_norm_3.dense",
-    "norm": "add_norm_3.LayerNorm",
-}
 
-_MODULES = {
-    "cross_modal/text_embedding/norm": "v_encoder.f_encoder.embeddings.LayerNorm",
-    "cross_modal/frame_embedding/linear": "v_encoder.f_encoder.img_embeddings.img_linear",
-    "cross_modal/frame_embedding/feature_norm": "v_encoder.f_encoder.img_embeddings.img_LayerNorm",
-    "cross_modal/frame_embedding/norm": "v_encoder.f_encoder.img_embeddings.LayerNorm",
-    "cross_modal/pooler": "v_encoder.f_encoder.pooler.dense",
-    "cross_modal/lm_head/dense": "v_encoder.f_encoder.lm_head.dense",
-    "cross_modal/lm_head/norm": "v_encoder.f_encoder.lm_head.LayerNorm",
-    "frame_projection/norm": "v_encoder.frame_transform.LayerNorm",
-    "frame_projection/linear": "v_encoder.frame_transform.net.1",
-    "temporal/norm": "v_encoder.c_encoder.embeddings.LayerNorm",
-    "temporal/pooler": "v_encoder.c_encoder.pooler.dense",
-    "feature_head/mlp/inner": "v_encoder.feat_regress.net.0",
-    "feature_head/mlp/norm": "v_encoder.feat_regress.net.2",
-    "feature_head/mlp/out": "v_encoder.feat_regress.net.3",
-    "order_head/mlp/inner": "v_encoder.fom_output.linear_1",
-    "order_head/mlp/norm": "v_encoder.fom_output.LayerNorm",
-    "order_head/mlp/out": "v_encoder.fom_output.linear_2",
-    "span_head/query": "video_query_linear",
-    "query_head/projection/norm": "q_feat_attn.query_input_proj.LayerNorm",
-    "query_head/projection/linear": "q_feat_attn.query_input_proj.net.1",
-    "query_head/norm": "q_feat_attn.query_pos_embed.LayerNorm",
-    "query_head/self_attention/attention/query": "q_feat_attn.query_self_attention.self.query",
-    "query_head/self_attention/attention/key": "q_feat_attn.query_self_attention.self.key",
-    "query_head/self_attention/attention/value": "q_feat_attn.query_self_attention.self.value",
-    "query_head/self_attention/attention/out": "q_feat_attn.query_self_attention.output.dense",
-    "query_head/self_attention/norm": "q_feat_attn.query_self_attention.output.LayerNorm",
-    "query_head/pool": "q_feat_attn.modular_vector_mapping",
-    # Heads of downstream tasks, by what comes after `heads/NAME/`.
-    "answer/pool": "qa_pool",
-    "answer/mlp/inner": "qa_pred_head.linear_1",
-    "answer/mlp/norm": "qa_pred_head.LayerNorm",
-    "answer/mlp/out": "qa_pred_head.linear_2",
-    "span_pool": "st_ed_pool",
-    "span_mlp/inner": "st_ed_pred_head.linear_1",
-    "span_mlp/norm": "st_ed_pred_head.LayerNorm",
-    "span_mlp/out": "st_ed_pred_head.linear_2",
-    "pool": "violin_pool",
-    "mlp/inner": "violin_pred_head.linear_1",
-    "mlp/norm": "violin_pred_head.LayerNorm",
-    "mlp/out": "violin_pred_head.linear_2",
-    "norm": "emb_LayerNorm",
-}
+def _linear(path: str, name: str) -> dict[str, str]:
+    return {f"{path}/kernel": f"{name}.weight", f"{path}/bias": f"{name}.bias"}
 
-_ARRAYS = {
+
+def _norm(path: str, name: str) -> dict[str, str]:
+    return {f"{path}/scale": f"{name}.weight", f"{path}/bias": f"{name}.bias"}
+
+
+def _mlp(
+    path: str, name: str, parts: tuple[str, str, str] = ("linear_1", "LayerNorm", "linear_2")
+) -> dict[str, str]:
+    inner, norm, out = parts
+    return {
+        **_linear(f"{path}/inner", f"{name}.{inner}"),
+        **_norm(f"{path}/norm", f"{name}.{norm}"),
+        **_linear(f"{path}/out", f"{name}.{out}"),
+    }
+
+
+def _self_attention(path: str, name: str) -> dict[str, str]:
+    return {
+        **_linear(f"{path}/attention/query", f"{name}.self.query"),
+        **_linear(f"{path}/attention/key", f"{name}.self.key"),
+        **_linear(f"{path}/attention/value", f"{name}.self.value"),
+        **_linear(f"{path}/attention/out", f"{name}.output.dense"),
+        **_norm(f"{path}/norm", f"{name}.output.LayerNorm"),
+    }
+
+
+# Parameters of everything but the transformers' blocks and the heads of downstream tasks.
+_SINGLE = {
     "cross_modal/text_embedding/word": WORDS,
     "cross_modal/text_embedding/position": (
         "v_encoder.f_encoder.embeddings.position_embeddings.weight"
@@ -93,49 +57,139 @@ _ARRAYS = {
     "cross_modal/text_embedding/token_type": (
         "v_encoder.f_encoder.embeddings.token_type_embeddings.weight"
     ),
+    **_norm("cross_modal/text_embedding/norm", "v_encoder.f_encoder.embeddings.LayerNorm"),
     "cross_modal/frame_embedding/mask": (
         "v_encoder.f_encoder.img_embeddings.mask_embedding.weight"
     ),
     "cross_modal/frame_embedding/position": (
         "v_encoder.f_encoder.img_embeddings.position_embeddings.weight"
     ),
+    **_norm(
+        "cross_modal/frame_embedding/feature_norm",
+        "v_encoder.f_encoder.img_embeddings.img_LayerNorm",
+    ),
+    **_linear(
+        "cross_modal/frame_embedding/linear", "v_encoder.f_encoder.img_embeddings.img_linear"
+    ),
+    **_norm("cross_modal/frame_embedding/norm", "v_encoder.f_encoder.img_embeddings.LayerNorm"),
+    **_linear("cross_modal/pooler", "v_encoder.f_encoder.pooler.dense"),
+    **_linear("cross_modal/lm_head/dense", "v_encoder.f_encoder.lm_head.dense"),
+    **_norm("cross_modal/lm_head/norm", "v_encoder.f_encoder.lm_head.LayerNorm"),
     "cross_modal/lm_head/bias": WORD_BIAS,
     "mask_embedding": "v_encoder.mask_embedding.weight",
+    **_norm("frame_projection/norm", "v_encoder.frame_transform.LayerNorm"),
+    **_linear("frame_projection/linear", "v_encoder.frame_transform.net.1"),
     "temporal/position": "v_encoder.c_encoder.embeddings.position_embeddings.weight",
-    "query_head/position": "q_feat_attn.query_pos_embed.position_embeddings.weight",
+    **_norm("temporal/norm", "v_encoder.c_encoder.embeddings.LayerNorm"),
+    **_linear("temporal/pooler", "v_encoder.c_encoder.pooler.dense"),
+    **_mlp("feature_head/mlp", "v_encoder.feat_regress", ("net.0", "net.2", "net.3")),
+    **_mlp("order_head/mlp", "v_encoder.fom_output"),
+    **_linear("span_head/query", "video_query_linear"),
     "span_head/start": "video_st_predictor.weight",
     "span_head/end": "video_ed_predictor.weight",
-    "position": "position_embeddings.weight",
+    **_norm("query_head/projection/norm", "q_feat_attn.query_input_proj.LayerNorm"),
+    **_linear("query_head/projection/linear", "q_feat_attn.query_input_proj.net.1"),
+    "query_head/position": "q_feat_attn.query_pos_embed.position_embeddings.weight",
+    **_norm("query_head/norm", "q_feat_attn.query_pos_embed.LayerNorm"),
+    **_self_attention("query_head/self_attention", "q_feat_attn.query_self_attention"),
+    "query_head/pool/kernel": "q_feat_attn.modular_vector_mapping.weight",
 }
 
-_STACKS = {
-    "cross_modal/transformer/blocks": ("v_encoder.f_encoder.encoder.layer", _BLOCK),
-    "temporal/transformer/blocks": ("v_encoder.c_encoder.encoder.layer", _BLOCK),
-    "layers": ("decoder.layer", _DECODER_LAYER),
+# Parameters of one block of a transformer, and the transformers.
+_BLOCK = {
+    **_self_attention("self_attention", "attention"),
+    **_linear("inner", "intermediate.dense"),
+    **_linear("out", "output.dense"),
+    **_norm("norm", "output.LayerNorm"),
+}
+_TRANSFORMERS = {
+    "cross_modal": "v_encoder.f_encoder.encoder.layer",
+    "temporal": "v_encoder.c_encoder.encoder.layer",
+}
+_TRANSFORMER_BLOCK = re.compile(
+    f"(?P<transformer>{'|'.join(_TRANSFORMERS)})/transformer/blocks/(?P<number>[0-9]+)/(?P<path>.+)"
+)
+
+# Heads of downstream tasks by kind, by path in the head.
+_QUESTION_ANSWERING = {
+    "answer/pool/kernel": "qa_pool.weight",
+    **_mlp("answer/mlp", "qa_pred_head"),
+    "span_pool/kernel": "st_ed_pool.weight",
+    **_mlp("span_mlp", "st_ed_pred_head"),
+}
+_INFERENCE = {"pool/kernel": "violin_pool.weight", **_mlp("mlp", "violin_pred_head")}
+_DECODER = {"position": "position_embeddings.weight", **_norm("norm", "emb_LayerNorm")}
+_DECODER_LAYER = {
+    **_linear("self_attention/query", "self_attention.query"),
+    **_linear("self_attention/key", "self_attention.key"),
+    **_linear("self_attention/value", "self_attention.value"),
+    **_linear("self_attention/out", "add_norm_1.dense"),
+    **_norm("self_norm", "add_norm_1.LayerNorm"),
+    **_linear("frame_attention/query", "dec_enc_attention.query"),
+    **_linear("frame_attention/key", "dec_enc_attention.key"),
+    **_linear("frame_attention/value", "dec_enc_attention.value"),
+    **_linear("frame_attention/out", "add_norm_2.dense"),
+    **_norm("frame_norm", "add_norm_2.LayerNorm"),
+    **_linear("inner", "intermidiate.dense"),  # The original's spelling.
+    **_linear("out", "add_norm_3.dense"),
+    **_norm("norm", "add_norm_3.LayerNorm"),
 }
 
 
-def original_name(path: str) -> str | None:
-    """The original's name of one of our parameters, None if it has no such parameter.
+def original_names(paths: Iterable[str]) -> dict[str, str | None]:
+    """Returns the original's name of each parameter of a model, None if it has no such parameter.
 
-    The name of a downstream task's head does not depend on what the task is called.
+    The parameters of a downstream task's head have names only if together they are exactly those of
+    a kind of head that the original has. Their names do not depend on the name of the task.
+
+    Args:
+      paths: paths of all parameters of the model, or of whole heads and parts of the encoder.
     """
-    path = re.sub("^heads/[^/]+/", "", path)
-    if path in _ARRAYS:
-        return _ARRAYS[path]
-    module, _, leaf = path.rpartition("/")
-    suffix = {"kernel": "weight", "scale": "weight", "bias": "bias"}.get(leaf)
-    if suffix is None:
-        return None
-    for stack, (name, parts) in _STACKS.items():
-        if module.startswith(stack + "/"):
-            number, _, part = module[len(stack) + 1 :].partition("/")
-            return f"{name}.{number}.{parts[part]}.{suffix}" if part in parts else None
-    return f"{_MODULES[module]}.{suffix}" if module in _MODULES else None
+    names: dict[str, str | None] = {}
+    heads: dict[str, list[str]] = {}
+    for path in paths:
+        if task := task_of_head(path):
+            heads.setdefault(task, []).append(path)
+            # Keeps the order of the paths.
+            names[path] = None
+        else:
+            names[path] = _encoder_name(path)
+    for task, head_paths in heads.items():
+        start = f"heads/{task}/"
+        head_names = _head_names({path.removeprefix(start) for path in head_paths})
+        for path, name in head_names.items():
+            names[start + path] = name
+    return names
+
+
+def task_of_head(path: str) -> str | None:
+    """Returns the name of the task to whose head a parameter belongs, None for other parameters."""
+    match = _HEAD.fullmatch(path)
+    return match["task"] if match else None
+
+
+def _encoder_name(path: str) -> str | None:
+    match = _TRANSFORMER_BLOCK.fullmatch(path)
+    if not match:
+        return _SINGLE.get(path)
+    name = _BLOCK.get(match["path"])
+    return name and f"{_TRANSFORMERS[match['transformer']]}.{match['number']}.{name}"
+
+
+def _head_names(paths: set[str]) -> dict[str, str]:
+    """Returns the names of a head's parameters by path in the head, empty for an unknown kind."""
+    decoder_layers = {match["number"] for match in map(_LAYER.match, paths) if match}
+    captioning = _DECODER | {
+        f"layers/{number}/{path}": f"decoder.layer.{number}.{name}"
+        for number in decoder_layers
+        for path, name in _DECODER_LAYER.items()
+    }
+    kinds = [_QUESTION_ANSWERING, _INFERENCE, *([captioning] if decoder_layers else [])]
+    return next((names for names in kinds if names.keys() == paths), {})
 
 
 def to_our_layout(path: str, array: np.ndarray) -> np.ndarray:
-    """One of the original's arrays in the layout of our parameter `path`."""
+    """Returns one of the original's arrays in the layout of our parameter `path`."""
     if path.endswith("/kernel"):
         return array.T
     if path in ("span_head/start", "span_head/end"):
@@ -144,7 +198,7 @@ def to_our_layout(path: str, array: np.ndarray) -> np.ndarray:
 
 
 def to_original_layout(path: str, array: np.ndarray) -> np.ndarray:
-    """One of our parameters in the original's layout; vocabulary rows as we have them."""
+    """Returns our parameter `path` in the original's layout; vocabulary rows stay as they are."""
     array = np.asarray(array)
     if path.endswith("/kernel"):
         return array.T

@@ -1,30 +1,37 @@
-"""Our parameters as the original's state dict: the inverse of `hero_jax.training.init_from`."""
+"""Parameters from and to PyTorch state dicts with the names of HERO, and from those of RoBERTa."""
 
 import dataclasses
 import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from data.errors import InputError
 from hero_jax.conversion import original_names
 
+# The original pads the vocabulary to a multiple of this, for the matrix units.
+VOCABULARY_PADDING = 8
+
 _ROBERTA_HEAD_NORM = "lm_head.layer_norm."
-# Tables of positions may be longer or shorter than ours, vocabularies padded, type rows one or two.
+# Parameters whose sizes may differ: tables of positions may be longer or shorter than ours,
+# vocabularies may be padded, and there may be one token type instead of two.
 _POSITIONS = re.compile(r"(^|/)position$")
 _VOCABULARY = ("cross_modal/text_embedding/word", "cross_modal/lm_head/bias")
 _TYPES = "cross_modal/text_embedding/token_type"
-# A vocabulary padded to a multiple of this for the original's matrix units.
-VOCABULARY_PADDING = 8
-# Stands for the matrix of the language model head, which is the table of word embeddings.
+# Key for the matrix of the language model head, which is the table of word embeddings.
 _TIED = "tied"
 
 
 @dataclasses.dataclass
 class ConversionReport:
-    """What became of every parameter, by the names of the source.
+    """The outcome for every parameter, by the names of the source.
 
-    missing: of the model, not in the source, so left as drawn; unused: of the source, not in the
-    model; resized: taken in part or repeated, with how.
+    Attributes:
+      source: the file or run, for messages.
+      loaded: number of parameters that were loaded.
+      missing: parameters of the model that the source lacks; they stay as initialized.
+      unused: parameters of the source that the model lacks.
+      resized: parameters that were loaded in part or repeated, and how.
     """
 
     source: str
@@ -33,7 +40,7 @@ class ConversionReport:
     unused: list[str]
     resized: list[str]
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"weights from {self.source}: {self.loaded} parameters loaded"]
         for name in ("missing", "unused", "resized"):
             entries = getattr(self, name)
@@ -43,78 +50,87 @@ class ConversionReport:
 
 
 def from_state_dict(
-    state_dict: dict[str, np.ndarray],
-    drawn: dict[str, np.ndarray],
+    state_dict: Mapping[str, np.ndarray],
+    initial: Mapping[str, np.ndarray],
     vocab_size: int,
     source: str,
 ) -> tuple[dict[str, np.ndarray], ConversionReport]:
-    """Puts the arrays of a PyTorch state dict, HERO's or RoBERTa's, in place of drawn ones.
+    """Replaces initial parameters by the arrays of a PyTorch state dict of HERO or RoBERTa.
 
     Args:
       state_dict: arrays by the source's names, linear kernels `[out, in]`.
-      drawn: our parameters by path, as drawn.
-      vocab_size: of the model, without padding.
+      initial: our parameters by path, as initialized.
+      vocab_size: size of the model's vocabulary, without padding.
+      source: name of the source for messages.
+
+    Returns:
+      Float32 parameters by path, and the report.
 
     Raises:
-      InputError: an array has another shape, or none is known.
+      InputError: an array has another shape, the two copies of the word embeddings differ, or the
+        state dict has none of the parameters.
     """
-    names = _names(state_dict, drawn)
-    params, report = dict(drawn), ConversionReport(source, 0, [], [], [])
-    for path, value in drawn.items():
-        name = names.get(path)
+    our_names = original_names.original_names(initial)
+    names = _source_names(state_dict, our_names)
+    params, report = dict(initial), ConversionReport(source, 0, [], [], [])
+    for path, value in initial.items():
+        name = names[path]
         if name not in state_dict:
-            report.missing.append(original_names.original_name(path) or path)
+            report.missing.append(our_names[path] or path)
             continue
         array = original_names.to_our_layout(path, state_dict[name]).astype(np.float32)
-        params[path], how = _fit(path, array, value, vocab_size)
-        if params[path] is None:
-            needed = original_names.to_original_layout(path, value).shape
-            if path in _VOCABULARY:
-                needed = (vocab_size, *needed[1:])
+        fitted, change = _fit(path, array, value, vocab_size)
+        if fitted is None:
+            expected = _expected_shape(path, value, vocab_size)
             raise InputError(
                 f"{source} has {name} of shape {state_dict[name].shape}, where this model needs "
-                f"{needed}; set config.model to the sizes of the checkpoint."
+                f"{expected}: set the sizes of the model to those of the checkpoint"
             )
+        params[path] = fitted
         report.loaded += 1
-        if how:
-            report.resized.append(f"{name}: {how}")
-    known = {names[path] for path in names if names[path] in state_dict}
+        if change:
+            report.resized.append(f"{name}: {change}")
+    known = {name for name in names.values() if name in state_dict}
     words, tied = names[_VOCABULARY[0]], names[_TIED]
     if {words, tied} <= known and not np.array_equal(state_dict[tied], state_dict[words]):
         raise InputError(
-            f"{source} has {tied} unlike {words}, which are one table in HERO; use a checkpoint in "
-            "which they are tied."
+            f"{source} has {tied} unlike {words}, which are one table in HERO: use a checkpoint in "
+            "which they are tied"
         )
     report.unused = sorted(state_dict.keys() - known)
     if not report.loaded:
         raise InputError(
             f"{source} has none of HERO's or RoBERTa's parameters (its first is "
-            f"{next(iter(state_dict))!r}); name a checkpoint of one of them."
+            f"{next(iter(state_dict))!r}): use a checkpoint of one of them"
         )
     return params, report
 
 
-def _names(state_dict, drawn) -> dict[str, str]:
-    """The source's name of each of our parameters, and of the tied matrix."""
-    names = {path: original_names.original_name(path) or "" for path in drawn}
+def _source_names(
+    state_dict: Mapping[str, np.ndarray], our_names: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Returns the source's name of each of our parameters and of the tied matrix, '' for none."""
+    names = {path: name or "" for path, name in our_names.items()}
     names[_TIED] = original_names.TIED_WORDS
     if any(name.startswith("v_encoder.") for name in state_dict):
         return names
     prefix = "roberta." if any(name.startswith("roberta.") for name in state_dict) else ""
-    theirs, ours = _num_layers(state_dict), _num_layers(n for n in names.values() if ".f_" in n)
-    stride = max(theirs // ours, 1) if ours else 1
+    roberta_layers = _num_layers(state_dict)
+    our_layers = _num_layers(name for name in names.values() if ".f_" in name)
+    stride = max(roberta_layers // our_layers, 1) if our_layers else 1
     return {path: _roberta_name(name, prefix, stride) for path, name in names.items()}
 
 
-def _num_layers(names) -> int:
-    found = (re.search(r"encoder\.layer\.(\d+)\.", name) for name in names)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+def _num_layers(names: Iterable[str]) -> int:
+    matches = (re.search(r"encoder\.layer\.(\d+)\.", name) for name in names)
+    return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
 def _roberta_name(name: str, prefix: str, stride: int) -> str:
-    """RoBERTa's name for a parameter of HERO that starts from it, '' for others.
+    """Returns RoBERTa's name for a parameter of HERO that starts from it, '' for others.
 
-    Of its layers the last of every `stride` is taken: 1, 3, 5, 7, 9, 11 of 12 for HERO's 6.
+    HERO's layers start from the last of every `stride` layers of RoBERTa: with 6 of 12 layers from
+    1, 3, 5, 7, 9 and 11.
     """
     inner = name.removeprefix("v_encoder.f_encoder.")
     if inner == name or inner.startswith(("img_embeddings.", "pooler.")):
@@ -128,85 +144,97 @@ def _roberta_name(name: str, prefix: str, stride: int) -> str:
     return prefix + inner
 
 
-def _fit(path, array, value, vocab_size):
-    """The array in the shape of ours and how it was changed ('' for not), or None."""
+def _fit(
+    path: str, array: np.ndarray, value: np.ndarray, vocab_size: int
+) -> tuple[np.ndarray | None, str]:
+    """Returns the array in the shape of our value, and how it was changed ('' if it was not).
+
+    The array is None if it does not fit.
+    """
+    if array.ndim != value.ndim or array.shape[1:] != value.shape[1:]:
+        return None, ""
     if path in _VOCABULARY:
-        if array.ndim != value.ndim or array.shape[1:] != value.shape[1:]:
-            return None, ""
-        extra = len(array) - vocab_size
-        if not 0 <= extra < VOCABULARY_PADDING:
-            return None, ""
-        # Nothing reads rows of padding, but the original's table is to come back as it was. Our
-        # bias has none.
-        fitted = np.zeros_like(value)
-        rows = min(len(array), len(fitted))
-        fitted[:rows] = array[:rows]
-        kept = f"{rows - vocab_size} of {extra} rows of padding kept"
-        return fitted, kept if extra else ""
+        return _fit_vocabulary(array, value, vocab_size)
     if array.shape == value.shape:
         return array, ""
-    if array.shape[1:] != value.shape[1:] or array.ndim != value.ndim:
-        return None, ""
     if path == _TYPES and len(array) == 1:
         return np.repeat(array, len(value), axis=0), "its one row fills both"
     if _POSITIONS.search(path):
         rows = min(len(array), len(value))
         fitted = np.concatenate([array[:rows], value[rows:]])
-        rest = "the others left as drawn" if rows < len(value) else "the others not used"
+        rest = "the others left as initialized" if rows < len(value) else "the others not used"
         return fitted, f"{rows} rows taken, {rest}"
     return None, ""
 
 
-def to_state_dict(params: dict[str, np.ndarray], vocab_size: int) -> dict[str, np.ndarray]:
-    """Puts parameters under the original's names, in its layouts and sizes.
+def _fit_vocabulary(
+    array: np.ndarray, value: np.ndarray, vocab_size: int
+) -> tuple[np.ndarray | None, str]:
+    """Returns `_fit` for the table of words and for the bias of their logits."""
+    padding = len(array) - vocab_size
+    if not 0 <= padding < VOCABULARY_PADDING:
+        return None, ""
+    # Rows of padding are never read, but they are kept so that an export gives back the original's
+    # table. Our bias has no padding.
+    fitted = np.zeros_like(value)
+    rows = min(len(array), len(fitted))
+    fitted[:rows] = array[:rows]
+    return fitted, f"{rows - vocab_size} of {padding} rows of padding kept" if padding else ""
 
-    The vocabulary's tables get as many rows as the original's have. In rows of padding stands what
-    ours holds there, which for a loaded checkpoint is what that held; the bias, of which ours has
-    none, has zeros.
+
+def _expected_shape(path: str, value: np.ndarray, vocab_size: int) -> tuple[int, ...]:
+    """Returns the shape in the original's layout of the array that fits our value."""
+    shape = original_names.to_original_layout(path, value).shape
+    return (vocab_size, *shape[1:]) if path in _VOCABULARY else shape
+
+
+def to_state_dict(params: Mapping[str, np.ndarray], vocab_size: int) -> dict[str, np.ndarray]:
+    """Returns parameters under the original's names, in its layouts and sizes.
+
+    The tables of the vocabulary get as many rows as in the original. Rows of padding keep our
+    values, so that a loaded checkpoint gets its own values back. Our bias has no padding and is
+    padded with zeros.
 
     Args:
-      params: by our paths.
-      vocab_size: of the model, without padding.
+      params: arrays by our paths.
+      vocab_size: size of the model's vocabulary, without padding.
 
     Returns:
-      float32 arrays in C order, sorted by name. The table of words, which the original stores under
-      two names, is one array under both.
+      Float32 arrays in C order, sorted by name. The table of words, which the original stores under
+      two names, is the same array under both.
 
     Raises:
-      InputError: two heads are of one kind, or the original has no such head.
+      InputError: the original has no head like one of the heads, or two heads are of one kind.
     """
     rows = -(-vocab_size // VOCABULARY_PADDING) * VOCABULARY_PADDING
-    state = {}
-    for name, path in _paths(params).items():
+    state_dict = {}
+    for name, path in _paths_by_name(params).items():
         array = original_names.to_original_layout(path, params[path])
         if name in (original_names.WORDS, original_names.WORD_BIAS):
-            array = _of_length(array, rows)
-        state[name] = np.ascontiguousarray(array, np.float32)
-    state[original_names.TIED_WORDS] = state[original_names.WORDS]
-    return dict(sorted(state.items()))
+            array = _with_rows(array, rows)
+        state_dict[name] = np.ascontiguousarray(array, np.float32)
+    state_dict[original_names.TIED_WORDS] = state_dict[original_names.WORDS]
+    return dict(sorted(state_dict.items()))
 
 
-def _paths(params) -> dict[str, str]:
-    """Which of our parameters goes under each of the original's names."""
-    found = {}
-    for path in params:
-        name = original_names.original_name(path)
+def _paths_by_name(params: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Returns the path of our parameter for each of the original's names."""
+    paths: dict[str, str] = {}
+    for path, name in original_names.original_names(params).items():
+        task = original_names.task_of_head(path)
         if name is None:
-            raise InputError(
-                f"The original has no parameter for {path}; export a run without its task."
-            )
-        other = found.setdefault(name, path)
+            missing = f"head like that of task {task!r}" if task else f"parameter like {path}"
+            raise InputError(f"the original has no {missing}: export a run without it")
+        other = paths.setdefault(name, path)
         if other != path:
-            # All else has a name of its own.
-            tasks = [one.split("/")[1] for one in (other, path)]
             raise InputError(
-                f"The tasks {tasks[0]!r} and {tasks[1]!r} have heads of one kind, for which the "
-                "original has one set of names; export a run with one of them."
+                f"tasks {original_names.task_of_head(other)!r} and {task!r} have heads of one "
+                "kind, for which the original has one set of names: export a run with one of them"
             )
-    return found
+    return paths
 
 
-def _of_length(array, rows):
-    """The first rows, or all and zeros."""
+def _with_rows(array: np.ndarray, rows: int) -> np.ndarray:
+    """Returns the first `rows` rows, or all rows followed by zeros."""
     missing = max(rows - len(array), 0)
     return np.pad(array[:rows], [(0, missing)] + [(0, 0)] * (array.ndim - 1))

@@ -30,8 +30,9 @@ from data.schema import Clip, RawClip, RawQuery, RawSubtitle
 from hero_jax.index.entries import Entry, Line
 from hero_jax.inference import exported
 from hero_jax.inference.windows import windows
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import Batch, Task
+from hero_jax.tasks.base import Task
 from hero_jax.tasks.question_answering import Answer
 
 # Clips of a batch to encode.

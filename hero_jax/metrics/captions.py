@@ -1,21 +1,27 @@
 """BLEU, METEOR, ROUGE-L and CIDEr of captions, by pycocoevalcap.
 
-Its own tokenisation needs Java. Texts are taken apart here instead, in the same way as far as
-ordinary sentences go, whether Java is there or not: figures do not depend on it. METEOR alone is a
-Java program and is left out without one.
+The tokenizer of pycocoevalcap needs Java. Texts are always tokenized here instead, in the same way
+for ordinary sentences, so that the metrics do not depend on Java. Only METEOR is a Java program; it
+is left out without Java.
 """
 
 import contextlib
 import re
 import shutil
 import sys
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
-# In lower case, the first that fits: does|n't, 's, o'brien, mr., u.s., 1,000, well-known, a sign.
+# A moment; any key will do.
+_Moment = TypeVar("_Moment", bound=Hashable)
+
+# In lower case; the first alternative that matches: does|n't, 's, o'brien, mr., u.s., 1,000,
+# well-known, a single character.
 _TOKEN = re.compile(
     r"""
     [a-z]+?(?=n't\b) | n't\b | '(?:s|m|d|re|ve|ll)\b | \b[od]'[a-z]{2,}
@@ -33,64 +39,77 @@ _DIVIDED = {
     "lemme": "lem me",
 }
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-# What pycocoevalcap drops, sign by sign. It means to drop brackets too, but looks for their names
-# in capitals after the text has lost its own.
+# Punctuation that pycocoevalcap drops. It keeps brackets, because it looks for their names in
+# capitals in a text that is already in lower case.
 _DROPPED = set("'\"`.?!,:;-")
 
 
 def tokenize(text: str) -> str:
-    """A text's tokens in lower case with a space between them, without punctuation.
+    """Returns a text's tokens in lower case, separated by spaces, without punctuation.
 
-    As in the Penn Treebank: `doesn't` becomes `does n't`, `Tom's` becomes `tom 's`. Characters
-    beyond ASCII become spaces, as in the original's evaluation of TVC.
+    Tokens are those of the Penn Treebank: `doesn't` becomes `does n't`, `Tom's` becomes `tom 's`.
+    Characters beyond ASCII become spaces, as in the original's evaluation of TVC.
     """
     tokens = _TOKEN.findall(re.sub(r"[^\x00-\x7f]", " ", text).lower())
-    tokens = (_BRACKETS.get(t, _DIVIDED.get(t, t)) for t in tokens if t not in _DROPPED)
-    return " ".join(tokens)
+    kept = (token for token in tokens if token not in _DROPPED)
+    return " ".join(_BRACKETS.get(token, _DIVIDED.get(token, token)) for token in kept)
 
 
-def score(references: dict, hypotheses: dict) -> dict[str, float]:
-    """Metrics of a corpus, as fractions; CIDEr, a tenfold mean of cosines, may exceed 1.
+def score(
+    references: Mapping[_Moment, Sequence[str]], hypotheses: Mapping[_Moment, str]
+) -> dict[str, float]:
+    """Returns metrics of a corpus by name.
 
     Args:
-      references: for each moment one or more texts.
-      hypotheses: for each of the same moments a text.
+      references: one or more texts for each moment.
+      hypotheses: a text for each of the same moments.
+
+    Returns:
+      Fractions; CIDEr, ten times a mean of cosines, may exceed 1.
     """
-    references, hypotheses = _tokenized(references, hypotheses)
-    bleu = Bleu(4).compute_score(references, hypotheses, verbose=0)[0]
+    reference_tokens, tokens = _tokenized(references, hypotheses)
+    bleu = Bleu(4).compute_score(reference_tokens, tokens, verbose=0)[0]
     result = {f"bleu_{n}": float(value) for n, value in enumerate(bleu, 1)}
-    meteor = _meteor(references, hypotheses)
+    meteor = _meteor(reference_tokens, tokens)
     if meteor is not None:
         result["meteor"] = meteor
-    result["rouge_l"] = float(Rouge().compute_score(references, hypotheses)[0])
-    result["cider"] = float(Cider().compute_score(references, hypotheses)[0])
+    result["rouge_l"] = float(Rouge().compute_score(reference_tokens, tokens)[0])
+    result["cider"] = float(Cider().compute_score(reference_tokens, tokens)[0])
     return result
 
 
-def cider(references: dict, hypotheses: dict) -> float:
-    """CIDEr alone, as in `score`."""
+def cider(references: Mapping[_Moment, Sequence[str]], hypotheses: Mapping[_Moment, str]) -> float:
+    """Returns CIDEr alone; see `score`."""
     return float(Cider().compute_score(*_tokenized(references, hypotheses))[0])
 
 
-def _tokenized(references, hypotheses):
-    references = {moment: [*map(tokenize, texts)] for moment, texts in references.items()}
-    return references, {moment: [tokenize(hypotheses[moment])] for moment in references}
+def _tokenized(
+    references: Mapping[_Moment, Sequence[str]], hypotheses: Mapping[_Moment, str]
+) -> tuple[dict[_Moment, list[str]], dict[_Moment, list[str]]]:
+    """Returns tokenized references and hypotheses, as lists, by moment."""
+    reference_tokens = {moment: [*map(tokenize, texts)] for moment, texts in references.items()}
+    return reference_tokens, {moment: [tokenize(hypotheses[moment])] for moment in references}
 
 
-def _meteor(references, hypotheses):
-    """METEOR, or None and a warning if Java is missing or fails."""
+def _meteor(
+    reference_tokens: dict[_Moment, list[str]], tokens: dict[_Moment, list[str]]
+) -> float | None:
+    """Returns METEOR, or None after a warning if Java is missing or fails."""
     if shutil.which("java") is None:
-        return _without_meteor("there is no `java` on the PATH")
+        _warn_without_meteor("there is no `java` on the PATH")
+        return None
     meteor = Meteor()
     try:
-        return float(meteor.compute_score(references, hypotheses)[0])
+        return float(meteor.compute_score(reference_tokens, tokens)[0])
     except (OSError, ValueError) as error:
-        # Its destructor waits for a lock that a failure leaves locked, and flushes a broken pipe.
+        # The destructor of Meteor acquires a lock that a failure leaves locked, and flushes a
+        # broken pipe.
         meteor.lock.release()
         with contextlib.suppress(OSError):
             meteor.meteor_p.stdin.close()
-        return _without_meteor(f"`java` failed ({error})")
+        _warn_without_meteor(f"`java` failed ({error})")
+        return None
 
 
-def _without_meteor(why):
-    print(f"warning: METEOR is left out: it needs Java, and {why}.", file=sys.stderr, flush=True)
+def _warn_without_meteor(reason: str) -> None:
+    print(f"warning: METEOR is left out: it needs Java, and {reason}", file=sys.stderr, flush=True)

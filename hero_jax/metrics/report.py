@@ -2,46 +2,58 @@
 
 import itertools
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
+# Recall at k, optionally of a task (before) and of queries of one kind (after).
+_RECALL = re.compile(r"(?P<task>\w*?)_?r@(?P<k>\d+)_?(?P<kind>.*)")
 
-def means(sums: dict[str, np.ndarray]) -> dict[str, float]:
-    """Values of metrics from sums and counts; what was never counted is left out."""
+
+def means(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the mean of each metric.
+
+    Args:
+      sums: arrays `[2]` of the sum and the count of each metric, by name.
+
+    Returns:
+      Sum / count by name, without metrics whose count is zero.
+    """
     return {name: float(total / count) for name, (total, count) in sums.items() if count}
 
 
-def table(results: dict[str, float]) -> str:
-    """Metrics as text, a line each, recalls at 1, 5, ... in one; what is a share is in percent."""
+def table(results: Mapping[str, float]) -> str:
+    """Formats metrics as text: a line for each task, then one for each of its metrics.
+
+    Recalls at different k of the same thing share a line. Fractions are shown as percentages.
+
+    Args:
+      results: values by `TASK/METRIC`; numbers of things are int.
+    """
     lines = []
-    for task, keys in itertools.groupby(sorted(results), lambda key: key.rpartition("/")[0]):
+    for task, names in itertools.groupby(sorted(results), lambda name: name.rpartition("/")[0]):
         lines.append(f"  {task}")
         recalls: dict[str, dict[int, float]] = {}
-        for key in keys:
-            metric = key.rpartition("/")[2]
-            recall = None if metric.startswith("chance") else RECALL.fullmatch(metric)
-            if recall:
-                name = " ".join(filter(None, recall.group("before", "after"))).replace("_", " ")
-                recalls.setdefault(name, {})[int(recall["k"])] = results[key]
+        for name in names:
+            metric = name.rpartition("/")[2]
+            match = None if metric.startswith("chance") else _RECALL.fullmatch(metric)
+            if match:
+                label = " ".join(filter(None, match.group("task", "kind"))).replace("_", " ")
+                recalls.setdefault(label, {})[int(match["k"])] = results[name]
             else:
-                lines.append(_line(metric.replace("_", " "), _format(metric, results[key])))
-        for name, at in recalls.items():
-            values = "  ".join(f"@{k} {100 * at[k]:6.2f}%" for k in sorted(at))
-            lines.append(_line(f"{name} recall".lstrip(), values))
+                lines.append(_line(metric.replace("_", " "), _format(metric, results[name])))
+        for label, by_k in recalls.items():
+            values = "  ".join(f"@{k} {100 * by_k[k]:6.2f}%" for k in sorted(by_k))
+            lines.append(_line(f"{label} recall".lstrip(), values))
     return "\n".join(lines)
 
 
-def _line(name, value):
-    return f"    {name:<26}{value:>9}"
+def _line(label: str, value: str) -> str:
+    return f"    {label:<26}{value:>9}"
 
 
-# What is a number of things and not a mean of something.
-COUNTED = ("queries", "clips", "median_rank", "questions", "statements", "moments")
-# Recall at k, of something and of queries of some kind.
-RECALL = re.compile(r"(?P<before>\w*?)_?r@(?P<k>\d+)_?(?P<after>.*)")
-
-
-def _format(metric, value):
+def _format(metric: str, value: float) -> str:
     if "accuracy" in metric or metric.startswith("chance"):
         return f"{100 * value:.2f}%"
-    return f"{value:.0f}" if metric.endswith(COUNTED) else f"{value:.4f}"
+    is_count = isinstance(value, int) or metric.endswith("rank")
+    return f"{value:.0f}" if is_count else f"{value:.4f}"

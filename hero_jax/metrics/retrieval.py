@@ -1,7 +1,7 @@
-"""Rankings of clips and moments on the host: their metrics, and the form they are handed in.
+"""Metrics and submission files of rankings of clips and moments, on the host.
 
-Metrics are those of TVR's evaluation: the share of queries that have a right prediction among the
-first k. NumPy alone; `hero_jax.retrieval` makes the rankings.
+The metrics are those of TVR's evaluation: the fraction of queries with a correct prediction among
+the first k. NumPy alone; `hero_jax.retrieval` makes the rankings.
 """
 
 import json
@@ -15,29 +15,38 @@ from data.times import temporal_iou
 from hero_jax.retrieval.results import Moments, Ranking
 
 RECALLS = (1, 5, 10, 100)
-# Later predictions are neither counted nor handed in.
-MOST_PREDICTIONS = max(RECALLS)
-OVERLAPS = (0.5, 0.7)
-# From so many annotators on (DiDeMo), a moment has to overlap those of so many.
+# Later predictions are neither evaluated nor submitted.
+MAX_PREDICTIONS = max(RECALLS)
+# Least temporal intersection over union of a correct moment.
+IOU_THRESHOLDS = (0.5, 0.7)
+# A query with at least this many annotated moments (DiDeMo) ...
 MANY_ANNOTATORS = 4
-ANNOTATORS_TO_AGREE = 2
+# ... needs a prediction that overlaps at least this many of them.
+AGREEING_ANNOTATORS = 2
 
 
-def own_clips(queries: Sequence[Query], clip_ids: Sequence[str]) -> np.ndarray:
-    """The clip that each query is about, by its place in the corpus: `[N]` int32, -1 if not known.
+def ground_truth_clips(queries: Sequence[Query], clip_ids: Sequence[str]) -> np.ndarray:
+    """Returns the position in the corpus of the clip that each query is about.
+
+    Args:
+      queries: N queries.
+      clip_ids: ids of the clips of the corpus.
+
+    Returns:
+      `[N]` int32, -1 for a query whose clip is not known.
 
     Raises:
       InputError: a query is about a clip that the corpus lacks.
     """
-    places = {clip_id: number for number, clip_id in enumerate(clip_ids)}
+    positions = {clip_id: number for number, clip_id in enumerate(clip_ids)}
     for query in queries:
-        if query.clip_id and query.clip_id not in places:
+        if query.clip_id and query.clip_id not in positions:
             raise InputError(
-                f"Query {query.query_id!r} is about clip {query.clip_id!r}, which is not among the "
-                f"{len(clip_ids)} clips to be searched; add the clip to the split or leave the "
-                "query out."
+                f"query {query.query_id!r} is about clip {query.clip_id!r}, which is not among the "
+                f"{len(clip_ids)} clips of the corpus: add the clip to the split or leave the "
+                "query out"
             )
-    return np.array([places[q.clip_id] if q.clip_id else -1 for q in queries], np.int32)
+    return np.array([positions[q.clip_id] if q.clip_id else -1 for q in queries], np.int32)
 
 
 def metrics(
@@ -46,78 +55,110 @@ def metrics(
     clip_ids: Sequence[str],
     *,
     seconds_per_feature: float,
-) -> dict[str, float]:
-    """Recalls of a ranking, as fractions.
-
-    `vr_r@K` of queries whose clip is known, `vcmr_r@K_iouT` and `svmr_r@K_iouT` of those whose
-    moment is known as well, `vcmr_nms_...` and `svmr_nms_...` after suppression; `..._KIND` of the
-    queries of one kind. `vr_queries` and `moment_queries` are how many were counted; where none
-    were, there are no recalls.
+) -> dict[str, float | int]:
+    """Returns the recalls of a ranking, as fractions, and the numbers of queries evaluated.
 
     Args:
-      queries: the ranking's N queries.
-      clip_ids: of the corpus.
+      ranking: predictions for N queries.
+      queries: the N queries.
+      clip_ids: ids of the clips of the corpus.
+      seconds_per_feature: distance of two frames.
+
+    Returns:
+      `vr_r@K` over queries whose clip is known; `vcmr_r@K_iouT` and `svmr_r@K_iouT` over those
+      whose moment is known too; `vcmr_nms_...` and `svmr_nms_...` after non-maximum suppression;
+      `..._KIND` over the queries of one kind. `vr_queries` and `moment_queries` are the numbers of
+      queries; if one is zero, its recalls are left out.
+
+    Raises:
+      InputError: a query is about a clip that the corpus lacks.
     """
-    own = own_clips(queries, clip_ids)
-    known = own >= 0
-    timed = known & np.array([len(query.moments) > 0 for query in queries], bool)
-    results = {"vr_queries": float(known.sum())}
-    right = ranking.clips == own[:, None]
-    results |= _recalls("vr_r@{}", right, known, queries)
+    truth = ground_truth_clips(queries, clip_ids)
+    clip_known = truth >= 0
+    moment_known = clip_known & np.array([len(query.moments) > 0 for query in queries], bool)
+    results: dict[str, float | int] = {"vr_queries": int(clip_known.sum())}
+    correct = np.asarray(ranking.clips) == truth[:, None]
+    results |= _recalls("vr_r@{}", correct, clip_known, queries)
     if ranking.vcmr is None:
         return results
-    results["moment_queries"] = float(timed.sum())
+    results["moment_queries"] = int(moment_known.sum())
     for name in ("vcmr", "svmr", "vcmr_nms", "svmr_nms"):
         moments = getattr(ranking, name)
-        if moments is not None:
-            for overlap, right in _right(moments, queries, own, seconds_per_feature):
-                results |= _recalls(f"{name}_r@{{}}_iou{overlap}", right, timed, queries)
+        if moments is None:
+            continue
+        for threshold, correct in _correct_moments(moments, queries, truth, seconds_per_feature):
+            name_at_k = f"{name}_r@{{}}_iou{threshold}"
+            results |= _recalls(name_at_k, correct, moment_known, queries)
     return results
 
 
-def _recalls(name, right, counted, queries):
-    """Recalls by name of k, over the queries that count, and over those of each kind."""
-    if not counted.any():
+def _recalls(
+    name: str, correct: np.ndarray, evaluated: np.ndarray, queries: Sequence[Query]
+) -> dict[str, float]:
+    """Returns recalls over the evaluated queries, and over those of each kind.
+
+    Args:
+      name: format string of a recall's name, with a place for k.
+      correct: `[N, P]` bool, predictions that are correct.
+      evaluated: `[N]` bool.
+      queries: the N queries.
+    """
+    if not evaluated.any():
         return {}
-    first = np.where(right.any(axis=1), right.argmax(axis=1), MOST_PREDICTIONS)
+    first_correct = np.where(correct.any(axis=1), correct.argmax(axis=1), MAX_PREDICTIONS)
     kinds = np.array([query.kind for query in queries])
-    groups = {"": counted} | {
-        f"_{kind}": counted & (kinds == kind) for kind in np.unique(kinds[counted]) if kind
+    groups = {"": evaluated} | {
+        f"_{kind}": evaluated & (kinds == kind) for kind in np.unique(kinds[evaluated]) if kind
     }
     return {
-        name.format(k) + suffix: float(np.mean(first[group] < k))
+        name.format(k) + suffix: float(np.mean(first_correct[group] < k))
         for suffix, group in groups.items()
         for k in RECALLS
     }
 
 
-def _right(moments, queries, own, seconds_per_feature) -> Iterator[tuple[float, np.ndarray]]:
-    """(least overlap, which predictions are right `[N, <= MOST_PREDICTIONS]`)."""
-    clips = moments.clips[:, :MOST_PREDICTIONS]
-    times = seconds(moments.spans[:, :MOST_PREDICTIONS], seconds_per_feature)
-    truth, needed = _annotated(queries)
-    overlaps = temporal_iou(times[:, :, None], truth[:, None])
-    here = clips == np.where(own >= 0, own, -2)[:, None]
-    for least in OVERLAPS:
-        enough = np.sum(overlaps >= np.float32(least), axis=-1) >= needed[:, None]
-        yield least, here & enough
+def _correct_moments(
+    moments: Moments, queries: Sequence[Query], truth: np.ndarray, seconds_per_feature: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yields each IoU threshold and the predictions that are correct, `[N, <= MAX_PREDICTIONS]`.
+
+    Args:
+      moments: predictions for N queries.
+      queries: the N queries.
+      truth: `[N]`, from `ground_truth_clips`.
+      seconds_per_feature: distance of two frames.
+    """
+    clips = moments.clips[:, :MAX_PREDICTIONS]
+    times = seconds(np.asarray(moments.spans[:, :MAX_PREDICTIONS]), seconds_per_feature)
+    annotated, required = _annotated_moments(queries)
+    iou = temporal_iou(times[:, :, None], annotated[:, None])
+    # Absent predictions are -1, so an unknown clip is -2.
+    clip_correct = clips == np.where(truth >= 0, truth, -2)[:, None]
+    for threshold in IOU_THRESHOLDS:
+        overlapping = np.sum(iou >= np.float32(threshold), axis=-1)
+        yield threshold, clip_correct & (overlapping >= required[:, None])
 
 
-def _annotated(queries):
-    """Moments to overlap `[N, M, 2]` in seconds, NaN beyond a query's, and how many `[N]`."""
-    many = [len(query.moments) >= MANY_ANNOTATORS for query in queries]
+def _annotated_moments(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the moments to evaluate with, and how many of them a prediction must overlap.
+
+    Returns:
+      `[N, M, 2]` float32 in seconds, NaN beyond a query's moments, and `[N]` int.
+    """
+    has_many = [len(query.moments) >= MANY_ANNOTATORS for query in queries]
     chosen = [
-        query.moments if all_of_them else np.reshape(query.moment or (), (-1, 2))
-        for query, all_of_them in zip(queries, many, strict=True)
+        query.moments if many else np.reshape(query.moment or (), (-1, 2))
+        for query, many in zip(queries, has_many, strict=True)
     ]
-    truth = np.full((len(queries), max(map(len, chosen), default=0), 2), np.nan, np.float32)
-    for row, moments in zip(truth, chosen, strict=True):
+    shape = (len(queries), max(map(len, chosen), default=0), 2)
+    annotated = np.full(shape, np.nan, np.float32)
+    for row, moments in zip(annotated, chosen, strict=True):
         row[: len(moments)] = moments
-    return truth, np.where(many, ANNOTATORS_TO_AGREE, 1)
+    return annotated, np.where(has_many, AGREEING_ANNOTATORS, 1)
 
 
-def seconds(spans, seconds_per_feature) -> np.ndarray:
-    """First and last second of spans of frames, `[..., 2]` float32."""
+def seconds(spans: np.ndarray, seconds_per_feature: float) -> np.ndarray:
+    """Returns start and end in seconds of spans of frames: `[..., 2]` -> `[..., 2]` float32."""
     return ((spans + np.array([0, 1])) * seconds_per_feature).astype(np.float32)
 
 
@@ -129,31 +170,41 @@ def submission(
     seconds_per_feature: float,
     suppressed: bool,
 ) -> str:
-    """A ranking as TVR's evaluation reads it: JSON of `video2idx`, `VCMR`, `SVMR` and `VR`.
-
-    A prediction is (number of the clip, first second, last second, score). SVMR has the queries
-    whose clip is known; VR alone is there where only clips were ranked.
+    """Returns a ranking in the format of TVR's evaluation.
 
     Args:
-      suppressed: moments after non-maximum suppression.
+      ranking: predictions for N queries.
+      queries: the N queries.
+      clip_ids: ids of the clips of the corpus.
+      seconds_per_feature: distance of two frames.
+      suppressed: writes moments after non-maximum suppression.
+
+    Returns:
+      JSON of `video2idx`, `VCMR`, `SVMR` and `VR`. A prediction is (number of the clip, start, end,
+      score), in seconds. SVMR has the queries whose clip is known; if only clips were ranked, VR
+      is the only list.
     """
     vcmr = ranking.vcmr_nms if suppressed else ranking.vcmr
     svmr = ranking.svmr_nms if suppressed else ranking.svmr
     content: dict = {"video2idx": {clip_id: number for number, clip_id in enumerate(clip_ids)}}
-    everyone = np.ones(len(queries), bool)
-    if vcmr is not None:
-        known = own_clips(queries, clip_ids) >= 0
-        content["VCMR"] = _handed_in(vcmr, queries, everyone, seconds_per_feature)
-        content["SVMR"] = _handed_in(svmr, queries, known, seconds_per_feature)
-    whole = np.broadcast_to(np.array([0, -1]), (*ranking.clips.shape, 2))
-    clips = Moments(ranking.clips, whole, ranking.clip_scores)
-    content["VR"] = _handed_in(clips, queries, everyone, 0)
+    all_queries = np.ones(len(queries), bool)
+    if vcmr is not None and svmr is not None:
+        clip_known = ground_truth_clips(queries, clip_ids) >= 0
+        content["VCMR"] = _entries(vcmr, queries, all_queries, seconds_per_feature)
+        content["SVMR"] = _entries(svmr, queries, clip_known, seconds_per_feature)
+    # Ranked clips have no moment, which the format writes as 0 to 0 seconds.
+    no_spans = np.broadcast_to(np.array([0, -1]), (*ranking.clips.shape, 2))
+    clips = Moments(ranking.clips, no_spans, ranking.clip_scores)
+    content["VR"] = _entries(clips, queries, all_queries, 0)
     return json.dumps(content, allow_nan=False)
 
 
-def _handed_in(moments, queries, chosen, seconds_per_feature):
-    counts = np.minimum(moments.counts, MOST_PREDICTIONS)
-    times = seconds(moments.spans, seconds_per_feature)
+def _entries(
+    moments: Moments, queries: Sequence[Query], chosen: np.ndarray, seconds_per_feature: float
+) -> list[dict]:
+    """Returns the JSON entries of the chosen queries, `[N]` bool."""
+    counts = np.minimum(moments.counts, MAX_PREDICTIONS)
+    times = seconds(np.asarray(moments.spans), seconds_per_feature)
     return [
         {
             "desc_id": int(query.query_id) if query.query_id.isdecimal() else query.query_id,

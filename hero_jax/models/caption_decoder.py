@@ -1,48 +1,54 @@
-"""The caption decoder: words from the words before them and from the frames of a moment.
+"""The caption decoder: predicts a word from the words before it and the frames of a moment.
 
-Keys and values of frames are made once for a clip, whatever number of its moments are captioned;
-those of words are kept from step to step in arrays of fixed size, so that a step costs the same
-wherever it is.
+Keys and values of frames are computed once per clip, however many of its moments are captioned.
+Those of words are cached from step to step in arrays of fixed size, so every step costs the same.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from data.config import Config
 from data.errors import InputError
 from hero_jax.models.layers import (
     BLOCK_EPSILON,
     EPSILON,
-    Attention,
+    AttentionProjections,
     layer_norm,
     linear,
     parameter,
     pytorch_initializers,
 )
-from hero_jax.models.ops import dropout, fold, gelu
+from hero_jax.models.ops import dropout, fold_in, gelu
+
+# Projected keys and values, `[..., heads, T, H / heads]` each.
+KeysValues = tuple[jax.Array, jax.Array]
 
 
-class MemoryAttention(Attention):
-    """Attention whose keys and values are projected apart from the queries, to be kept."""
+class MemoryAttention(AttentionProjections):
+    """Multi-head attention to a memory of projected keys and values."""
 
-    def project(self, x):
-        """x `[..., T, H]` -> keys and values, `[..., heads, T, H / heads]`."""
-        return self._split(self.key(x)), self._split(self.value(x))
+    def project(self, x: jax.Array) -> KeysValues:
+        """Projects x `[..., T, H]` to keys and values, `[..., heads, T, H / heads]` each."""
+        return self._split_heads(self.key(x)), self._split_heads(self.value(x))
 
-    def __call__(self, x, memory, mask, key=None):
-        """Reads from a memory.
+    def __call__(
+        self, x: jax.Array, memory: KeysValues, mask: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Attends to a memory.
 
         Args:
           x: `[..., Q, H]`.
-          memory: what `project` made of `[..., T, H]`.
-          mask: `[..., Q or 1, T]`, True where a query may look. One that may look nowhere reads
-            zeros: a mean over padding would depend on how much there is.
+          memory: the result of `project` for `[..., T, H]`.
+          mask: `[..., Q or 1, T]`, True where a query may attend. A query that may attend nowhere
+            gets zeros, because a mean over padding would depend on the amount of padding.
+          key: dropout key.
 
         Returns:
-          `[..., Q, H]`, through the output projection.
+          `[..., Q, H]`, after the output projection.
         """
         keys, values = memory
-        query = self._split(self.query(x))
+        query = self._split_heads(self.query(x))
         logits = jnp.einsum(
             "...nqd,...nkd->...nqk", query, keys, preferred_element_type=jnp.float32
         )
@@ -53,76 +59,116 @@ class MemoryAttention(Attention):
         y = jnp.einsum("...nqk,...nkd->...nqd", weights.astype(values.dtype), values)
         return self.out(y.swapaxes(-2, -3).reshape(x.shape))
 
-    def _split(self, x):
+    def _split_heads(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:-1], self.num_heads, -1).swapaxes(-2, -3)
 
 
 class DecoderLayer(nnx.Module):
     """Self-attention, attention to the frames, feed-forward; each with residual and LayerNorm."""
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
-        size, inner, drawn = config.hidden_size, config.intermediate_size, pytorch_initializers
-        self.self_attention = MemoryAttention(config, initializers=drawn, rngs=rngs)
+    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+        size, inner = config.hidden_size, config.intermediate_size
+        initializers = pytorch_initializers
+        self.self_attention = MemoryAttention(config, initializers=initializers, rngs=rngs)
         self.self_norm = layer_norm(size, BLOCK_EPSILON, rngs=rngs)
-        self.frame_attention = MemoryAttention(config, initializers=drawn, rngs=rngs)
+        self.frame_attention = MemoryAttention(config, initializers=initializers, rngs=rngs)
         self.frame_norm = layer_norm(size, BLOCK_EPSILON, rngs=rngs)
         self.inner = linear(
-            size, inner, ("embed", "mlp"), config=config, rngs=rngs, initializers=drawn
+            size, inner, ("embed", "mlp"), config=config, rngs=rngs, initializers=initializers
         )
         self.out = linear(
-            inner, size, ("mlp", "embed"), config=config, rngs=rngs, initializers=drawn
+            inner, size, ("mlp", "embed"), config=config, rngs=rngs, initializers=initializers
         )
         self.norm = layer_norm(size, BLOCK_EPSILON, rngs=rngs)
         self.dropout_rate = config.dropout
         self.dtype = jnp.dtype(config.dtype)
 
-    def __call__(self, x, frames, frame_mask, key=None):
-        """All words at once: x `[..., L, H]`, frames `[..., F, ...]`, frame_mask `[..., F]`."""
-        causal = jnp.tri(x.shape[-2], dtype=bool)
-        y = self.self_attention(x, self.self_attention.project(x), causal, fold(key, 0))
-        return self._finish(x, y, frames, frame_mask, key)
+    def __call__(
+        self,
+        x: jax.Array,
+        frames: KeysValues,
+        frame_mask: jax.Array,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Decodes all words at once, each from the words up to it.
 
-    def step(self, x, kept, position, frames, frame_mask):
-        """One word of each of K sequences that share their frames.
+        Args:
+          x: `[..., L, H]`.
+          frames: keys and values of F frames.
+          frame_mask: `[..., F]` bool.
+          key: dropout key.
+
+        Returns:
+          `[..., L, H]`.
+        """
+        causal = jnp.tri(x.shape[-2], dtype=bool)
+        memory = self.self_attention.project(x)
+        attended = self.self_attention(x, memory, causal, fold_in(key, 0))
+        return self._after_self_attention(x, attended, frames, frame_mask, key)
+
+    def step(
+        self,
+        x: jax.Array,
+        cache: KeysValues,
+        position: jax.Array,
+        frames: KeysValues,
+        frame_mask: jax.Array,
+    ) -> tuple[jax.Array, KeysValues]:
+        """Decodes one word of each of K sequences about the same frames.
 
         Args:
           x: `[..., K, H]`.
-          kept: keys and values of the words before, `[..., K, heads, T, H / heads]`.
-          position: int32 scalar, where x stands; below T.
+          cache: keys and values of the words so far, `[..., K, heads, T, H / heads]`.
+          position: int32 scalar below T, the position of x.
+          frames: keys and values of F frames.
+          frame_mask: `[..., F]` bool.
 
         Returns:
-          x, and kept with this word's keys and values in it.
+          `[..., K, H]`, and the cache with the keys and values of this word.
         """
         x = x[..., None, :]
-        kept = tuple(
-            jax.lax.dynamic_update_slice_in_dim(old, new, position, axis=-2)
-            for old, new in zip(kept, self.self_attention.project(x), strict=True)
-        )
-        before = jnp.arange(kept[0].shape[-2]) <= position
-        y = self.self_attention(x, kept, before[None])
-        return self._finish(x[..., 0, :], y[..., 0, :], frames, frame_mask, None), kept
+        new_keys, new_values = self.self_attention.project(x)
+        keys = jax.lax.dynamic_update_slice_in_dim(cache[0], new_keys, position, axis=-2)
+        values = jax.lax.dynamic_update_slice_in_dim(cache[1], new_values, position, axis=-2)
+        mask = jnp.arange(keys.shape[-2]) <= position
+        attended = self.self_attention(x, (keys, values), mask[None])
+        x, attended = x[..., 0, :], attended[..., 0, :]
+        return self._after_self_attention(x, attended, frames, frame_mask, None), (keys, values)
 
-    def _finish(self, x, attended, frames, frame_mask, key):
-        """What follows self-attention."""
-
-        def add(norm, x, y, number):
-            return norm(x + dropout(y, self.dropout_rate, fold(key, number))).astype(self.dtype)
+    def _after_self_attention(
+        self,
+        x: jax.Array,
+        attended: jax.Array,
+        frames: KeysValues,
+        frame_mask: jax.Array,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        def add(norm: nnx.LayerNorm, x: jax.Array, y: jax.Array, number: int) -> jax.Array:
+            y = dropout(y, self.dropout_rate, fold_in(key, number))
+            return norm(x + y).astype(self.dtype)
 
         x = add(self.self_norm, x, attended, 1)
-        y = self.frame_attention(x, frames, frame_mask[..., None, :], fold(key, 2))
+        y = self.frame_attention(x, frames, frame_mask[..., None, :], fold_in(key, 2))
         x = add(self.frame_norm, x, y, 3)
         return add(self.norm, x, self.out(gelu(self.inner(x))), 4)
 
 
 class CaptionDecoder(nnx.Module):
-    """Word + position, LayerNorm, then a stack of layers.
+    """Word + position, LayerNorm, then a stack of layers; no dropout on embeddings.
 
-    Embeddings of words and the language model head are the encoder's. All else is drawn as PyTorch
-    does by default: the original initialises its encoder only. It has no dropout on embeddings.
+    Word embeddings and the language model head are those of the encoder. The initializers are
+    PyTorch's defaults, since the original applies its own to the encoder only.
     """
 
-    def __init__(self, config, *, layers, positions, rngs: nnx.Rngs):
-        """layers: how many; positions: of the longest caption, its start counted."""
+    def __init__(self, config: Config, *, layers: int, positions: int, rngs: nnx.Rngs):
+        """Initializes a decoder.
+
+        Args:
+          config: the model's settings.
+          layers: number of layers.
+          positions: number of tokens of the longest caption, its start included.
+          rngs: the generators of the parameters.
+        """
         size = config.hidden_size
         self.position = parameter(
             nnx.initializers.normal(1.0), rngs.params(), (positions, size), (None, "embed")
@@ -132,63 +178,87 @@ class CaptionDecoder(nnx.Module):
         self.num_heads = config.num_heads
         self.dtype = jnp.dtype(config.dtype)
 
-    def project(self, frames):
-        """Frames `[..., F, H]` -> for each layer keys and values `[..., heads, F, H / heads]`."""
+    def project(self, frames: jax.Array) -> list[KeysValues]:
+        """Projects frames `[..., F, H]` to keys and values for each layer."""
         return [layer.frame_attention.project(frames) for layer in self.layers]
 
-    def __call__(self, words, frames, frame_mask, key=None):
-        """Decodes captions that are known.
+    def __call__(
+        self,
+        words: jax.Array,
+        frames: list[KeysValues],
+        frame_mask: jax.Array,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Decodes known captions.
 
         Args:
           words: `[..., L, H]`, the word embeddings of the start and of all words but the last.
-          frames: of `project`, `[..., heads, F, H / heads]`.
+          frames: the result of `project`, `[..., heads, F, H / heads]`.
           frame_mask: `[..., F]`, True at the moment's frames.
+          key: dropout key.
 
         Returns:
           `[..., L, H]`, for the language model head.
 
         Raises:
-          InputError: more words than there are positions.
+          InputError: there are more words than positions.
         """
         length = words.shape[-2]
         self.check_length(length)
         x = self.norm(words + self.position[...][:length]).astype(self.dtype)
         for number, (layer, memory) in enumerate(zip(self.layers, frames, strict=True)):
-            x = layer(x, memory, frame_mask, fold(key, number))
+            x = layer(x, memory, frame_mask, fold_in(key, number))
         return x
 
-    def check_length(self, length):
-        """Raises InputError if so many words have no positions."""
+    def check_length(self, length: int) -> None:
+        """Raises InputError if there are fewer than `length` positions."""
         if length > len(self.position):
             raise InputError(
-                f"Captions of {length} words do not fit the {len(self.position)} positions of the "
-                "decoder; raise the task's decoder_positions."
+                f"captions of {length} words do not fit the {len(self.position)} positions of the "
+                "decoder: raise decoder_positions of the captioning task"
             )
 
-    def empty(self, shape, length):
-        """What `step` begins with: for each layer zeros `[*shape, heads, length, H / heads]`.
+    def init_cache(self, shape: tuple[int, ...], length: int) -> list[KeysValues]:
+        """Returns the cache of the first `step`: zeros for each layer.
+
+        Args:
+          shape: leading axes `[..., K]`.
+          length: number of words to be decoded.
+
+        Returns:
+          For each layer keys and values `[*shape, heads, length, H / heads]`.
 
         Raises:
-          InputError: more words than there are positions.
+          InputError: there are more words than positions.
         """
         self.check_length(length)
         size = self.position.shape[-1] // self.num_heads
         zeros = jnp.zeros((*shape, self.num_heads, length, size), self.dtype)
         return [(zeros, zeros) for _ in self.layers]
 
-    def step(self, words, position, kept, frames, frame_mask):
-        """The next word of each of K sequences that share their frames; see `DecoderLayer.step`.
+    def step(
+        self,
+        words: jax.Array,
+        position: jax.Array,
+        cache: list[KeysValues],
+        frames: list[KeysValues],
+        frame_mask: jax.Array,
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Decodes the next word of each of K sequences about the same frames.
 
         Args:
-          words: `[..., K, H]`, word embeddings; position: int32 scalar.
-          kept: of `empty` or the step before.
+          words: `[..., K, H]`, word embeddings.
+          position: int32 scalar, the position of the words.
+          cache: the result of `init_cache` or of the previous step.
+          frames: the result of `project`.
+          frame_mask: `[..., F]`, True at the moment's frames.
 
         Returns:
-          `[..., K, H]`, and kept for the step after.
+          `[..., K, H]` for the language model head, and the cache for the next step.
         """
         x = self.norm(words + self.position[...][position]).astype(self.dtype)
-        result = []
-        for layer, own, memory in zip(self.layers, kept, frames, strict=True):
-            x, own = layer.step(x, own, position, memory, frame_mask)
-            result.append(own)
-        return x, result
+        new_cache = []
+        for layer, layer_cache, memory in zip(self.layers, cache, frames, strict=True):
+            x, layer_cache = layer.step(x, layer_cache, position, memory, frame_mask)
+            new_cache.append(layer_cache)
+        return x, new_cache

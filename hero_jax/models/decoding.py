@@ -1,27 +1,32 @@
-"""Word by word generation: greedy, by beam search, by sampling.
+"""Word-by-word generation: greedy, beam search and sampling.
 
-All of it over a step function, which knows the model:
+All three call a step function, which knows the model:
 
   step(tokens [N, K] int32, position, cache) -> logits [N, K, V] float32, cache
 
-where `tokens` stand at `position` (the start token at 0) of N times K sequences, and `cache` is a
-tree of arrays `[N, K, ...]` that holds what the model keeps of earlier positions. Shapes are fixed,
-so it all compiles once; the loop ends as soon as every sequence has.
+where `tokens` are at `position` (the start token at 0) of N times K sequences, and `cache` is a
+pytree of arrays `[N, K, ...]` with the model's state of earlier positions. Shapes are fixed, so
+everything compiles once; the loop ends as soon as every sequence has ended.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from hero_jax.models.ops import take_slots
 
+Cache = Any
+StepFunction = Callable[[jax.Array, jax.Array, Cache], tuple[jax.Array, Cache]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Where sequences begin and end: token ids `start`, `end`, `pad`, and at most `steps` tokens.
+    """The bounds of sequences: token ids `start`, `end`, `pad`, and at most `steps` tokens.
 
-    A sequence that has ended goes on with `pad`, as does one that is not wanted.
+    A sequence continues with `pad` after its end, as does one that is not active.
     """
 
     start: int
@@ -30,119 +35,182 @@ class Limits:
     steps: int
 
 
-def greedy(step, cache, wanted, limits: Limits):
-    """The likeliest token at every step.
+def greedy(step: StepFunction, cache: Cache, active: jax.Array, limits: Limits) -> jax.Array:
+    """Picks the most likely token at every step.
 
     Args:
+      step: see the module.
       cache: leaves `[N, 1, ...]`.
-      wanted: `[N]` bool; the others yield padding.
+      active: `[N]` bool; the other sequences are padding.
+      limits: the bounds of sequences.
 
     Returns:
-      `[N, limits.steps]` int32, without the start, `end` included where it was reached.
+      `[N, limits.steps]` int32, without the start; `end` is included if it was reached.
     """
-    return _follow(lambda logits, position: jnp.argmax(logits, -1), step, cache, wanted, limits)
+    return _generate(lambda logits, position: jnp.argmax(logits, -1), step, cache, active, limits)
 
 
-def sample(step, cache, wanted, limits: Limits, *, keys, temperature, top_p):
-    """A token drawn at every step, out of the fewest whose probabilities sum to `top_p` or more.
-
-    Nucleus sampling (Holtzman et al., ICLR 2020), of logits divided by `temperature`.
+def sample(
+    step: StepFunction,
+    cache: Cache,
+    active: jax.Array,
+    limits: Limits,
+    *,
+    keys: jax.Array,
+    temperature: float,
+    top_p: float,
+) -> jax.Array:
+    """Draws a token at every step by nucleus sampling (Holtzman et al., ICLR 2020).
 
     Args:
-      keys: `[N]`, one for each sequence: what is drawn does not depend on the others.
-      cache, wanted: see `greedy`.
+      step: see the module.
+      cache: leaves `[N, 1, ...]`.
+      active: `[N]` bool; the other sequences are padding.
+      limits: the bounds of sequences.
+      keys: `[N]`, a key per sequence, so that a sample does not depend on the other sequences.
+      temperature: divides the logits.
+      top_p: least sum of the probabilities of the tokens to draw from.
 
     Returns:
-      As `greedy`.
+      `[N, limits.steps]` int32, as `greedy`.
     """
 
-    def pick(logits, position):
+    def pick(logits: jax.Array, position: jax.Array) -> jax.Array:
         logits = nucleus(logits / temperature, top_p)
-        own = jax.vmap(jax.random.fold_in, (0, None))(keys, position)
-        return jax.vmap(jax.random.categorical)(own, logits)
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, position)
+        return jax.vmap(jax.random.categorical)(step_keys, logits)
 
-    return _follow(pick, step, cache, wanted, limits)
+    return _generate(pick, step, cache, active, limits)
 
 
-def nucleus(logits, top_p):
-    """`[..., V]` with -inf outside the fewest tokens whose probabilities sum to top_p or more."""
+def nucleus(logits: jax.Array, top_p: float) -> jax.Array:
+    """Sets logits `[..., V]` to -inf outside the nucleus.
+
+    The nucleus is the smallest set of the most likely tokens whose probabilities sum to `top_p` or
+    more.
+    """
     ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
     probabilities = jax.nn.softmax(ordered)
-    # Of what comes before a token: below top_p, it is needed. The first always is.
+    # A token is needed if those before it sum to less than top_p, so the first always is.
     needed = jnp.cumsum(probabilities, axis=-1) - probabilities < top_p
     least = jnp.min(jnp.where(needed, ordered, jnp.inf), axis=-1, keepdims=True)
     return jnp.where(logits >= least, logits, -jnp.inf)
 
 
-def _follow(pick, step, cache, wanted, limits):
-    """One sequence each, by `pick(logits [N, V], position) -> [N]`."""
+def _generate(
+    pick: Callable[[jax.Array, jax.Array], jax.Array],
+    step: StepFunction,
+    cache: Cache,
+    active: jax.Array,
+    limits: Limits,
+) -> jax.Array:
+    """Generates N sequences `[N, steps]` by `pick(logits [N, V], position) -> tokens [N]`."""
 
     def advance(state):
         position, tokens, ended, cache = state
         logits, cache = step(tokens[:, position, None], position, cache)
-        chosen = jnp.where(ended, limits.pad, pick(logits[:, 0], position)).astype(jnp.int32)
-        tokens = tokens.at[:, position + 1].set(chosen)
-        return position + 1, tokens, ended | (chosen == limits.end), cache
+        picked = jnp.where(ended, limits.pad, pick(logits[:, 0], position)).astype(jnp.int32)
+        tokens = tokens.at[:, position + 1].set(picked)
+        return position + 1, tokens, ended | (picked == limits.end), cache
 
-    tokens = _begin(wanted.shape, limits)
-    state = jax.lax.while_loop(_more(limits), advance, (0, tokens, ~wanted, cache))
-    return state[1][:, 1:]
+    tokens = _initial_tokens(active.shape, limits)
+    state = (0, tokens, ~active, cache)
+    _, tokens, _, _ = jax.lax.while_loop(_has_next(limits), advance, state)
+    return tokens[:, 1:]
 
 
-def beam(step, cache, wanted, limits: Limits, *, width, length_penalty):
-    """The best of the `width` sequences that are kept at every step.
+def beam(
+    step: StepFunction,
+    cache: Cache,
+    active: jax.Array,
+    limits: Limits,
+    *,
+    width: int,
+    length_penalty: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Searches for the best sequence with a beam of `width` sequences.
 
-    A sequence's score is the sum of its tokens' log-probabilities over `((5 + length) / 6) **
-    length_penalty`, `end` counted (Wu et al., 2016, equation 14; 0: the sum itself). Sequences that
-    have ended compete for their places with those that go on. Width 1 is greedy.
+    The score of a sequence is the sum of its tokens' log-probabilities over `((5 + length) / 6) **
+    length_penalty`, `end` included (Wu et al., 2016, equation 14; a penalty of 0 leaves the sum).
+    Sequences that have ended compete for their places with those that continue. Width 1 is greedy.
 
     Args:
+      step: see the module.
       cache: leaves `[N, width, ...]`.
-      wanted: see `greedy`.
+      active: `[N]` bool; the other sequences are padding.
+      limits: the bounds of sequences.
+      width: number of sequences in the beam.
+      length_penalty: exponent of the length.
 
     Returns:
-      As `greedy`, and the scores `[N]`.
+      `[N, limits.steps]` int32, as `greedy`, and the scores `[N]`.
     """
 
-    def penalty(length):
-        return ((5 + length) / 6) ** length_penalty
+    def penalty(lengths: jax.Array) -> jax.Array:
+        return ((5 + lengths) / 6) ** length_penalty
 
     def advance(state):
         position, tokens, ended, cache, sums, lengths = state
         logits, cache = step(tokens[:, :, position], position, cache)
-        # No more than `width` continuations of one sequence can be among the best `width` of all.
-        best, words = jax.lax.top_k(logits, min(width, logits.shape[-1]))
-        values = sums[..., None] + best - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-        # What has ended has one continuation, itself.
-        itself = jnp.where(jnp.arange(best.shape[-1]) == 0, sums[..., None], -jnp.inf)
-        values = jnp.where(ended[..., None], itself, values)
-        words = jnp.where(ended[..., None], limits.pad, words)
-        grown = jnp.broadcast_to((lengths + ~ended)[..., None], words.shape)
-        values, words, grown = (x.reshape(len(wanted), -1) for x in (values, words, grown))
-        _, kept = jax.lax.top_k(values / penalty(grown), width)
-        parents = kept // best.shape[-1]
+        parents, next_tokens, sums, lengths = _best_continuations(
+            logits, ended, sums, lengths, penalty, limits.pad
+        )
         tokens, ended, cache = jax.tree.map(
             lambda x: take_slots(x, parents), (tokens, ended, cache)
         )
-        values, words, lengths = (take_slots(x, kept) for x in (values, words, grown))
-        tokens = tokens.at[:, :, position + 1].set(words)
-        return position + 1, tokens, ended | (words == limits.end), cache, values, lengths
+        tokens = tokens.at[:, :, position + 1].set(next_tokens)
+        return position + 1, tokens, ended | (next_tokens == limits.end), cache, sums, lengths
 
-    shape = (len(wanted), width)
-    # All are the same sequence yet: one of them is enough.
+    shape = (len(active), width)
+    # The sequences of a beam are equal at first, so all but one are ruled out.
     sums = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf), shape)
-    ended = jnp.broadcast_to(~wanted[:, None], shape)
-    state = (0, _begin(shape, limits), ended, cache, sums, jnp.zeros(shape, jnp.int32))
-    _, tokens, _, _, sums, lengths = jax.lax.while_loop(_more(limits), advance, state)
+    ended = jnp.broadcast_to(~active[:, None], shape)
+    lengths = jnp.zeros(shape, jnp.int32)
+    state = (0, _initial_tokens(shape, limits), ended, cache, sums, lengths)
+    _, tokens, _, _, sums, lengths = jax.lax.while_loop(_has_next(limits), advance, state)
     return tokens[:, 0, 1:], sums[:, 0] / penalty(lengths[:, 0])
 
 
-def _begin(shape, limits):
-    """Sequences `[*shape, 1 + steps]` of the start and padding."""
+def _best_continuations(
+    logits: jax.Array,
+    ended: jax.Array,
+    sums: jax.Array,
+    lengths: jax.Array,
+    penalty: Callable[[jax.Array], jax.Array],
+    pad: int,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Chooses the best `width` among all continuations by one token of a beam's sequences.
+
+    Args:
+      logits: `[N, width, V]`.
+      ended, sums, lengths: `[N, width]`, of the sequences so far.
+      penalty: the divisor of the scores, by length.
+      pad: token that continues a sequence that has ended.
+
+    Returns:
+      parents (the sequences that are continued), next tokens, sums and lengths, `[N, width]` each.
+    """
+    count, width, vocab_size = logits.shape
+    # At most `width` continuations of one sequence can be among the best `width` of all.
+    best, tokens = jax.lax.top_k(logits, min(width, vocab_size))
+    continued = sums[..., None] + best - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    # A sequence that has ended has one continuation: itself.
+    unchanged = jnp.where(jnp.arange(best.shape[-1]) == 0, sums[..., None], -jnp.inf)
+    sums = jnp.where(ended[..., None], unchanged, continued)
+    tokens = jnp.where(ended[..., None], pad, tokens)
+    lengths = jnp.broadcast_to((lengths + ~ended)[..., None], tokens.shape)
+    sums, tokens, lengths = (x.reshape(count, -1) for x in (sums, tokens, lengths))
+    _, chosen = jax.lax.top_k(sums / penalty(lengths), width)
+    sums, tokens, lengths = (take_slots(x, chosen) for x in (sums, tokens, lengths))
+    return chosen // best.shape[-1], tokens, sums, lengths
+
+
+def _initial_tokens(shape: tuple[int, ...], limits: Limits) -> jax.Array:
+    """Returns sequences `[*shape, 1 + steps]` of the start and padding."""
     tokens = jnp.full((*shape, 1 + limits.steps), limits.pad, jnp.int32)
     return tokens.at[..., 0].set(limits.start)
 
 
-def _more(limits):
-    """Whether a state, which begins with position, tokens, ended, has a step to make."""
+def _has_next(limits: Limits) -> Callable[[tuple], jax.Array]:
+    """Returns the loop condition on a state `(position, tokens, ended, ...)`."""
     return lambda state: (state[0] < limits.steps) & ~jnp.all(state[2])

@@ -5,26 +5,26 @@ import jax.numpy as jnp
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU, `x · Φ(x)`.
+    """Returns the exact GELU, `x · Φ(x)`.
 
-    By erf: `jax.nn.gelu` goes by erfc, which makes the gradient of a feed-forward layer three times
-    as dear on a CPU.
+    It is written with erf. `jax.nn.gelu` uses erfc, which triples the cost of the gradient of a
+    feed-forward layer on a CPU.
     """
     return x * 0.5 * (1 + jax.lax.erf(x * jnp.sqrt(0.5).astype(x.dtype)))
 
 
-def fold(key: jax.Array | None, number: int) -> jax.Array | None:
-    """A dropout key for one place in the model; None stays None."""
-    return None if key is None else jax.random.fold_in(key, number)
+def fold_in(key: jax.Array | None, data: int) -> jax.Array | None:
+    """Returns `jax.random.fold_in(key, data)`, or None if there is no key (no dropout)."""
+    return None if key is None else jax.random.fold_in(key, data)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Zeroes entries with probability `rate` and scales the others by `1 / (1 - rate)`.
 
-    Attention draws as many numbers as it has weights, so they come from a hash of the entry's index
-    and the key instead of `jax.random`: a few integer operations that fuse with what uses them, in
-    the gradient again, and that are the same however the array is split over devices.
-    `benchmarks/dropout.py` compares.
+    Attention needs as many random numbers as it has weights, so they come from a hash of the
+    entry's index and the key instead of `jax.random`. The hash is a few integer operations that
+    fuse with their consumer, in the backward pass too, and its result does not depend on how the
+    array is sharded. `benchmarks/dropout.py` compares the two.
     """
     if key is None or rate == 0.0:
         return x
@@ -32,12 +32,12 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def _hash_bits(key, shape):
-    """32 bits per entry: its index through two rounds of multiplying and shifting, keyed twice."""
+def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns 32 bits per entry: its index after two keyed rounds of multiplying and shifting."""
     index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
-        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        index = index * jnp.uint32(size) + place
+        position = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        index = index * jnp.uint32(size) + position
     first, second = jax.random.key_data(key)
     bits = index * jnp.uint32(0x9E3779B9) + first
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
@@ -46,36 +46,44 @@ def _hash_bits(key, shape):
 
 
 @jax.custom_vjp
-def exchange(x: jax.Array, source: jax.Array, target: jax.Array) -> jax.Array:
-    """Moves entries to new places: `y[g, j] = x[g, source[g, j]]`, zero where source is -1.
+def permute_entries(x: jax.Array, source: jax.Array, target: jax.Array) -> jax.Array:
+    """Moves entries to new positions: `y[g, j] = x[g, source[g, j]]`, zero where source is -1.
+
+    The gradient is a gather with `target` instead of a scatter with `source`.
 
     Args:
       x: `[G, M, H]`.
-      source: `[G, N]` in -1..M-1; no entry of x is taken twice.
-      target: `[G, M]`, the inverse: where each entry of x goes, -1 for nowhere.
+      source: `[G, N]` in -1..M-1; no entry of x appears twice.
+      target: `[G, M]` in -1..N-1, the inverse of source: the new position of each entry of x, -1
+        for an entry that is not used.
 
-    The inverse makes the gradient a gather too, instead of a scatter.
+    Returns:
+      `[G, N, H]`.
     """
     del target
-    return _take(x, source)
+    return _gather_or_zero(x, source)
 
 
-def _take(x, index):
-    taken = jnp.take_along_axis(x, jnp.maximum(index, 0)[..., None], axis=1)
-    return jnp.where(index[..., None] >= 0, taken, 0)
+def _gather_or_zero(x: jax.Array, index: jax.Array) -> jax.Array:
+    gathered = jnp.take_along_axis(x, jnp.maximum(index, 0)[..., None], axis=1)
+    return jnp.where(index[..., None] >= 0, gathered, 0)
 
 
-def _exchange_forward(x, source, target):
-    return _take(x, source), (target,)
+def _permute_entries_forward(
+    x: jax.Array, source: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return _gather_or_zero(x, source), target
 
 
-def _exchange_backward(residuals, gradient):
-    return _take(gradient, residuals[0]), None, None
+def _permute_entries_backward(
+    target: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, None, None]:
+    return _gather_or_zero(gradient, target), None, None
 
 
-exchange.defvjp(_exchange_forward, _exchange_backward)
+permute_entries.defvjp(_permute_entries_forward, _permute_entries_backward)
 
 
-def take_slots(x, index):
-    """`[G, N, ...]` at `[G, K]` -> `[G, K, ...]`."""
+def take_slots(x: jax.Array, index: jax.Array) -> jax.Array:
+    """Returns the entries of `x` `[G, N, ...]` at `index` `[G, K]`, as `[G, K, ...]`."""
     return jax.vmap(lambda entries, chosen: entries[chosen])(x, index)

@@ -66,7 +66,7 @@ def merge_block(best: BestClips, queries: Array, block: Block) -> BestClips:
     """
     valid = jnp.arange(block.frames.shape[1]) < block.num_frames[:, None]
     if block.norms is None:
-        scores = clip_scores(queries, block.frames, valid)
+        scores = clip_scores(jnp.asarray(queries), jnp.asarray(block.frames), valid)
     else:
         scores = _scores_of_stored(queries, block.frames, valid, block.norms)
     clips = jnp.broadcast_to(block.first + jnp.arange(len(block.frames)), scores.shape)
@@ -87,7 +87,7 @@ def best_of(candidates: BestClips, count: int) -> BestClips:
 def _scores_of_stored(queries: Array, frames: Array, valid: Array, norms: Array) -> jax.Array:
     """Computes `heads.clip_scores` in one pass over frames whose norms are known."""
     clips, length, width = frames.shape
-    frames, queries = frames.reshape(-1, width), normalize(queries)
+    frames, queries = frames.reshape(-1, width), normalize(jnp.asarray(queries))
     # On a CPU, XLA multiplies one query with frames in half precision directly. For several it
     # makes a copy in float32 first, which takes longer than one product for each of a few queries.
     parts = len(queries) if len(queries) <= FEW_QUERIES else 1
@@ -105,7 +105,7 @@ def span_logits(span_head: SpanHead, queries: Array, frames: Array, num_frames: 
       num_frames: `[...]`.
     """
     valid = jnp.arange(frames.shape[-2]) < num_frames[..., None]
-    return jnp.stack(span_head(queries, frames, valid), axis=-2)
+    return jnp.stack(span_head(jnp.asarray(queries), jnp.asarray(frames), valid), axis=-2)
 
 
 def best_moments(

@@ -16,13 +16,13 @@ from data.config import Config
 from data.errors import InputError
 from data.pipeline.clips import Clips
 from data.pipeline.layout import Layout
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 
 if TYPE_CHECKING:
     from data.pipeline.units import AnnotatedSplit
     from data.tokenizer import Tokenizer
 
-Batch = Mapping[str, jax.Array]
 Loss = tuple[jax.Array, dict[str, jax.Array]]
 
 # Slots in the chunk that a head reads at once: at least so many, and about one in sixteen.

@@ -13,18 +13,11 @@ from data.pipeline.units import AnnotatedSplit
 from data.schema import Query
 from data.tokenizer import Tokenizer
 from hero_jax.models import decoding
+from hero_jax.models.batch import Batch
 from hero_jax.models.caption_decoder import CaptionDecoder
 from hero_jax.models.hero import HERO
-from hero_jax.models.ops import fold, take_slots
-from hero_jax.tasks.base import (
-    Batch,
-    ExportedFunction,
-    Task,
-    TaskSettings,
-    Tokens,
-    chunk_size,
-    metric,
-)
+from hero_jax.models.ops import fold_in, take_slots
+from hero_jax.tasks.base import ExportedFunction, Task, TaskSettings, Tokens, chunk_size, metric
 from hero_jax.tasks.losses import mean, smoothed, sum_over_selected
 
 # Ways to choose the next word.
@@ -208,7 +201,7 @@ def decode(
     """Returns decoder outputs `[G, N, L + 1, H]` of captions that are given."""
     frames, frame_mask = moment_frames(model, decoder, batch, dropout_key)
     words = model.cross_modal.text_embedding.word[...][inputs]
-    return decoder(words, frames, frame_mask, fold(dropout_key, DECODER_KEY))
+    return decoder(words, frames, frame_mask, fold_in(dropout_key, DECODER_KEY))
 
 
 def moment_frames(
@@ -272,7 +265,7 @@ def generate_captions(
 
     limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, settings.max_steps)
     width = settings.beam_width if settings.decoding == "beam" else 1
-    cache = decoder.empty((groups * count, width), settings.max_steps)
+    cache = decoder.init_cache((groups * count, width), settings.max_steps)
     if settings.decoding == "beam":
         result, _ = decoding.beam(
             step, cache, is_query, limits, width=width, length_penalty=settings.length_penalty

@@ -10,8 +10,9 @@ import numpy as np
 from data.config import Config
 from data.pipeline.choices import Choices
 from data.schema import Query
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import Batch, ExportedFunction, Task, Work
+from hero_jax.tasks.base import ExportedFunction, Task, Work
 
 
 class ChoiceTask(Task):

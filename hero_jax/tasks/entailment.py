@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hero_jax.models.batch import frame_mask
+from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.heads import ChoiceHead
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import Batch, metric
+from hero_jax.tasks.base import metric
 from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import mean
 

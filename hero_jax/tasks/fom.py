@@ -5,10 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
-from hero_jax.models.ops import exchange
+from hero_jax.models.ops import permute_entries
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Batch, Task, TaskSettings, metric
+from hero_jax.tasks.base import Task, TaskSettings, metric
 from hero_jax.tasks.losses import cross_entropy, mean
 
 
@@ -58,7 +59,7 @@ def order_logits(
     fused = model.fuse(batch, rows, key=dropout_key)
     frames, size = fused.shape[-2:]
     # Padding stays in place, so order is a permutation of all F positions.
-    shuffled = exchange(
+    shuffled = permute_entries(
         fused.reshape(-1, frames, size),
         jnp.argsort(order, axis=-1).reshape(-1, frames),
         order.reshape(-1, frames),

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from hero_jax.models.batch import frame_mask, without_held_out
+from hero_jax.models.batch import Batch, frame_mask, without_held_out
 from hero_jax.models.heads import clip_scores
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import Batch, Context, Loss, TaskSettings, metric
+from hero_jax.tasks.base import Context, Loss, TaskSettings, metric
 from hero_jax.tasks.losses import RANKING_LOSSES, cross_entropy, mean, ranking_losses
 
 

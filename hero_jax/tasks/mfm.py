@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from hero_jax.models.batch import frame_mask
+from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Batch, Task, TaskSettings, Work, chunk_size, metric
+from hero_jax.tasks.base import Task, TaskSettings, Work, chunk_size, metric
 from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
 
 # Sets of frames that a masked frame is told from.

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hero_jax.models.batch import frame_mask
+from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.heads import QuestionHead
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import Batch, TaskSettings, metric
+from hero_jax.tasks.base import TaskSettings, metric
 from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import cross_entropy, mean
 

@@ -19,11 +19,12 @@ from data.pipeline.units import AnnotatedSplit
 from data.report import Report
 from data.schema import Query
 from hero_jax.metrics import retrieval
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Ranking
-from hero_jax.tasks.base import Batch, Pass, Task
+from hero_jax.tasks.base import Pass, Task
 from hero_jax.tasks.matching import (
     MatchingSettings,
     RankingLossSettings,
@@ -84,7 +85,7 @@ class Search(Task):
             readable = _has_readable_clip(query_numbers, clip_numbers, split)
             queries, query_numbers = queries[readable], query_numbers[readable]
         numbers = {"query_numbers": query_numbers, "clip_numbers": clip_numbers}
-        own_clip = retrieval.own_clips(*queries_and_clips(numbers, split))
+        own_clip = retrieval.ground_truth_clips(*queries_and_clips(numbers, split))
         return {**numbers, "ranking": self.rank(model, queries, corpus, own_clip)}
 
     def rank(

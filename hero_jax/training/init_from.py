@@ -92,12 +92,13 @@ def from_run(
 def _same_parameters(theirs, ours) -> dict[str, str]:
     """Which of their paths each of ours is: the same, or a head's that has another task's name."""
     by_name: dict[str, list[str]] = {}
-    for path in theirs:
-        if name := original_names.original_name(path):
+    for path, name in original_names.original_names(theirs).items():
+        if name:
             by_name.setdefault(name, []).append(path)
     found = {path: path for path in ours if path in theirs}
+    names = original_names.original_names(ours)
     for path in ours.keys() - found.keys():
-        candidates = by_name.get(original_names.original_name(path), [])
+        candidates = by_name.get(names[path] or "", [])
         # Of two heads of a kind nobody can tell which is meant.
         if len(candidates) == 1:
             found[path] = candidates[0]

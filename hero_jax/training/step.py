@@ -12,9 +12,10 @@ from flax import nnx
 
 from data.config import Config
 from hero_jax import sharding
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
-from hero_jax.tasks.base import Batch, Context, Task
+from hero_jax.tasks.base import Context, Task
 from hero_jax.training import optimizer
 from hero_jax.training.state import TrainState
 

@@ -62,12 +62,13 @@ def test_a_file_is_read_placed_and_reported(experiment, tmp_path, capsys):
     path = tmp_path / "hero.npz"
     new = experiment(init_from=str(path))
     expected, vocabulary = random_params(new, 1), new.config.model.vocab_size
+    names = original_names.original_names(expected)
     state = {
-        original_names.original_name(name): original_names.to_original_layout(name, array)
+        names[name]: original_names.to_original_layout(name, array)
         for name, array in expected.items()
     }
     state[original_names.WORDS] = state[original_names.WORDS][:vocabulary]
-    absent = state.pop(original_names.original_name("temporal/pooler/bias"))
+    absent = state.pop(names["temporal/pooler/bias"])
     np.savez(path, **state)
     params = initial_params(new, program_of(new))
     # As it is drawn.

@@ -16,10 +16,9 @@ from hero_jax.tasks import captioning
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.losses import smoothed
 from hero_jax.tasks.registry import make_task
+from tests.golden.vectors import OUTPUT_TOLERANCE, ROW_LENGTH
 
-OUTPUT_TOLERANCE = 1e-4
-ROW_LENGTH = 128
-# Of the span loss in the vectors' gradients, as published for TVQA.
+# Weight of the span loss in the gradients of the vectors, as published for TVQA.
 SPAN_WEIGHT = 0.4
 CONTEXT = Context(key=jax.random.key(0), dropout_key=None, step=0)
 
@@ -28,8 +27,8 @@ def report_question_answering(golden):
     expected = golden.load("video_qa")
     if expected is None:
         return
-    asked = [question(expected, f"clip{i}") for i in range(golden.num_clips)]
-    batch = pack(golden, "question", [[one] for one in asked], len(asked[0].answers))
+    questions = [question(expected, f"clip{i}") for i in range(golden.num_clips)]
+    batch = pack(golden, "question", [[query] for query in questions], len(questions[0].answers))
     settings = {"span_weight": SPAN_WEIGHT}
     task = make_task("question_answering", settings, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
@@ -42,13 +41,13 @@ def report_question_answering(golden):
 
     total, logits, answer_loss, span_loss = golden.compute(outputs)
     spans = [expected[f"clip{i}/span"] for i in range(golden.num_clips)]
-    for name, value, mine in (
+    for name, value, actual in (
         ("logits", expected["logits"], logits),
         ("qa_loss", expected["qa_loss"], answer_loss),
         ("span_loss", expected["span_loss"], span_loss),
         ("sum of losses", expected["qa_loss"] + SPAN_WEIGHT * expected["span_loss"], total),
     ):
-        golden.report.add(f"video_qa {name}", value, mine, OUTPUT_TOLERANCE)
+        golden.report.add(f"video_qa {name}", value, actual, OUTPUT_TOLERANCE)
     golden.report.add("video_qa spans", spans, batch["query_spans"][0], 0.0)
     golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
 
@@ -57,22 +56,22 @@ def report_inference(golden):
     expected = golden.load("violin")
     if expected is None:
         return
-    asked = [
+    statements = [
         [statement(expected, f"clip{i}/statement{k}_tokens") for k in range(2)]
         for i in range(golden.num_clips)
     ]
-    for target, place in zip(expected["targets"], expected["logits_order"], strict=True):
-        clip, which = map(int, re.findall(r"\d+", str(place)))
-        asked[clip][which] = dataclasses.replace(asked[clip][which], label=int(target))
-    batch = pack(golden, "statement", asked, 2)
+    for target, name in zip(expected["targets"], expected["logits_order"], strict=True):
+        clip, which = map(int, re.findall(r"\d+", str(name)))
+        statements[clip][which] = dataclasses.replace(statements[clip][which], label=int(target))
+    batch = pack(golden, "statement", statements, 2)
     task = make_task("inference", {}, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
     loss, logits = golden.compute(
         lambda module: (task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0])
     )
     order = [tuple(map(int, re.findall(r"\d+", str(name)))) for name in expected["logits_order"]]
-    mine = [logits[clip, which] for clip, which in order]
-    golden.report.add("violin logits", expected["logits"], mine, OUTPUT_TOLERANCE)
+    ordered = [logits[clip, which] for clip, which in order]
+    golden.report.add("violin logits", expected["logits"], ordered, OUTPUT_TOLERANCE)
     golden.report.add("violin loss", expected["loss"], loss, OUTPUT_TOLERANCE)
     golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
 
@@ -123,15 +122,15 @@ def report_captioning(golden):
 
 
 def captions_batch(golden, expected):
-    """The clips with their captions, and the captions' names in the vectors."""
+    """Returns the clips with their captions, and the names of the captions in the vectors."""
     names = [
         name.removesuffix("/tokens") for name in expected if re.fullmatch(r"clip.*/tokens", name)
     ]
     words = [expected[f"{name}/tokens"] for name in names]
-    lengths = np.array([len(one) for one in words])
+    lengths = np.array([len(caption) for caption in words])
     token_ids = np.full((len(names), max(lengths)), golden.tokens.pad)
-    for row, one in zip(token_ids, words, strict=True):
-        row[: len(one)] = one
+    for row, caption in zip(token_ids, words, strict=True):
+        row[: len(caption)] = caption
     captions = {
         "query_clip": [int(re.match(r"clip(\d+)/", name)[1]) for name in names],
         "query_mask": [True] * len(names),
@@ -144,8 +143,8 @@ def captions_batch(golden, expected):
     return {**golden.batch, **arrays}, names
 
 
-def pack(golden, query_type, asked, versions):
-    """All clips as one group with what is asked of each."""
+def pack(golden, query_type, queries, versions):
+    """Packs all clips as one group; queries: a list of questions or statements for each clip."""
     config = pretrain.get_config().batch
     config.update(
         clips_per_group=golden.num_clips,
@@ -164,8 +163,8 @@ def pack(golden, query_type, asked, versions):
     batch = layout.arrays(1)
     batch["frame_features"] = batch["frame_features"].astype(np.float32)
     packer = layout.packer({name: array[0] for name, array in batch.items()})
-    for i, queries in enumerate(asked):
-        prepared = layout.prepare(golden.clip(i), i, list(enumerate(queries, i * versions)))
+    for i, clip_queries in enumerate(queries):
+        prepared = layout.prepare(golden.clip(i), i, list(enumerate(clip_queries, i * versions)))
         if not packer.add(prepared):
             raise SystemExit("The clips do not fit the rows of this report.")
     return {name: jnp.asarray(array) for name, array in batch.items()}
@@ -179,7 +178,7 @@ def question(expected, clip):
         moments=expected[f"{clip}/seconds"].astype(np.float64)[None],
         answers=("",) * len(answers),
         answer_token_ids=np.concatenate(answers),
-        answer_token_counts=np.array([len(one) for one in answers]),
+        answer_token_counts=np.array([len(answer) for answer in answers]),
         label=int(expected[f"{clip}/answer"]),
     )
 

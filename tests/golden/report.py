@@ -1,534 +1,52 @@
-"""Compares what this project computes with golden vectors of the original implementation.
+"""Compares the results of this project with golden vectors of the original implementation.
 
     python tests/golden/report.py DIR
     python tests/golden/report.py --host DIR
 
-Prints one line per quantity with its relative error, and exits with 1 if one is above its tolerance
-or absent.
+Prints one line per quantity with its relative error, and exits with status 1 if an error is above
+its tolerance or a quantity is missing.
 """
 
 import argparse
-import copy
 import json
 import pathlib
 import sys
-from types import SimpleNamespace
 
-import jax
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
-import optax
-from flax import nnx
 
-# The project is not installed, and this script's folder is not its root.
+# The project is not installed, and the folder of this script is not its root.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from configs import pretrain
-from data.pipeline import packing, segments
 from data.records.alignment import align
 from data.schema import RawSubtitle
-from hero_jax.conversion import original_names
-from hero_jax.models import hero
-from hero_jax.models.batch import frame_mask
-from hero_jax.models.params import flatten, unflatten
-from hero_jax.tasks import fom, matching, mfm, mlm, vsm
-from hero_jax.tasks.base import Context
-from hero_jax.tasks.losses import cross_entropy
-from hero_jax.tasks.registry import make_task
-from hero_jax.training import optimizer
-from tests.golden import downstream, ranking
+from tests.golden import downstream, pretraining, ranking
+from tests.golden.vectors import Golden, Report
 
-OUTPUT_TOLERANCE = 1e-4
-GRADIENT_TOLERANCE = 1e-3
-TRAINING_TOLERANCE = 1e-3
-ROW_LENGTH = 128
-# Biases of keys, and of what is the last before a softmax over answers or frames.
-_LAST = [
-    f"{head}_pred_head.{part}.bias"
-    for head in ("qa", "st_ed")
-    for part in ("LayerNorm", "linear_2")
-]
-UNSEEN = (".key.bias", *_LAST)
-
-
-class Report:
-    """Prints quantities and remembers whether one failed."""
-
-    def __init__(self):
-        self.failed = False
-        self.worst = {}
-
-    def add(self, name, expected, actual, tolerance, scale=0.0):
-        """Error relative to the largest expected entry."""
-        expected, actual = np.asarray(expected, float), np.asarray(actual, float)
-        if expected.shape != actual.shape:
-            error = np.inf
-        elif not expected.size:
-            error = 0.0
-        else:
-            largest = max(np.max(np.abs(expected)), scale)
-            difference = np.max(np.abs(expected - actual))
-            error = difference / largest if largest else float(difference)
-        # A NaN is not below the tolerance either.
-        good = bool(error <= tolerance)
-        self.failed |= not good
-        print(f"{'ok  ' if good else 'FAIL'} {error:9.2e} (<= {tolerance:.0e})  {name}")
-
-    def absent(self, name):
-        """A quantity that should be there and is not."""
-        self.failed = True
-        print(f"FAIL    absent               {name}")
-
-
-class Golden:
-    """The files of a golden directory, with its model and its batch."""
-
-    def __init__(self, directory, report):
-        self.directory = pathlib.Path(directory)
-        self.report = report
-        self.meta = json.loads((self.directory / "meta.json").read_text())
-        self.clips = self.load("clips")
-        weights = self.load("weights")
-        self.config = model_config(
-            json.loads((self.directory / "model_config.json").read_text()), self.meta, weights
-        )
-        self.tokens = SimpleNamespace(
-            cls=self.meta["cls_id"], sep=self.meta["sep_id"], pad=self.meta["pad_id"]
-        )
-        self.metadata = SimpleNamespace(special_ids=self.tokens)
-        module = hero.HERO(self.config, rngs=nnx.Rngs(0))
-        self.graphdef, state = nnx.split(module, nnx.Param)
-        self.params = with_weights(state, weights)
-        self.batch, self.prepared = self.pack(None)
-
-    def load(self, name):
-        """One .npz as a dict; absent files are reported."""
-        path = self.directory / f"{name}.npz"
-        if not path.exists():
-            self.report.absent(path.name)
-            return None
-        return dict(np.load(path))
-
-    @property
-    def num_clips(self):
-        return int(self.clips["num_clips"])
-
-    def subtitles(self, i):
-        """(tokens, frames) of the subtitles of clip i."""
-        return [
-            (self.clips[f"clip{i}/subtitle{j}/tokens"], self.clips[f"clip{i}/subtitle{j}/frames"])
-            for j in range(int(self.clips[f"clip{i}/num_subtitles"]))
-        ]
-
-    def clip(self, i):
-        """Clip i as a record holds it, but for its features, which are float32."""
-        features = self.clips[f"clip{i}/frame_features"]
-        owner = np.full(len(features), -1)
-        words = []
-        for j, (tokens, frames_of) in enumerate(self.subtitles(i)):
-            owner[frames_of] = j
-            words.append(tokens)
-        return SimpleNamespace(
-            clip_id=f"clip{i}",
-            frame_features=features,
-            token_ids=np.concatenate(words),
-            token_counts=[len(w) for w in words],
-            frame_subtitle=owner,
-        )
-
-    def pack(self, queries):
-        """All clips as one group; queries: for each clip (held-out subtitles, queries), or None."""
-        frames = max(len(self.clips[f"clip{i}/frame_features"]) for i in range(self.num_clips))
-        config = ml_collections.ConfigDict(
-            {
-                "clips_per_group": self.num_clips,
-                "rows_per_group": self.num_clips + 2,
-                "query_rows_per_group": 4,
-                "row_length": ROW_LENGTH,
-                "queries_per_clip": self.meta["queries_per_clip"],
-                "max_frames": frames,
-                "max_tokens": 60,
-                "max_query_tokens": 60,
-                "context_subtitles": 0,
-                "segmentation": "subtitle",
-            }
-        )
-        batch = packing.empty_batch(1, config, self.meta["frame_feature_dim"], self.tokens.pad)
-        # Records are float16; the golden features are not.
-        batch["frame_features"] = batch["frame_features"].astype(np.float32)
-
-        def choose(prepared):
-            return ([], []) if queries is None else queries[prepared.number]
-
-        packer = packing.GroupPacker(
-            {name: array[0] for name, array in batch.items()}, config, self.tokens, choose
-        )
-        for i in range(self.num_clips):
-            clip = self.clip(i)
-            if not packer.add(segments.prepare(clip, i, config, self.metadata)):
-                raise SystemExit("The clips do not fit the rows of this report.")
-        return {name: jnp.asarray(array) for name, array in batch.items()}, packer
-
-    def module(self, params):
-        return nnx.merge(self.graphdef, params)
-
-    def with_head(self, task, expected):
-        """The same clips, with the weights of a downstream task's file and its own parameters."""
-        weights = {k[len("weights/") :]: v for k, v in expected.items() if k.startswith("weights/")}
-        module = hero.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
-        golden = copy.copy(self)
-        golden.graphdef, state = nnx.split(module, nnx.Param)
-        # What the task has no use for is not in its file.
-        golden.params = with_weights(state, {**self.load("weights"), **weights})
-        return golden
-
-    def compute(self, function):
-        """function(module), compiled as a whole: much quicker than operation by operation."""
-        return jax.jit(lambda params: function(self.module(params)))(self.params)
-
-    def places(self, i, j):
-        """Flat slots of the frames and of the text of subtitle j of clip i."""
-        mine = (np.asarray(self.batch["clip_index"]) == i) & (
-            np.asarray(self.batch["subtitle_index"]) == j
-        )
-        mine &= np.asarray(self.batch["segment_ids"]) > 0
-        text = np.asarray(self.batch["frame_index"]) < 0
-        return np.flatnonzero(mine & ~text), np.flatnonzero(mine & text)
-
-    def fill(self, array, name, values):
-        """A flat copy of a batch array with the values of every subtitle's text put in."""
-        flat = np.array(array).reshape(-1)
-        for i in range(self.num_clips):
-            for j in range(len(self.subtitles(i))):
-                flat[self.places(i, j)[1]] = values[f"clip{i}/subtitle{j}/{name}"]
-        return jnp.asarray(flat.reshape(array.shape))
-
-    def per_clip(self, values, name, fill):
-        """`[1, C, F]` of one array per clip."""
-        stacked = np.full(self.batch["frame_slot"].shape, fill)
-        for i in range(self.num_clips):
-            row = values[f"clip{i}/{name}"]
-            stacked[0, i, : len(row)] = row
-        return stacked
-
-    def gradients(self, prefix, expected, loss):
-        """Compares the gradient of loss(module) with every array under `prefix`."""
-        gradient = jax.jit(jax.grad(lambda params: loss(self.module(params))))(self.params)
-        gradient = flatten(gradient)
-        ours = {
-            original_names.original_name(path): (path, value) for path, value in gradient.items()
-        }
-        wanted = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
-        if not wanted:
-            self.report.absent(f"{prefix}*")
-        for name, value in wanted.items():
-            # A softmax does not see what is added to all of its inputs: the gradient is zero but
-            # for rounding errors, which are measured against the gradient of the kernel beside.
-            unseen = name.endswith(UNSEEN)
-            kernel = wanted.get(name.removesuffix("bias") + "weight")
-            scale = np.max(np.abs(kernel)) if unseen else 0.0
-            path, mine = ours[name]
-            mine = original_names.to_original_layout(path, mine)[: len(value)]
-            self.report.add(f"{prefix}{name}", value, mine, GRADIENT_TOLERANCE, scale)
-
-
-def model_config(blocks, meta, weights):
-    """Our model config from the original's four blocks; position tables as long as the weights'."""
-    config = pretrain.get_config().model
-    cross, temporal, query = blocks["f_config"], blocks["c_config"], blocks["q_config"]
-    frame_positions = "v_encoder.f_encoder.img_embeddings.position_embeddings.weight"
-    config.update(
-        hidden_size=cross["hidden_size"],
-        intermediate_size=cross["intermediate_size"],
-        num_heads=cross["num_attention_heads"],
-        cross_modal_layers=cross["num_hidden_layers"],
-        temporal_layers=temporal["num_hidden_layers"],
-        vocab_size=cross["vocab_size"],
-        feature_size=meta["frame_feature_dim"],
-        text_positions=cross["max_position_embeddings"],
-        clip_positions=temporal["max_position_embeddings"],
-        query_positions=query["max_position_embeddings"],
-        segment_frames=len(weights[frame_positions]),
-        max_frames=meta["max_clip_len"],
-        dtype="float32",
-    )
-    return config
-
-
-def with_weights(state, weights):
-    """The state with the original's arrays in it."""
-    flat = flatten(state)
-    for path, value in flat.items():
-        array = original_names.to_our_layout(path, weights[original_names.original_name(path)])
-        padding = [(0, a - b) for a, b in zip(value.shape, array.shape, strict=True)]
-        flat[path] = jnp.asarray(np.pad(array, padding))
-    nnx.replace_by_pure_dict(state, unflatten(flat))
-    return state
-
-
-def report_encode(golden):
-    expected = golden.load("encode")
-    if expected is None:
-        return None
-    rows = np.asarray(golden.compute(lambda module: module.encode_rows(golden.batch)))
-    rows = rows.reshape(-1, rows.shape[-1])
-    clips = np.asarray(golden.compute(lambda module: module.encode_clips(golden.batch)))[0]
-    for i in range(golden.num_clips):
-        for j in range(len(golden.subtitles(i))):
-            frames, text = golden.places(i, j)
-            for name, slots in (("cross_frames", frames), ("cross_tokens", text)):
-                name = f"clip{i}/subtitle{j}/{name}"
-                golden.report.add(f"encode {name}", expected[name], rows[slots], OUTPUT_TOLERANCE)
-        value = expected[f"clip{i}/temporal"]
-        golden.report.add(
-            f"encode clip{i}/temporal", value, clips[i, : len(value)], OUTPUT_TOLERANCE
-        )
-    return None
-
-
-def report_mlm(golden):
-    expected = golden.load("mlm")
-    if expected is None:
-        return None
-    batch = {**golden.batch}
-    batch["token_ids"] = golden.fill(batch["token_ids"], "input_ids", expected)
-    labels = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
-
-    def loss(module):
-        sums = mlm.word_loss(module, module.encode_rows(batch), labels)
-        return sums["loss"] / sums["count"]
-
-    # Reading order is by clip and subtitle, not by row.
-    flat = np.asarray(labels).reshape(-1)
-    slots = [
-        slot
-        for i in range(golden.num_clips)
-        for j in range(len(golden.subtitles(i)))
-        for slot in golden.places(i, j)[1]
-        if flat[slot] >= 0
-    ]
-
-    def scores(module):
-        rows = module.encode_rows(batch)
-        return module.word_logits(rows.reshape(-1, rows.shape[-1])[jnp.array(slots)])
-
-    logits = golden.compute(scores)
-    golden.report.add("mlm scores", expected["scores"], logits, OUTPUT_TOLERANCE)
-    each = jax.jit(jax.vmap(lambda *one: cross_entropy(*one, True)["loss"]))
-    losses = each(logits, jnp.asarray(flat[slots]))
-    golden.report.add("mlm loss", expected["loss"], losses, OUTPUT_TOLERANCE)
-    golden.report.add(
-        "mlm mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
-
-
-def report_mfm(golden):
-    expected = golden.load("mfm")
-    if expected is None:
-        return None
-    masked = jnp.asarray(golden.per_clip(expected, "frame_mask", False))
-
-    def contrast(module):
-        sums = mfm.contrast(module, golden.batch, masked, "group", None)
-        return sums["loss"] / sums["count"]
-
-    def regress(module):
-        total, count = mfm.regress(module, golden.batch, masked, None)
-        return total / count
-
-    prediction = golden.compute(
-        lambda module: module.feature_head(module.encode_clips(golden.batch, masked=masked))
-    )
-    truth = golden.batch["frame_features"]
-    unmasked = frame_mask(golden.batch) & ~masked
-    squared = jnp.sum((prediction - truth)[masked] ** 2, axis=-1)
-    candidates = jnp.concatenate([truth[masked], prediction[unmasked]])
-    logits = prediction[masked] @ candidates.T
-    losses = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
-    for name, value in {
-        "mffr/prediction": prediction[masked],
-        "mffr/sum_squared_error": squared,
-        "mffr/mean_root_loss": golden.compute(regress),
-        "mnce/prediction": prediction[masked],
-        "mnce/negative_prediction": prediction[unmasked],
-        "mnce/targets": truth[masked],
-        "mnce/loss": losses,
-        "mnce/mean_loss": golden.compute(contrast),
-    }.items():
-        golden.report.add(f"mfm {name}", expected[name], value, OUTPUT_TOLERANCE)
-    golden.gradients("mffr/grad/", expected, regress)
-    golden.gradients("mnce/grad/", expected, contrast)
-    return contrast
-
-
-def report_fom(golden):
-    expected = golden.load("fom")
-    if expected is None:
-        return None
-    frames = golden.batch["frame_slot"].shape[-1]
-    order = golden.per_clip(expected, "shuffled_orders", -1)
-    order = jnp.asarray(np.where(order < 0, np.arange(frames), order))
-    targets = jnp.asarray(golden.per_clip(expected, "targets", -1))
-
-    def loss(module):
-        logits = fom.order_logits(module, golden.batch, order, None)
-        sums = cross_entropy(logits, targets, targets >= 0)
-        return sums["loss"] / sums["count"]
-
-    logits = golden.compute(lambda module: fom.order_logits(module, golden.batch, order, None))[0]
-    for i in range(golden.num_clips):
-        value = expected[f"clip{i}/logits"]
-        golden.report.add(f"fom clip{i}/logits", value, logits[i, : len(value)], OUTPUT_TOLERANCE)
-    golden.report.add(
-        "fom mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
-
-
-def report_vsm(golden):
-    expected = golden.load("vsm")
-    if expected is None:
-        return None
-    queries = []
-    for i in range(golden.num_clips):
-        held_out = [
-            j
-            for j, (tokens, _) in enumerate(golden.subtitles(i))
-            if len(expected[f"clip{i}/subtitle{j}/context_tokens"]) < 1 + len(tokens)
-        ]
-        chosen = [
-            (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
-            for q in range(golden.meta["queries_per_clip"])
-        ]
-        queries.append((held_out, chosen))
-    batch, _ = golden.pack(queries)
-    outputs = golden.compute(lambda module: matching.match(module, batch, None))
-    golden.report.add(
-        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
-    )
-    for name in ("start_logits", "end_logits"):
-        for i in range(golden.num_clips):
-            value = expected[f"clip{i}/{name}"]
-            mine = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
-            golden.report.add(f"vsm clip{i}/{name}", value, mine, OUTPUT_TOLERANCE)
-
-    config = pretrain.get_config().vsm
-    meta = golden.meta
-    config.update(
-        margin=meta["margin"],
-        context_weight=meta["lw_neg_ctx"],
-        query_weight=meta["lw_neg_q"],
-        span_weight=meta["lw_st_ed"],
-        hard_negatives_from=-1,
-    )
-    context = Context(key=jax.random.key(0), dropout_key=None, step=0)
-    variants = {
-        "": {},
-        "lse/": {"ranking": "lse"},
-        "hard2x10/": {"hard_negatives_from": 0, "hard_pool": 2, "hard_weight": 10.0},
-    }
-    for prefix, changes in variants.items():
-        changed = config.copy_and_resolve_references()
-        changed.update(changes)
-        settings = vsm.VideoSubtitleMatching.Settings.read(changed, "vsm")
-        losses = golden.compute(
-            lambda module: matching.matching_losses(module, batch, context, settings)[0]  # noqa: B023
-        )
-        for name in ("neg_ctx", "neg_q", "span"):
-            key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
-            if key in expected:
-                golden.report.add(f"vsm {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
-            elif name != "span":
-                golden.report.absent(f"vsm {key}")
-    task = make_task("vsm", config, golden.tokens)
-
-    def loss(module):
-        return task.loss(module, batch, context)[0]
-
-    golden.report.add(
-        "vsm weighted_loss", expected["weighted_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
-
-
-def report_training(golden, losses):
-    """Eight updates; only directories that have the file are asked for it."""
-    if not (golden.directory / "training.npz").exists():
-        return
-    expected = golden.load("training")
-    # What the file calls its tasks, and what the files of their losses are called.
-    losses = {name: losses.get(TRAINED.get(name, name)) for name in map(str, expected["tasks"])}
-    if None in losses.values():
-        golden.report.absent("training: the tasks' own files")
-        return
-    config = ml_collections.ConfigDict(
-        {"learning_rate": 3e-3, "warmup_steps": 3, "steps": 10, "betas": (0.9, 0.98)}
-    )
-    rate = optimizer.schedule(config)
-    params = golden.params
-    decay = optimizer.decay_mask(params)
-    transform = optax.chain(
-        optimizer.clip_by_global_norm(1.0),
-        optimizer.adamw(rate, config.betas, 0.01, decay),
-    )
-    state = transform.init(params)
-    steps = {
-        name: jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(golden.module(params))))
-        for name, loss in losses.items()
-    }
-    for step, task in enumerate(expected["tasks"]):
-        loss, gradient = steps[str(task)](params)
-        for name, mine in (
-            ("losses", loss),
-            ("grad_norms", optax.tree.norm(gradient)),
-            ("learning_rates", rate(step)),
-        ):
-            golden.report.add(
-                f"training {name}[{step}]", expected[name][step], mine, TRAINING_TOLERANCE
-            )
-        updates, state = transform.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-    flat = flatten(params)
-    flat = {original_names.original_name(path): (path, value) for path, value in flat.items()}
-    flat[original_names.TIED_WORDS] = flat[original_names.WORDS]
-    for name, value in expected.items():
-        if name.startswith("final/"):
-            path, mine = flat[name.removeprefix("final/")]
-            mine = original_names.to_original_layout(path, mine)[: len(value)]
-            golden.report.add(f"training {name}", value, mine, TRAINING_TOLERANCE)
-
-
-def report_directory(directory, files):
-    """Reports some files of one golden directory; True if all is well."""
-    report = Report()
-    golden = Golden(directory, report)
-    losses = {name: FILES[name](golden) for name in files if name in FILES}
-    if "training" in files:
-        report_training(golden, losses)
-    return not report.failed
-
-
+# Functions that report a file of a golden directory. Those of pre-training return its loss.
 FILES = {
-    "encode": report_encode,
-    "mlm": report_mlm,
-    "mfm": report_mfm,
-    "fom": report_fom,
-    "vsm": report_vsm,
+    "encode": pretraining.report_encode,
+    "mlm": pretraining.report_mlm,
+    "mfm": pretraining.report_mfm,
+    "fom": pretraining.report_fom,
+    "vsm": pretraining.report_vsm,
     "video_qa": downstream.report_question_answering,
     "violin": downstream.report_inference,
     "captioning": downstream.report_captioning,
 }
-# The file of a training step's task, where it has another name.
-TRAINED = {"mfm-nce": "mfm"}
+
+
+def report_directory(directory, files):
+    """Reports some files of a golden directory; returns True if all of them pass."""
+    report = Report()
+    golden = Golden(directory, report)
+    losses = {name: FILES[name](golden) for name in files if name in FILES}
+    if "training" in files:
+        pretraining.report_training(golden, losses)
+    return not report.failed
 
 
 def report_host(directory):
-    """Reports `subtitle_alignment.json` and `moment_ranking.json`; True if all is well."""
+    """Reports `subtitle_alignment.json` and `moment_ranking.json`; returns True if both pass."""
     report = Report()
     directory = pathlib.Path(directory)
     if (directory / "subtitle_alignment.json").exists():
@@ -559,14 +77,14 @@ def main():
     parser.add_argument(
         "--files",
         default=",".join((*FILES, "training")),
-        help="the files to compare, with commas between; training needs mlm, mfm, fom, vsm",
+        help="comma-separated files to compare; training needs mlm, mfm, fom and vsm",
     )
     arguments = parser.parse_args()
     if arguments.host:
-        good = report_host(arguments.directory)
+        passed = report_host(arguments.directory)
     else:
-        good = report_directory(arguments.directory, arguments.files.split(","))
-    sys.exit(0 if good else 1)
+        passed = report_directory(arguments.directory, arguments.files.split(","))
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

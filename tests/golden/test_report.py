@@ -1,4 +1,4 @@
-"""The golden report passes on the vectors we have, and notices what is wrong."""
+"""The golden report passes on the stored vectors and fails on wrong ones."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.paths import GOLDEN, ROOT
 
-# What is compared takes longer to compile than to run.
+# Compiling takes longer than running.
 QUICK = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
@@ -41,7 +41,7 @@ def test_everything_agrees_with_the_original(directory):
 
 
 def test_alignment_and_ranking_agree_with_the_original(tmp_path):
-    """And a prediction that is not where it should be is noticed."""
+    """A prediction at the wrong position fails."""
     result = report("--host", GOLDEN / "host")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     for name in ("subtitle_alignment[0]", "VCMR order", "nms SVMR scores", "VR_by_type t-r100"):

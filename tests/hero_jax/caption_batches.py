@@ -1,4 +1,4 @@
-"""Batches of moments to be captioned."""
+"""Batches of moments to caption."""
 
 import numpy as np
 
@@ -8,12 +8,13 @@ CAPTIONS, LENGTH = 8, 5
 
 
 def moments_batch(groups, moments, config, captions=None):
-    """Packed clips with moments.
+    """Returns packed clips with moments.
 
     Args:
-      groups: of `(number, clip)`, as `tiny.pack` takes them.
-      moments: for each group `(clip, start, end, number of the record)`, clip counted in the group.
-      captions: words by number of the record; without them captions are kept back.
+      groups: lists of `(number, clip)`, as in `tiny.pack`.
+      moments: for each group `(clip in the group, start, end, number of the record)`.
+      config: the experiment's settings.
+      captions: words by number of the record; None for moments without captions.
     """
     count = len(groups)
     batch = pack(groups, config)

@@ -1,4 +1,4 @@
-"""Models whose parameters are all random, without the time it takes to draw them as a run does."""
+"""Models with random parameters, made faster than by their initializers."""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +7,17 @@ from flax import nnx
 
 from hero_jax.models.hero import HERO
 
-# Of the parameters; small ones would make softmaxes flat.
+# Standard deviation of the parameters; small ones would make softmaxes flat.
 SPREAD = 0.5
 
 
 def random_model(config, heads=None, seed=0) -> tuple[nnx.GraphDef, nnx.State]:
-    """Graph and parameters; among ones and zeros a mix-up would not show.
+    """Returns graph and random parameters; constant ones would hide that two are mixed up.
 
     Args:
-      config: the model's.
-      heads: as `HERO` takes them.
+      config: the model's settings.
+      heads: functions that make heads, as in `HERO`.
+      seed: seed of the parameters.
     """
     abstract = nnx.eval_shape(lambda: HERO(config, heads, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract, nnx.Param)

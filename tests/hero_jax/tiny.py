@@ -17,12 +17,12 @@ METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5)
 FEATURE_SIZE = 6
 MAX_FRAMES = 9
 ENCODERS = ("hierarchical", "text_only", "flat")
-# For jit, where compiling takes longer than running: without LLVM's optimisations.
+# Options of jit where compiling takes longer than running: no optimisations of LLVM.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
 def make_config(encoder="hierarchical"):
-    """The pre-training config with the smallest sizes that leave nothing trivial."""
+    """Returns the pre-training config with the smallest sizes that are not trivial."""
     config = pretrain.get_config()
     config.batch.update(
         groups=1,
@@ -50,7 +50,7 @@ def make_config(encoder="hierarchical"):
         clip_positions=12,
         query_positions=12,
         max_frames=12,
-        # Small weights would hide what goes wrong behind LayerNorm's epsilon and flat softmaxes.
+        # Small weights would hide errors behind LayerNorm's epsilon and flat softmaxes.
         initializer_range=0.3,
         dtype="float32",
     )
@@ -62,7 +62,7 @@ def make_module(config, seed=0) -> HERO:
 
 
 def make_clip(number, num_frames, words):
-    """A clip whose subtitles, of so many words each, follow each other at two frames each."""
+    """Returns a clip with consecutive subtitles of two frames each; words: their lengths."""
     subtitles = tuple((2 * j, max(min(2, num_frames - 2 * j), 0), n) for j, n in enumerate(words))
     rng = np.random.default_rng(number)
     lengths = Lengths(num_frames, subtitles)
@@ -70,18 +70,18 @@ def make_clip(number, num_frames, words):
 
 
 def make_clips(count, seed=0):
-    """Clips of all kinds: a single frame, no subtitles, subtitles without words or frames."""
+    """Returns clips of all kinds: one frame, no subtitles, subtitles without words or frames."""
     special = [(1, [3]), (7, []), (3, [2, 0, 5]), (9, [6, 1, 4, 2])]
     rng = np.random.default_rng(seed)
-    drawn = [
+    others = [
         (int(rng.integers(1, MAX_FRAMES + 1)), rng.integers(0, 7, rng.integers(0, 5)).tolist())
         for _ in range(count - len(special))
     ]
-    return [make_clip(number, *one) for number, one in enumerate(special + drawn)]
+    return [make_clip(number, *sizes) for number, sizes in enumerate(special + others)]
 
 
 def pack(groups, config, step=0) -> dict[str, np.ndarray]:
-    """A batch of groups of `(number, clip)`; all must fit."""
+    """Packs groups of `(number, clip)` into a batch, in which all must fit."""
     batch = packing.empty_batch(len(groups), config.batch, FEATURE_SIZE, TOKENS.pad)
     choose = packing.drawn_subtitles(config.seed, step, config.batch.queries_per_clip)
     for g, clips in enumerate(groups):
@@ -93,24 +93,25 @@ def pack(groups, config, step=0) -> dict[str, np.ndarray]:
 
 
 def by_clip(batch, slots, frames, queries) -> dict[int, dict[str, np.ndarray]]:
-    """Splits arrays by the number of the clip they are about.
+    """Splits arrays by the number of their clip.
 
     Args:
-      slots: arrays `[G, R, T, ...]`; comes back in the order of segments and slots.
-      frames: arrays `[G, C, F, ...]`; comes back without padding.
-      queries: arrays `[G, N, ...]`; comes back in the order of the clip's queries.
+      batch: the batch that the arrays belong to.
+      slots: arrays `[G, R, T, ...]`, returned in the order of segments and slots.
+      frames: arrays `[G, C, F, ...]`, returned without padding.
+      queries: arrays `[G, N, ...]`, returned in the order of the clip's queries.
     """
     slots, frames, queries = jax.device_get((slots, frames, queries))
     result = {}
     for g, c in np.argwhere(batch["num_frames"] > 0):
-        own = (batch["segment_ids"][g] > 0) & (batch["clip_index"][g] == c)
-        rows, places = np.nonzero(own)
-        order = np.lexsort((places, batch["subtitle_index"][g][own]))
-        rows, places = rows[order], places[order]
-        asked = batch["query_mask"][g] & (batch["query_clip"][g] == c)
+        in_clip = (batch["segment_ids"][g] > 0) & (batch["clip_index"][g] == c)
+        rows, columns = np.nonzero(in_clip)
+        order = np.lexsort((columns, batch["subtitle_index"][g][in_clip]))
+        rows, columns = rows[order], columns[order]
+        about_clip = batch["query_mask"][g] & (batch["query_clip"][g] == c)
         result[int(batch["clip_numbers"][g, c])] = {
-            **{name: array[g][rows, places] for name, array in slots.items()},
+            **{name: array[g][rows, columns] for name, array in slots.items()},
             **{name: array[g, c, : batch["num_frames"][g, c]] for name, array in frames.items()},
-            **{name: array[g][asked] for name, array in queries.items()},
+            **{name: array[g][about_clip] for name, array in queries.items()},
         }
     return result

@@ -1,27 +1,29 @@
-"""A pickle of tensors, interpreted without executing anything.
+"""Interprets a pickle of tensors without executing anything.
 
 A pickle is a program that may call anything that can be imported. `Pickle` interprets the few
-instructions that a state dict needs and refuses the rest. Nothing callable ever lies on its stack:
-what a pickle names is held as its name, and the few names that are known build our own inert
-values.
+instructions that a state dict needs and refuses the rest. Its stack never holds a callable: a
+Python object that a pickle names is represented by its name, and the few known names build our own
+inert values.
 
-The formats: `pickletools` of Python for the instructions; `torch/serialization.py` and
-`torch/_utils.py` of PyTorch for storages and tensors.
+The formats are defined by Python's `pickletools` (instructions) and by PyTorch's
+`torch/serialization.py` and `torch/_utils.py` (storages and tensors).
 """
 
 import contextlib
 import dataclasses
+import mmap
 import pickletools
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import IO, Any, cast
 
 import ml_dtypes
 import numpy as np
 
 from data.errors import InputError
 
-ADVICE = "save model.state_dict() alone with torch.save, or as .safetensors, and use that file."
+ADVICE = "save model.state_dict() alone with torch.save, or as .safetensors, and use that file"
 
 _STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -38,8 +40,8 @@ _STORAGES = {
 
 
 @contextlib.contextmanager
-def damage_named(what: str):
-    """Turns what damaged content raises while it is parsed into an InputError that says so."""
+def damage_named(part: str) -> Iterator[None]:
+    """Raises the errors of parsing damaged content as an InputError that names the part."""
     try:
         yield
     except InputError:
@@ -49,49 +51,50 @@ def damage_named(what: str):
         *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     ) as error:
         raise InputError(
-            f"is cut short or damaged: {what} cannot be read; copy or download it again."
+            f"is cut short or damaged ({part} cannot be read): copy or download it again"
         ) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class _Symbol:
-    """A Python object that a pickle names, here its name and nothing else."""
+    """The name of a Python object that a pickle refers to."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A run of `size` values in the file, of which tensors are views."""
+    """A sequence of `size` values in the file that tensors are views of."""
 
     key: str
     dtype: np.dtype
     size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if type(self.key) is not str or type(self.size) is not int or self.size < 0:
-            raise ValueError("not a storage's key and size")
+            raise ValueError("invalid key or size of a storage")
 
     @property
     def nbytes(self) -> int:
+        """Number of bytes in the file."""
         return self.size * self.dtype.itemsize
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A view of a storage; offset and strides count values, not bytes."""
+    """A view of a storage; offset and strides are counted in values, not bytes."""
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if type(self.storage) is not Storage:
-            raise TypeError("a tensor of something else than a storage")
-        # NumPy checks the bounds, but takes a negative stride, which PyTorch never has.
+            raise TypeError("a tensor without a storage")
+        # NumPy checks the bounds, but accepts negative strides, which PyTorch never has.
         if any(type(n) is not int or n < 0 for n in (self.offset, *self.shape, *self.strides)):
-            raise ValueError("not a tensor's offset, shape and strides")
+            raise ValueError("invalid offset, shape or strides of a tensor")
 
 
 def _ordered_dict() -> dict:
@@ -103,18 +106,25 @@ def _size(lengths: tuple) -> tuple:
 
 
 def _tensor(
-    storage, offset, shape, strides, requires_grad=False, backward_hooks=None, metadata=None
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any = False,
+    backward_hooks: Any = None,
+    metadata: Any = None,
 ) -> Tensor:
     if metadata:
-        raise InputError(f"holds a tensor with a conjugate or sign yet to be applied; {ADVICE}")
+        raise InputError(f"holds a tensor with a conjugate or sign yet to be applied: {ADVICE}")
     return Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _parameter(tensor: Tensor, requires_grad=True, backward_hooks=None) -> Tensor:
+def _parameter(tensor: Tensor, requires_grad: Any = True, backward_hooks: Any = None) -> Tensor:
     return tensor
 
 
-_CALLS = {
+# The functions that a state dict's pickle calls, and their inert stand-ins.
+_CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "torch.Size": _size,
     "torch._utils._rebuild_tensor": _tensor,
@@ -124,22 +134,30 @@ _CALLS = {
 
 
 class Pickle:
-    """Interprets one pickle; afterwards `storages` are those that it names, by key.
+    """Interprets one pickle.
 
-    On the stack lie only None, booleans, numbers, strings, bytes, tuples, lists, dicts, `_Symbol`,
+    The stack holds only None, booleans, numbers, strings, bytes, tuples, lists, dicts, `_Symbol`,
     `Storage` and `Tensor`.
+
+    Attributes:
+      storages: the storages that the pickle has named so far, by key.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
-        self.stack = []
-        self.below_mark = []
-        self.memo = {}
+        self.stack: list[Any] = []
+        self.below_mark: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
 
-    def load(self, stream):
-        """What the pickle at the stream's position holds; leaves the stream at its end."""
-        with damage_named("what it holds"):
-            for instruction, argument, _ in pickletools.genops(stream):
+    def load(self, stream: IO[bytes] | mmap.mmap) -> Any:
+        """Returns the content of the pickle at the stream's position; stops at the pickle's end.
+
+        Raises:
+          InputError: the pickle is damaged, or needs more than a state dict does.
+        """
+        with damage_named("its content"):
+            # The type stubs leave out that a memory map is a file too.
+            for instruction, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
                 name = instruction.name
                 if name == "STOP":
                     return self.stack.pop()
@@ -155,37 +173,37 @@ class Pickle:
                         f"nothing in it was executed: {ADVICE}"
                     )
 
-    def push(self, value):
+    def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def mark(self, _):
+    def mark(self, _: Any) -> None:
         self.below_mark.append(self.stack)
         self.stack = []
 
-    def since_mark(self) -> list:
+    def since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.below_mark.pop()
         return items
 
-    def pop(self, count: int) -> list:
+    def pop(self, count: int) -> list[Any]:
         return [self.stack.pop() for _ in range(count)][::-1]
 
-    def top(self, kind: type):
+    def top(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:
             raise TypeError(f"a {kind.__name__} was expected")
         return self.stack[-1]
 
-    def append(self, items: list):
+    def append(self, items: list[Any]) -> None:
         self.top(list).extend(items)
 
-    def set_items(self, items: list):
+    def set_items(self, items: list[Any]) -> None:
         target = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Not even tuples: hashing a deeply nested one would overflow the C stack.
+            # Tuples are refused too: hashing a deeply nested one would overflow the C stack.
             if type(key) not in (str, int, float, bool):
-                raise InputError(f"holds a dict with a {type(key).__name__} as key; {ADVICE}")
+                raise InputError(f"holds a dict with a {type(key).__name__} as key: {ADVICE}")
             target[key] = value
 
-    def symbol(self, name: str):
+    def symbol(self, name: str) -> None:
         if name not in _CALLS and name not in _STORAGES:
             raise InputError(
                 f"holds {name[:200]!r}, which no state dict needs; nothing in it was executed: "
@@ -193,39 +211,40 @@ class Pickle:
             )
         self.push(_Symbol(name))
 
-    def call(self, _):
+    def call(self, _: Any) -> None:
         symbol, arguments = self.pop(2)
         if type(symbol) is not _Symbol or type(arguments) is not tuple:
-            raise TypeError("a call of something else than a name")
+            raise TypeError("a call of something other than a name")
         self.push(_CALLS[symbol.name](*arguments))
 
-    def set_attributes(self, _):
-        # Modules give their OrderedDict an attribute `_metadata`, their classes' format versions.
+    def set_attributes(self, _: Any) -> None:
+        # Modules give their OrderedDict an attribute `_metadata` with format versions.
         self.pop(1)
         self.top(dict)
 
-    def persistent(self, _):
-        # The last entry, a view of another storage, is None since PyTorch 0.4.
+    def persistent(self, _: Any) -> None:
+        # The last entry, a view of another storage, has been None since PyTorch 0.4.
         kind, symbol, key, _device, size, *view = self.stack.pop()
         if kind != "storage" or view not in ([], [None]):
             raise ValueError("a persistent object other than a storage")
         if type(symbol) is not _Symbol:
-            raise TypeError("a storage's type is something else than a name")
+            raise TypeError("a storage whose type is not a name")
         storage = Storage(key, _STORAGES[symbol.name], size)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError("one storage with two types or sizes")
         self.push(storage)
 
-    def remember(self, index: int | None):
+    def remember(self, index: int | None) -> None:
         self.memo[len(self.memo) if index is None else index] = self.stack[-1]
 
 
+# Instructions that push their argument, push a new value, and all others that are known.
 _PUSHES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
-_CREATES = {
+_CREATES: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -233,7 +252,7 @@ _CREATES = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
 }
-_EXECUTES: dict[str, Callable] = {
+_EXECUTES: dict[str, Callable[[Pickle, Any], None]] = {
     "MARK": Pickle.mark,
     "TUPLE": lambda self, _: self.push(tuple(self.since_mark())),
     "TUPLE1": lambda self, _: self.push(tuple(self.pop(1))),

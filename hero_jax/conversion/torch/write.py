@@ -1,7 +1,7 @@
-"""State dicts written in PyTorch's zip format, without PyTorch; `read` reads them.
+"""Writes state dicts in PyTorch's zip format without PyTorch; `read` reads them back.
 
-The formats: `torch/serialization.py`, `torch/_utils.py` and `caffe2/serialize/inline_container.cc`
-of PyTorch; `pickletools` of Python for the instructions.
+The format is defined by PyTorch's `torch/serialization.py`, `torch/_utils.py` and
+`caffe2/serialize/inline_container.cc`, and by Python's `pickletools` (instructions).
 """
 
 import math
@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import struct
 import zipfile
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -21,31 +22,32 @@ from hero_jax.conversion.torch.read import TORCH_SUFFIXES
 _FOLDER = "archive"
 # The version of the format since PyTorch 1.6.
 _VERSION = b"3\n"
-# Values start at a multiple of this in the file, so that they can be used where they are mapped.
+# Arrays start at a multiple of this many bytes in the file, so that they can be memory-mapped.
 _ALIGNMENT = 64
-# Before a member's name in the file.
+# Size of a zip member's header up to its name.
 _HEADER_BYTES = 30
-# PyTorch's number for an extra field that is only there for its length.
+# PyTorch's number of an extra field that is padding.
 _PADDING_FIELD = 0x4246
 
 
-def write_state_dict(path: str | os.PathLike, arrays: dict[str, np.ndarray]):
-    """Writes a file that `torch.load`, with `weights_only` too, reads as a dict of tensors.
+def write_state_dict(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a file that `torch.load` reads as a dict of tensors, also with `weights_only`.
 
-    The same arrays give the same bytes. Names with the same memory share a storage, as PyTorch has
-    it for tied weights. What is at the path stays until the new file is complete.
+    The same arrays give the same bytes. Arrays that are the same memory share a storage, as tied
+    weights do in PyTorch. A file that is at the path stays until the new one is complete.
 
     Args:
-      path: ends in `.pt`, `.pth` or `.bin`.
-      arrays: float32, by name; comes back in this order.
+      path: file name that ends in `.pt`, `.pth` or `.bin`.
+      arrays: float32 arrays by name, in the order to write them in.
 
     Raises:
-      InputError: the path is named otherwise or cannot be written to, or the disk is full.
+      InputError: the path has another ending or cannot be written to, or the disk is full.
       TypeError: an array is not float32.
     """
     path = pathlib.Path(path)
     if path.suffix not in TORCH_SUFFIXES:
-        raise InputError(f"{path} does not end in one of {', '.join(TORCH_SUFFIXES)}; rename it.")
+        endings = ", ".join(TORCH_SUFFIXES)
+        raise InputError(f"{path} does not end in one of {endings}: choose another name")
     with (
         writing_to(path, "make room or choose another place"),
         replacing(path) as temporary,
@@ -54,8 +56,9 @@ def write_state_dict(path: str | os.PathLike, arrays: dict[str, np.ndarray]):
         _write(file, arrays)
 
 
-def _write(file: BinaryIO, arrays: dict[str, np.ndarray]):
-    keys, storages, instructions = {}, {}, []
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    keys: dict[tuple, str] = {}
+    storages, instructions = {}, []
     for name, value in arrays.items():
         array = np.asarray(value)
         if array.dtype != np.float32:
@@ -73,9 +76,9 @@ def _write(file: BinaryIO, arrays: dict[str, np.ndarray]):
         _add(archive, file, "version", _VERSION)
 
 
-def _add(archive, file, name, content):
-    """Adds a member whose content is aligned, by an extra field before it."""
-    # With the date that zip counts from: the bytes depend on the content alone.
+def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, content: bytes) -> None:
+    """Adds a member, with an extra field in front that aligns its content."""
+    # Its date is zip's first one, so that the bytes of the file depend on the arrays alone.
     info = zipfile.ZipInfo(f"{_FOLDER}/{name}")
     field = struct.Struct("<HH")
     start = file.tell() + _HEADER_BYTES + len(info.filename) + field.size
@@ -84,27 +87,27 @@ def _add(archive, file, name, content):
     archive.writestr(info, content)
 
 
-# What a pickle does. By hand: Python's pickler only refers to what can be imported.
+# Pickle instructions. Python's pickler would need to import the names that they refer to.
 
 
 def _program(items: list[bytes]) -> bytes:
-    """A pickle of the dict with these names and values in turn."""
+    """Returns a pickle of a dict whose keys and values alternate in `items`."""
     start = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK
     return start + b"".join(items) + pickle.SETITEMS + pickle.STOP
 
 
 def _tensor(key: str, shape: tuple[int, ...]) -> bytes:
-    """Rebuilds a tensor that fills its storage."""
+    """Returns instructions that rebuild a tensor that fills its storage."""
     strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
     kind = _named("torch", "FloatStorage")
     storage = _tuple(_plain("storage"), kind, _plain(key), _plain("cpu"), _plain(math.prod(shape)))
     no_hooks = _named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
     arguments = _tuple(
         storage + pickle.BINPERSID,
-        _plain(0),  # where in the storage it starts
+        _plain(0),  # offset in the storage
         _plain(shape),
         _plain(strides),
-        _plain(False),  # whether it requires a gradient
+        _plain(False),  # requires_grad
         no_hooks,
     )
     return _named("torch._utils", "_rebuild_tensor_v2") + arguments + pickle.REDUCE
@@ -118,6 +121,6 @@ def _named(module: str, name: str) -> bytes:
     return pickle.GLOBAL + f"{module}\n{name}\n".encode()
 
 
-def _plain(value) -> bytes:
-    """A number, a string or a tuple of them: a pickle of it without its first and last line."""
+def _plain(value: str | int | tuple[int, ...]) -> bytes:
+    """Returns the pickle of a plain value without its first and last instruction."""
     return pickle.dumps(value, protocol=2)[len(pickle.PROTO) + 1 : -len(pickle.STOP)]

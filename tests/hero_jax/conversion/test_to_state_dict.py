@@ -1,4 +1,4 @@
-"""The original's checkpoint from our parameters, and PyTorch's file of it."""
+"""Exporting parameters as the original's state dict and as a file of PyTorch."""
 
 import collections
 import io
@@ -23,7 +23,7 @@ from hero_jax.conversion.torch.read import read_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks.registry import make_task
-from tests.golden.report import model_config
+from tests.golden.vectors import model_config
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import QUICK, TOKENS, make_config
 from tests.paths import TESTDATA
@@ -44,7 +44,7 @@ def assert_same(got, expected):
 
 
 def golden(variant):
-    """A golden directory, its model's blocks and meta, and the weights of pre-training."""
+    """Returns a golden directory, its model's blocks and meta, and its pre-training weights."""
     folder = TESTDATA / "golden" / variant
     blocks, meta = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("model_config", "meta")
@@ -53,7 +53,7 @@ def golden(variant):
 
 
 def make_head(kind, blocks):
-    """The head that a downstream task's weights are of."""
+    """Returns the function that makes a downstream task's head."""
     if kind == "captioning":
         settings = {
             "decoder_layers": blocks["d_config"]["num_hidden_layers"],
@@ -72,12 +72,12 @@ def test_the_originals_weights_come_back_byte_for_byte(variant, kind):
     heads = {}
     if kind != "weights":
         heads["any_name"] = make_head(kind, blocks)
-        # What the task has no use for is not in its file, but in our model.
-        own = dict(np.load(folder / f"{kind}.npz")).items()
-        state |= {n.removeprefix("weights/"): a for n, a in own if n.startswith("weights/")}
-    drawn = flatten(random_model(config, heads)[1])
-    params, report = from_state_dict(state, drawn, config.vocab_size, "golden")
-    # The decoder's causal mask and the smoothed label: no parameters, the original makes them anew.
+        # The task's file lacks the parameters that the task does not use; our model has them.
+        task_arrays = dict(np.load(folder / f"{kind}.npz")).items()
+        state |= {n.removeprefix("weights/"): a for n, a in task_arrays if n.startswith("weights/")}
+    initial = flatten(random_model(config, heads)[1])
+    params, report = from_state_dict(state, initial, config.vocab_size, "golden")
+    # The decoder's causal mask and the smoothed label are buffers that the original recomputes.
     constants = ["decoder.tri_mask", "loss_func.one_hot"] if kind == "captioning" else []
     assert (report.missing, report.unused) == ([], constants)
     for name in constants:
@@ -95,7 +95,7 @@ def test_vocabularies_come_back_with_their_padding(data, vocab_size):
     rng = np.random.default_rng(vocab_size)
     table = rng.normal(size=(rows, 2)).astype(np.float32)
     bias = np.where(np.arange(rows) < vocab_size, rng.normal(size=rows), 0).astype(np.float32)
-    drawn = {
+    initial = {
         WORD: np.ones((vocab_size + -vocab_size % 128, 2), np.float32),
         BIAS: np.ones(vocab_size, np.float32),
     }
@@ -104,8 +104,8 @@ def test_vocabularies_come_back_with_their_padding(data, vocab_size):
         original_names.WORD_BIAS: bias,
         original_names.TIED_WORDS: table,
     }
-    params, _ = from_state_dict(state, drawn, vocab_size, "hero.pt")
-    # The original's always are padded; what is not gets rows of zeros.
+    params, _ = from_state_dict(state, initial, vocab_size, "hero.pt")
+    # The original's tables are always padded; one that is not gets rows of zeros.
     missing = [(0, padded - rows)]
     table = np.pad(table, [*missing, (0, 0)])
     state |= {original_names.WORDS: table, original_names.WORD_BIAS: np.pad(bias, missing)}
@@ -156,16 +156,36 @@ def test_parameters_on_devices_and_of_other_types_become_float32():
     )
 
 
+def head_params(task, kind, blocks=None):
+    """Returns random parameters of one head by path, and the table of words."""
+    config = make_config().model
+    flat = flatten(random_model(config, {task: make_head(kind, blocks)})[1])
+    return {path: x for path, x in flat.items() if path.startswith("heads/") or path == WORD}
+
+
 def test_two_heads_of_a_kind_are_refused():
-    params = {f"heads/{name}/pool/kernel": np.zeros((2, 1)) for name in ("violin", "another")}
-    with pytest.raises(InputError, match=r"^The tasks 'violin' and 'another' have .* export a run"):
+    params = head_params("violin", "violin") | head_params("another", "violin")
+    sentence = (
+        "tasks 'violin' and 'another' have heads of one kind, for which the original has one set "
+        "of names: export a run with one of them"
+    )
+    with pytest.raises(InputError, match=f"^{sentence}$"):
         to_state_dict(params, 4)
 
 
 def test_heads_of_two_kinds_are_written():
-    names = ("heads/violin/pool/kernel", "heads/tvqa/answer/pool/kernel")
-    params = {path: np.ones((2, 1), np.float32) for path in names} | {WORD: np.ones((128, 1))}
-    assert {"violin_pool.weight", "qa_pool.weight"} < to_state_dict(params, 4).keys()
+    params = head_params("violin", "violin") | head_params("tvqa", "video_qa")
+    state = to_state_dict(params, 4)
+    assert {"violin_pool.weight", "qa_pool.weight"} < state.keys()
+    assert len(state) == len(params) + 1
+
+
+def test_a_head_that_the_original_lacks_is_refused():
+    # Like VIOLIN's, and more.
+    params = head_params("toy", "violin") | {"heads/toy/extra/kernel": np.ones((2, 2), np.float32)}
+    sentence = "the original has no head like that of task 'toy': export a run without it"
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        to_state_dict(params, 4)
 
 
 # PyTorch's file
@@ -175,7 +195,7 @@ ARRAYS = {
     "table": TABLE,
     "bytes of text: ä": np.float32([-0.0, np.nan, np.inf]),
     "tied": TABLE,
-    # Of the same memory, but not the same.
+    # Views of the same memory that are not the same array.
     "turned": TABLE.T,
     "row": TABLE[0],
     "a": np.zeros((0, 3), np.float32),
@@ -186,7 +206,7 @@ ARRAYS = {
 @pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
 def test_a_written_file_is_read_in_its_order(tmp_path, suffix):
     path = tmp_path / f"hero.{suffix}"
-    path.write_text("of before")
+    path.write_text("old")
     write_state_dict(path, ARRAYS)
     found = read_state_dict(path)
     assert list(found) == list(ARRAYS)
@@ -205,7 +225,7 @@ def test_a_written_file_is_read_in_its_order(tmp_path, suffix):
 )
 def test_any_names_and_shapes_are_read_back(tmp_path_factory, shapes):
     rng = np.random.default_rng(0)
-    # Without "module.", which reading takes off.
+    # A prefix, because reading removes "module.".
     arrays = {f"_{name}": rng.normal(size=shape).astype("f4") for name, shape in shapes.items()}
     path = tmp_path_factory.mktemp("written") / "a.pt"
     write_state_dict(path, arrays)
@@ -227,14 +247,14 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path):
     write_state_dict(paths[0], ARRAYS)
     copies = {name: array.copy() for name, array in ARRAYS.items()}
     write_state_dict(paths[1], copies | {"tied": copies["table"]})
-    # Arrays that shared their memory in a file do in the next one.
+    # Arrays that share their memory in one file share it in the next.
     write_state_dict(paths[2], read_state_dict(paths[0]))
     contents = [path.read_bytes() for path in paths]
     assert contents[0] == contents[1] == contents[2]
 
 
 class Calls(pickle.Unpickler):
-    """Python's own reading of a pickle, in which what is called stays a list of its arguments."""
+    """Python's unpickler, with calls replaced by lists of their names and arguments."""
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
@@ -252,7 +272,7 @@ def members(path):
     return found
 
 
-def test_a_file_says_of_tensors_what_pytorchs_says(tmp_path):
+def test_a_file_describes_tensors_as_pytorch_does(tmp_path):
     real = members(TESTDATA / "torch" / "zip.pt")
     with np.load(TESTDATA / "torch" / "expected.npz") as expected:
         names = ("0.weight", "0.bias", "1.weight", "1.bias", "base", "empty")
@@ -261,9 +281,9 @@ def test_a_file_says_of_tensors_what_pytorchs_says(tmp_path):
     ours = members(tmp_path / "a.pt")
     keys = {}
     for name in names:
-        theirs, own = (found["data.pkl"][name] for found in (real, ours))
-        keys[name] = theirs[1].pop(2), own[1].pop(2)
-        assert own == theirs
+        expected, actual = (content["data.pkl"][name] for content in (real, ours))
+        keys[name] = expected[1].pop(2), actual[1].pop(2)
+        assert actual == expected
         assert ours[f"data/{keys[name][1]}"] == real[f"data/{keys[name][0]}"]
     assert len(set(keys.values())) == len(names)
     assert ours.keys() - {f"data/{key}" for _, key in keys.values()} == {
@@ -273,9 +293,9 @@ def test_a_file_says_of_tensors_what_pytorchs_says(tmp_path):
         assert ours[name] == real[name]
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path):
+def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "hero.pt"
-    path.write_text("of before")
+    path.write_text("old")
     arrays = {"a": np.ones(30_000, np.float32)}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
@@ -284,12 +304,12 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
             write_state_dict(path, arrays)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [one.read_text() for one in tmp_path.iterdir()] == ["of before"]
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["old"]
     write_state_dict(path, arrays)
     assert_same(read_state_dict(path), arrays)
 
 
-def test_what_cannot_be_written(tmp_path):
+def test_paths_and_arrays_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.pt").mkdir()
     for name in ("absent/a.pt", "file/a.pt", "folder.pt"):

@@ -1,4 +1,4 @@
-"""Tokens of captions, their metrics with and without Java, and what the task makes of a split."""
+"""Tokens of captions, their metrics with and without Java, and the results of the task."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("text", SENTENCES)
-def test_texts_are_taken_apart(text):
+def test_texts_are_tokenized(text):
     assert tokenize(text) == SENTENCES[text]
 
 
@@ -144,7 +144,7 @@ def query(number, text, group, clip_id="show_s01", moment=(1.5, 4.0)):
 
 
 def predicted(tokenizer, texts, steps=16):
-    """Predictions of texts by record number, in batches of two groups of two, end and padding."""
+    """Returns predictions of texts by record number, as two groups of two."""
     ids = np.full((2, 2, steps), TOKENS.pad, np.int32)
     mask, numbers = np.zeros((2, 2), bool), np.zeros((2, 2), np.int32)
     for place, (number, text) in enumerate(texts.items()):

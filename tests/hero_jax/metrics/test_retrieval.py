@@ -1,4 +1,4 @@
-"""Recalls as TVR's evaluation counts them, and the file that is handed in."""
+"""Recalls of TVR's evaluation, and its submission file."""
 
 import json
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.schema import Query
 from data.times import temporal_iou
-from hero_jax.metrics.retrieval import OVERLAPS, RECALLS, metrics, submission
+from hero_jax.metrics.retrieval import IOU_THRESHOLDS, RECALLS, metrics, submission
 from hero_jax.retrieval.results import Moments, Ranking
 
 CLIP_IDS = ["a", "b", "c"]
@@ -66,15 +66,15 @@ def test_overlap_is_that_of_the_seconds_both_have(ends):
 
 def recalls_by_loops(ranking, queries, name, counted):
     """One prediction after the other."""
-    found = {(overlap, k): [] for overlap in OVERLAPS for k in RECALLS}
+    found = {(overlap, k): [] for overlap in IOU_THRESHOLDS for k in RECALLS}
     moments = getattr(ranking, name)
     for n in counted:
         own = CLIP_IDS.index(queries[n].clip_id)
         for overlap, k in found:
             right = False
             for clip, (s, e) in zip(moments.clips[n][:k], moments.spans[n][:k], strict=True):
-                mine = np.array([s * SECONDS, (e + 1) * SECONDS])
-                agree = sum(temporal_iou(mine, moment) >= overlap for moment in queries[n].moments)
+                times = np.array([s * SECONDS, (e + 1) * SECONDS])
+                agree = sum(temporal_iou(times, moment) >= overlap for moment in queries[n].moments)
                 right |= clip == own and agree >= (2 if len(queries[n].moments) >= 4 else 1)
             found[overlap, k].append(right)
     return {f"{name}_r@{k}_iou{overlap}": np.mean(values) for (overlap, k), values in found.items()}
@@ -172,8 +172,8 @@ def test_clips_alone():
 
 
 @pytest.mark.parametrize("suppressed", [False, True])
-def test_moments_that_are_handed_in(suppressed):
-    """SVMR lacks queries whose clip is not known; nothing is there for what is not predicted."""
+def test_moments_of_a_submission(suppressed):
+    """SVMR lacks queries whose clip is not known; absent predictions are left out."""
     rows = [[(1, 2, 5), (0, 0, 1)], [(2, 1, 1)]]
     ranking = make_ranking([[1], [2]], [[], []] if suppressed else rows)
     if suppressed:
@@ -191,7 +191,7 @@ def test_moments_that_are_handed_in(suppressed):
     assert predictions == {"VCMR": {1: first, 2: [[2, 1.5, 3, 4]]}, "SVMR": {1: first}}
 
 
-def test_no_more_than_a_hundred_are_counted_or_handed_in():
+def test_at_most_a_hundred_predictions_are_evaluated_or_submitted():
     rows = [[(0, 9, 9)] * 100 + [(1, 0, 3)]]
     ranking = Ranking(
         np.array([[0]]), np.ones((1, 1)), make_moments(rows, 101), make_moments(rows, 101)
@@ -202,6 +202,6 @@ def test_no_more_than_a_hundred_are_counted_or_handed_in():
     assert len(json.loads(text)["VCMR"][0]["predictions"]) == 100
 
 
-def test_a_query_about_a_clip_that_is_not_searched_is_refused():
-    with pytest.raises(InputError, match="'zz'"):
+def test_a_query_about_a_clip_outside_the_corpus_is_refused():
+    with pytest.raises(InputError, match=r"^query '7' is about clip 'zz', .* the 3 clips of"):
         count(make_ranking([[0]], [[]]), [make_query(clip_id="zz")])

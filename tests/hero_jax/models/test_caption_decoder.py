@@ -1,4 +1,4 @@
-"""The caption decoder word by word and all at once, what it may see, and the loss of captions."""
+"""The caption decoder word by word and all at once, its masks, and the loss of captions."""
 
 import math
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.conversion import original_names
+from hero_jax.conversion.original_names import original_names
 from hero_jax.models.caption_decoder import CaptionDecoder
 from hero_jax.models.params import flatten
 from hero_jax.tasks import captioning, losses
@@ -61,13 +61,13 @@ def by_step(decoder):
     def run(words, frames, mask):
         memory = decoder.project(frames)
 
-        def step(kept, inputs):
+        def step(cache, inputs):
             position, word = inputs
-            x, kept = decoder.step(word[:, None], position, kept, memory, mask)
-            return kept, x[:, 0]
+            x, cache = decoder.step(word[:, None], position, cache, memory, mask)
+            return cache, x[:, 0]
 
         positions = (jnp.arange(LENGTH), words.swapaxes(0, 1))
-        outputs = jax.lax.scan(step, decoder.empty((COUNT, 1), POSITIONS), positions)[1]
+        outputs = jax.lax.scan(step, decoder.init_cache((COUNT, 1), POSITIONS), positions)[1]
         return outputs.swapaxes(0, 1)
 
     return jax.jit(run, compiler_options=QUICK)
@@ -113,7 +113,7 @@ def test_more_words_than_positions_are_refused(decoder):
     with pytest.raises(InputError, match=f"{POSITIONS + 1} words"):
         decoder(words, frames, jnp.ones((1, FRAMES), bool))
     with pytest.raises(InputError, match=f"{POSITIONS + 1} words"):
-        decoder.empty((1, 1), POSITIONS + 1)
+        decoder.init_cache((1, 1), POSITIONS + 1)
 
 
 def test_every_parameter_has_its_name_in_the_original(decoder):
@@ -123,16 +123,16 @@ def test_every_parameter_has_its_name_in_the_original(decoder):
     names = {name.removeprefix("weights/") for name in weights if name.startswith("weights/")}
     names = {name for name in names if not name.startswith("v_encoder.")} - buffers
     ours = flatten(nnx.state(decoder, nnx.Param))
-    found = [original_names.original_name(f"heads/any/{path}") for path in ours]
-    assert sorted(found) == sorted(names)
+    found = original_names(f"heads/any/{path}" for path in ours)
+    assert sorted(found.values()) == sorted(names)
 
 
-def test_it_is_drawn_as_pytorch_draws(decoder):
+def test_it_is_initialized_as_in_pytorch(decoder):
     for path, value in flatten(nnx.state(decoder, nnx.Param)).items():
         if path == "position":
             assert 0.7 < np.std(value) < 1.3
         elif path.endswith("kernel"):
-            # Uniform: a bound, and a variance of a third of its square.
+            # Uniform values have a variance of a third of their squared bound.
             assert np.abs(value).max() <= len(value) ** -0.5
             assert np.std(value) == pytest.approx((3 * len(value)) ** -0.5, rel=0.15)
 
@@ -164,5 +164,5 @@ def test_targets_are_the_words_and_the_end():
     assert targets[0].tolist() == [7, 8, 9, 10, 11, TOKENS.sep]
     assert read[1, :2].tolist() == [TOKENS.cls, 12]
     assert targets[1].tolist() == [12, TOKENS.sep, -1, -1, -1, -1]
-    # A caption that is kept back, and what is no caption.
+    # A caption without words, and padding.
     assert np.all(targets[2:] == -1)

@@ -1,4 +1,4 @@
-"""Generation against plain loops and against all sequences there are, and with the real decoder."""
+"""Generation compared with plain loops and exhaustive search, and with the caption decoder."""
 
 import functools
 import itertools
@@ -26,7 +26,7 @@ LIMITS = Limits(start=0, end=1, pad=2, steps=4)
 
 
 def random_table(seed):
-    """Logits `[STATES, VOCABULARY]` of a model whose state is a number that all tokens enter."""
+    """Returns logits `[STATES, VOCABULARY]` of a model whose state depends on all tokens so far."""
     return np.random.default_rng(seed).normal(0, 2, (STATES, VOCABULARY)).astype(np.float32)
 
 
@@ -45,16 +45,16 @@ def table_step(table):
 
 
 def first_states(width):
-    """Every one of the COUNT sequences begins in a state of its own."""
+    """Returns a different state for each of the COUNT sequences."""
     return jnp.broadcast_to(jnp.arange(COUNT)[:, None] * 17, (COUNT, width))
 
 
 @functools.cache
 def compiled(kind, width=1, length_penalty=0.0, temperature=1.0, top_p=1.0):
-    """`(table, wanted, keys) -> result`."""
+    """Returns a compiled function `(table, active, keys) -> result`."""
 
-    def run(table, wanted, keys):
-        arguments = (table_step(table), first_states(width), wanted, LIMITS)
+    def run(table, active, keys):
+        arguments = (table_step(table), first_states(width), active, LIMITS)
         if kind == "beam":
             return beam(*arguments, width=width, length_penalty=length_penalty)
         if kind == "sample":
@@ -64,13 +64,13 @@ def compiled(kind, width=1, length_penalty=0.0, temperature=1.0, top_p=1.0):
     return jax.jit(run, compiler_options=QUICK)
 
 
-def run(kind, table, wanted=(True,) * COUNT, seed=0, **settings):
+def run(kind, table, active=(True,) * COUNT, seed=0, **settings):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(COUNT))
-    return jax.device_get(compiled(kind, **settings)(table, np.array(wanted), keys))
+    return jax.device_get(compiled(kind, **settings)(table, np.array(active), keys))
 
 
 def log_probabilities(table, row, tokens):
-    """Of each token of a sequence up to its end."""
+    """Returns the log-probability of each token of a sequence up to its end."""
     state, last, result = 17 * row, LIMITS.start, []
     for position, token in enumerate(tokens):
         state = int(after(state, last, position))
@@ -178,13 +178,13 @@ def test_samples_are_as_frequent_as_they_are_likely():
 
 
 @pytest.mark.parametrize("kind", ["greedy", "beam", "sample"])
-def test_what_is_not_wanted_is_padding_and_changes_nothing(kind):
+def test_inactive_sequences_are_padding_and_do_not_affect_others(kind):
     settings = {"width": 3} if kind == "beam" else {}
     for seed in range(5):
         table = random_table(seed)
         whole, part = (
-            run(kind, table, wanted, seed=seed, **settings)
-            for wanted in ((True, True, True), (True, False, True))
+            run(kind, table, active, seed=seed, **settings)
+            for active in ((True, True, True), (True, False, True))
         )
         whole, part = (x[0] if kind == "beam" else x for x in (whole, part))
         np.testing.assert_array_equal(part[[0, 2]], whole[[0, 2]])
@@ -235,7 +235,7 @@ def model():
 
     def make():
         module = HERO(make_config().model, {"tvc": captioning_task().make_head}, rngs=nnx.Rngs(3))
-        # Else most captions end before they tell anything.
+        # Without this most captions end after a word or two.
         bias = module.cross_modal.lm_head.bias
         bias[...] = bias[...].at[TOKENS.sep].set(-2.0)
         return module
@@ -245,7 +245,7 @@ def model():
 
 
 def captions_of(model, batch):
-    """For each decoding tokens by the number of the record."""
+    """Returns for each decoding the tokens by record number."""
     graphdef, params = model
     tasks = {decoding: captioning_task(decoding=decoding) for decoding in DECODINGS}
 
@@ -274,7 +274,7 @@ def captions(model, batch):
     return captions_of(model, batch)
 
 
-def test_greedy_with_kept_words_is_greedy_without(model, batch, captions):
+def test_greedy_with_a_cache_is_greedy_without(model, batch, captions):
     words = np.stack([captions["greedy"][number] for *_, number in MOMENTS])
     assert len({tuple(row) for row in words}) > 2
     known = {**batch, "caption_token_ids": np.full((1, CAPTIONS, words.shape[1]), TOKENS.pad)}
@@ -319,6 +319,6 @@ def test_a_caption_does_not_depend_on_its_batch(model, captions):
         {"beam_width": 0},
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes):
+def test_invalid_settings_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         captioning_task(**changes)

@@ -1,4 +1,4 @@
-"""What a clip or a query yields does not depend on what it is packed or batched with."""
+"""The outputs of a clip or a query do not depend on the rest of its batch."""
 
 import functools
 
@@ -26,7 +26,7 @@ from tests.hero_jax.tiny import (
 
 CLIPS = list(enumerate(make_clips(10)))
 TOLERANCE = 1e-5
-# Sizes of a batch: what differs is padding, and what lies beside what.
+# Sizes of a batch: padding and neighbours differ.
 ALONE = {"groups": 1, "clips_per_group": 1, "rows_per_group": 5, "query_rows_per_group": 1}
 LAYOUTS = (
     {"groups": 1, "clips_per_group": 5, "rows_per_group": 7, "query_rows_per_group": 3},
@@ -51,7 +51,7 @@ def compiled(encoder):
 
 
 def outputs(module, batch, key):
-    """All that pre-training makes of a batch, as `by_clip` takes it apart."""
+    """Returns all outputs of pre-training on a batch, as `by_clip` takes them."""
     valid = frame_mask(batch)
     rows = module.encode_rows(batch)
     input_ids, labels = masking.mask_words(batch, key, probability=0.3, tokens=TOKENS)
@@ -111,7 +111,7 @@ def alone(encoder, number, step):
 
 @st.composite
 def batches(draw):
-    """A layout, and some of the clips in any order, in its groups."""
+    """Draws a layout, and some of the clips in any order for its groups."""
     layout = draw(st.sampled_from(LAYOUTS))
     order = draw(st.permutations(CLIPS))
     groups = []
@@ -125,7 +125,7 @@ def batches(draw):
 @pytest.mark.parametrize("encoder", ENCODERS)
 @settings(max_examples=15, deadline=None)
 @given(batches(), st.integers(0, 1))
-def test_what_a_clip_yields_is_what_it_yields_alone(encoder, batch, step):
+def test_the_outputs_of_a_clip_are_those_of_the_clip_alone(encoder, batch, step):
     layout, groups = batch
     together = yields(encoder, groups, layout, step)
     assert together.keys() == {number for group in groups for number, _ in group}
@@ -140,7 +140,7 @@ def test_what_a_clip_yields_is_what_it_yields_alone(encoder, batch, step):
 
 
 def test_draws_change_with_step_seed_and_clip():
-    """So that the test above does not compare constants."""
+    """The test above must not compare constants."""
     batch = pack([[CLIPS[3]]], make_config())
 
     @jax.jit

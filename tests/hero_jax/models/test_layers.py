@@ -1,4 +1,4 @@
-"""Exchange, dropout, attention, rematerialisation and bfloat16."""
+"""Permutation of entries, dropout, attention, rematerialisation and bfloat16."""
 
 import functools
 import os
@@ -15,35 +15,35 @@ from hypothesis import strategies as st
 
 from hero_jax.models.batch import same_segment
 from hero_jax.models.layers import Attention, Transformer
-from hero_jax.models.ops import dropout, exchange
+from hero_jax.models.ops import dropout, permute_entries
 from hero_jax.models.params import flatten
 from tests.hero_jax.tiny import MAX_FRAMES, QUICK, make_clips, make_config, make_module, pack
 
 SIZE = make_config().model.hidden_size
 
 
-def plain_exchange(x, source):
-    taken = jax.vmap(lambda entries, index: entries[jnp.maximum(index, 0)])(x, source)
-    return jnp.where(source[..., None] >= 0, taken, 0)
+def plain_gather(x, source):
+    gathered = jax.vmap(lambda entries, index: entries[jnp.maximum(index, 0)])(x, source)
+    return jnp.where(source[..., None] >= 0, gathered, 0)
 
 
 @jax.jit
-def both_exchanges(x, source, target, weights):
-    """Value and gradient of a loss after `exchange`, and after a plain gather."""
+def both_permutations(x, source, target, weights):
+    """Returns value and gradient of a loss after `permute_entries`, and after a plain gather."""
 
     def loss(move):
         return lambda x: jnp.sum(move(x) ** 2 * weights)
 
     return (
-        jax.value_and_grad(loss(lambda x: exchange(x, source, target)))(x),
-        jax.value_and_grad(loss(lambda x: plain_exchange(x, source)))(x),
+        jax.value_and_grad(loss(lambda x: permute_entries(x, source, target)))(x),
+        jax.value_and_grad(loss(lambda x: plain_gather(x, source)))(x),
     )
 
 
-# Few sizes, since each is compiled.
+# Each size is compiled, so there are few.
 @settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([(1, 1, 3), (2, 5, 4), (3, 4, 7)]))
-def test_exchange_and_its_gradient_are_those_of_a_gather(seed, sizes):
+def test_permuting_and_its_gradient_are_those_of_a_gather(seed, sizes):
     groups, entries, places = sizes
     rng = np.random.default_rng(seed)
     source = np.full((groups, places), -1)
@@ -53,17 +53,17 @@ def test_exchange_and_its_gradient_are_those_of_a_gather(seed, sizes):
         come, go = rng.permutation(entries)[:moved], rng.permutation(places)[:moved]
         source[g, go], target[g, come] = come, go
     x, weights = rng.normal(size=(groups, entries, 2)), rng.normal(size=(groups, places, 2))
-    ours, plain = both_exchanges(x, source, target, weights)
+    ours, plain = both_permutations(x, source, target, weights)
     np.testing.assert_allclose(ours[0], plain[0], rtol=1e-6)
     np.testing.assert_allclose(ours[1], plain[1], rtol=1e-6)
 
 
-def test_exchange_on_a_packed_batch_is_its_own_inverse():
+def test_permuting_the_frames_of_a_batch_has_an_inverse():
     config = make_config()
     batch = pack([list(enumerate(make_clips(4)))], config)
     frames = np.random.default_rng(0).normal(size=(1, 4 * MAX_FRAMES, 3)).astype(np.float32)
     index, slot = (batch[name].reshape(1, -1) for name in ("frame_index", "frame_slot"))
-    back = exchange(exchange(frames, index, slot), slot, index)
+    back = permute_entries(permute_entries(frames, index, slot), slot, index)
     np.testing.assert_array_equal(back, frames * (slot >= 0)[..., None])
 
 
@@ -112,7 +112,7 @@ def test_dropout_of_neighbours_and_of_other_keys_is_uncorrelated():
             assert np.abs(np.fft.ifft(spectrum).real).max() / one.size < 1.5 * bound
 
 
-def test_the_gradient_drops_what_the_output_dropped():
+def test_the_gradient_drops_the_entries_that_the_output_dropped():
     x, key = jnp.linspace(-1, 1, 1000), jax.random.key(0)
     gradient = jax.grad(lambda x: dropout(x, 0.3, key).sum())(x)
     np.testing.assert_allclose(gradient, kept(x.shape, 0.3, key) / 0.7, rtol=1e-6)
@@ -146,31 +146,31 @@ def test_dropout_is_the_same_however_the_array_is_split_over_devices():
 
 @functools.cache
 def attention():
-    """An attention layer as a function of parameters that do not change."""
+    """Returns an attention layer with fixed parameters as a compiled function."""
     graphdef, params = nnx.split(Attention(make_config().model, rngs=nnx.Rngs(0)))
     return jax.jit(lambda x, mask: nnx.merge(graphdef, params)(x, mask))
 
 
 @jax.jit
-def attention_gradient(x, mask, mine):
-    """Of what the slots `mine` get, with respect to all slots."""
-    return jax.grad(lambda x: jnp.sum(attention()(x, mask) ** 2 * mine[:, None]))(x)
+def attention_gradient(x, mask, chosen):
+    """Returns the gradient of the outputs at the chosen slots, with respect to all slots."""
+    return jax.grad(lambda x: jnp.sum(attention()(x, mask) ** 2 * chosen[:, None]))(x)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=12, max_size=12), st.integers(0, 2**32))
 def test_attention_does_not_leak_between_segments(ids, seed):
-    """Neither values nor gradients: a segment's output does not see what another holds."""
+    """A segment's output and gradient do not depend on other segments."""
     segment_ids = np.sort(np.array(ids))
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(len(ids), SIZE)).astype(np.float32)
-    mine = segment_ids == segment_ids[rng.integers(len(ids))]
-    other = np.where(mine[:, None], x, 100 * rng.normal(size=x.shape)).astype(np.float32)
+    chosen = segment_ids == segment_ids[rng.integers(len(ids))]
+    changed = np.where(chosen[:, None], x, 100 * rng.normal(size=x.shape)).astype(np.float32)
     mask = same_segment(segment_ids)
-    np.testing.assert_array_equal(attention()(x, mask)[mine], attention()(other, mask)[mine])
-    gradient = np.asarray(attention_gradient(x, mask, mine))
-    assert not gradient[~mine].any()
-    assert np.abs(gradient[mine]).sum() > 0
+    np.testing.assert_array_equal(attention()(x, mask)[chosen], attention()(changed, mask)[chosen])
+    gradient = np.asarray(attention_gradient(x, mask, chosen))
+    assert not gradient[~chosen].any()
+    assert np.abs(gradient[chosen]).sum() > 0
 
 
 def test_attention_within_a_segment_is_that_of_the_segment_alone():
@@ -178,13 +178,13 @@ def test_attention_within_a_segment_is_that_of_the_segment_alone():
     segment_ids = np.array([1, 1, 1, 2, 2, 3, 0, 0, 0])
     packed = attention()(x, same_segment(segment_ids))
     for segment in (1, 2, 3):
-        mine = segment_ids == segment
-        alone = attention()(x[mine], np.ones((mine.sum(), mine.sum()), bool))
-        np.testing.assert_allclose(packed[mine], alone, atol=1e-6)
+        chosen = segment_ids == segment
+        alone = attention()(x[chosen], np.ones((chosen.sum(), chosen.sum()), bool))
+        np.testing.assert_allclose(packed[chosen], alone, atol=1e-6)
 
 
 def loss_and_gradient(config, remat, key):
-    """Of a transformer with dropout: with and without computing activations again."""
+    """Returns loss and gradient of a transformer with dropout."""
     config.remat = remat
     graphdef, params = nnx.split(Transformer(config, 1, rngs=nnx.Rngs(0)))
     x = jax.random.normal(jax.random.key(1), (3, 8, config.hidden_size))
@@ -206,7 +206,7 @@ def test_rematerialisation_changes_nothing():
 
 
 def test_bfloat16_is_close_to_float32():
-    """Outputs of LayerNorm have a deviation of 1; bfloat16 keeps 8 bits."""
+    """The outputs of a LayerNorm have a standard deviation of 1; bfloat16 has 8 bits."""
     config = make_config()
     batch = pack([list(enumerate(make_clips(4)))], config)
 
@@ -225,7 +225,7 @@ def test_bfloat16_is_close_to_float32():
 
 
 def expected_draw(path, shape, width, spread):
-    """Of one parameter: its standard deviation and the largest value that it may have."""
+    """Returns the standard deviation of a parameter and the bound of its values."""
     leaf = path.rsplit("/", 1)[-1]
     is_after = path.startswith(("span_head/", "query_head/"))
     if "norm/" in path or (leaf == "bias" and not is_after):
@@ -238,8 +238,8 @@ def expected_draw(path, shape, width, spread):
     return spread, np.inf
 
 
-def test_parameters_are_drawn_as_the_original_draws_them():
-    """The encoder and its heads as BERT's, the query and span heads as PyTorch does by default."""
+def test_parameters_are_initialized_as_in_the_original():
+    """The encoder and its heads as in BERT, the query and span heads with PyTorch's defaults."""
     config = make_config()
     config.model.update(hidden_size=64, initializer_range=0.05)
     params = flatten(nnx.split(make_module(config), nnx.Param)[1])

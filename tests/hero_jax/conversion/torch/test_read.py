@@ -1,4 +1,4 @@
-"""Reading state dicts from files that PyTorch wrote, that the tests wrote, and from wrong ones."""
+"""Reading state dicts: files of PyTorch, files of the tests, and damaged or wrong files."""
 
 import collections
 import pickle
@@ -42,7 +42,7 @@ def assert_same(got, expected):
         np.testing.assert_array_equal(got[name], array, err_msg=name, strict=True)
 
 
-# What is read
+# Files that can be read
 
 
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt"])
@@ -118,7 +118,7 @@ def test_the_one_dict_of_tensors_is_unwrapped(tmp_path, save):
 
 
 @SAVE
-def test_what_hero_saves_beside_the_tensors_is_no_tensor(tmp_path, save):
+def test_the_flag_that_hero_saves_beside_the_tensors_is_ignored(tmp_path, save):
     content = {"a": whole(WEIGHT), "vocab_padded": True}
     assert_same(read_state_dict(save(tmp_path / "a.pt", content)), {"a": WEIGHT})
 
@@ -134,7 +134,7 @@ def test_storages_outside_the_state_dict_are_not_read(tmp_path):
     assert_same(read_state_dict(path), {"a": WEIGHT})
 
 
-def test_module_prefix_is_taken_off_when_every_name_has_it(tmp_path):
+def test_the_module_prefix_is_removed_if_every_name_has_it(tmp_path):
     both = {"module.a": WEIGHT, "module.module.b": WEIGHT}
     content = {name: whole(array, name) for name, array in both.items()}
     assert list(read_state_dict(save_zip(tmp_path / "a.pt", content))) == ["a", "module.b"]
@@ -155,11 +155,11 @@ def test_npz_and_safetensors(tmp_path):
     assert not any(array.flags.writeable for array in got.values())
 
 
-# What is refused
+# Files that are refused
 
 
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt"])
-def test_a_cut_file_is_refused(tmp_path, name):
+def test_a_truncated_file_is_refused(tmp_path, name):
     raw = (REAL / name).read_bytes()
     path = tmp_path / name
     for length in {0, 1, 3, 600, len(raw) - 1, *range(0, len(raw), 37)}:
@@ -214,7 +214,7 @@ def test_files_that_are_not_torchs(tmp_path):
         np.savez(file, a=WEIGHT)
     assert "no data.pkl" in refusal(path)
     path.write_bytes(pickle.dumps({"a": [1]}, protocol=2))
-    assert "not a PyTorch file" in refusal(path)
+    assert "no PyTorch file" in refusal(path)
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("sys_info"))
     assert "tar" in refusal(path)
@@ -257,7 +257,7 @@ def test_a_storage_longer_than_its_pickle_says(tmp_path):
         (WEIGHT.astype(ml_dtypes.bfloat16), "no array of numbers under 'a'"),
     ],
 )
-def test_npz_with_something_else_in_it(tmp_path, array, named):
+def test_npz_with_other_content(tmp_path, array, named):
     np.savez(tmp_path / "a.npz", a=array)
     assert named in refusal(tmp_path / "a.npz")
 

@@ -1,4 +1,4 @@
-"""Pickles that hold more than a state dict: refused by name, and nothing in them executed."""
+"""Pickles that hold more than a state dict are refused by name without executing anything."""
 
 import io
 import os
@@ -40,7 +40,7 @@ SAVE = pytest.mark.parametrize("save", [save_zip, save_legacy])
 def test_a_payload_is_not_executed(tmp_path, save, protocol):
     made = tmp_path / "made"
     pickle.loads(pickle.dumps(Payload(made)))
-    assert made.exists(), "the payload is none"
+    assert made.exists(), "the payload does nothing"
     made.rmdir()
     save(tmp_path / "a.pt", Payload(made), protocol)
     sentence = refusal(tmp_path / "a.pt")
@@ -84,7 +84,7 @@ def call(module, name, arguments=b")"):
         (b"})" + b"\x85" * 200_000 + b"Ns", "a tuple as key"),
     ],
 )
-def test_what_no_state_dict_holds_is_named(tmp_path, save, body, named):
+def test_content_that_no_state_dict_has_is_named(tmp_path, save, body, named):
     assert named in refusal(save(tmp_path / "a.pt", (program(body), {})))
 
 
@@ -150,11 +150,17 @@ def test_a_sign_yet_to_be_applied_is_refused(tmp_path, save):
         ([1, 2], "a value of type list"),
         (whole(WEIGHT), "a value of type tensor"),
         ({}, "no arrays"),
-        ({"model": 1, "epoch": 3}, "its keys are 'model', 'epoch', of which none"),
-        ({"a": {"x": whole(WEIGHT)}, "b": {"x": whole(WEIGHT)}}, "of which 'a', 'b'"),
+        (
+            {"model": 1, "epoch": 3},
+            "its keys are 'model', 'epoch'; dicts of tensors are under none",
+        ),
+        (
+            {"a": {"x": whole(WEIGHT)}, "b": {"x": whole(WEIGHT)}},
+            "are under 'a', 'b'",
+        ),
         ({"model": {"x": whole(WEIGHT)}, "y": whole(WEIGHT)}, "its keys are 'model', 'y'"),
         ({"x": whole(WEIGHT), "step": 3}, "its keys are 'x', 'step'"),
-        ({"model": {1: whole(WEIGHT)}}, "of which none"),
+        ({"model": {1: whole(WEIGHT)}}, "under none of them"),
         ({str(i): i for i in range(12)}, "'9' and 2 more"),
     ],
 )

@@ -26,7 +26,7 @@ class Name:
         self.module, self.name = module, name
 
     def __call__(self):
-        raise AssertionError("only pickled")
+        raise AssertionError("is only pickled")
 
 
 class Storage:
@@ -57,13 +57,13 @@ def tensor(storage, offset, shape, strides):
 
 
 def whole(array, key="0", kind=None):
-    """A contiguous tensor in a storage of its own."""
+    """A contiguous tensor in its own storage."""
     strides = tuple(n // array.itemsize for n in array.strides)
     return tensor(Storage(array, key, kind), 0, array.shape, strides)
 
 
 class Pickler(pickle._Pickler):
-    """The Python pickler, because it alone lets a test say how `Name` is written."""
+    """Python's pickler written in Python, which lets a test define how `Name` is written."""
 
     dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012 - as in the class above
 
@@ -125,11 +125,11 @@ class Payload:
 
 
 def refusal(path):
-    """The sentence with which the file is refused; it names the file."""
+    """Returns the message with which the file is refused, which names the file."""
     with pytest.raises(InputError) as caught:
         read_state_dict(path)
     sentence = str(caught.value)
     assert sentence.startswith(f"{path} ")
-    assert sentence.endswith(".")
+    assert not sentence.endswith(".")
     assert "\n" not in sentence
     return sentence

@@ -1,0 +1,265 @@
+"""Compares pre-training tasks and training steps with the golden vectors; see `report.py`."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from configs import pretrain
+from hero_jax.conversion.original_names import TIED_WORDS, WORDS
+from hero_jax.models.batch import frame_mask
+from hero_jax.models.params import flatten
+from hero_jax.tasks import fom, matching, mfm, mlm, vsm
+from hero_jax.tasks.base import Context
+from hero_jax.tasks.losses import cross_entropy
+from hero_jax.tasks.registry import make_task
+from hero_jax.training import optimizer
+from tests.golden.vectors import OUTPUT_TOLERANCE, by_original_name
+
+TRAINING_TOLERANCE = 1e-3
+# Golden files of the tasks in `training.npz` that have another name.
+TASK_FILES = {"mfm-nce": "mfm"}
+CONTEXT = Context(key=jax.random.key(0), dropout_key=None, step=0)
+# Settings of the variants of the VSM loss, by prefix of their names.
+MATCHING_VARIANTS = {
+    "": {},
+    "lse/": {"ranking": "lse"},
+    "hard2x10/": {"hard_negatives_from": 0, "hard_pool": 2, "hard_weight": 10.0},
+}
+
+
+def report_encode(golden):
+    expected = golden.load("encode")
+    if expected is None:
+        return None
+    rows = np.asarray(golden.compute(lambda module: module.encode_rows(golden.batch)))
+    rows = rows.reshape(-1, rows.shape[-1])
+    clips = np.asarray(golden.compute(lambda module: module.encode_clips(golden.batch)))[0]
+    for i in range(golden.num_clips):
+        for j in range(len(golden.subtitles(i))):
+            frames, text = golden.places(i, j)
+            for name, slots in (("cross_frames", frames), ("cross_tokens", text)):
+                name = f"clip{i}/subtitle{j}/{name}"
+                golden.report.add(f"encode {name}", expected[name], rows[slots], OUTPUT_TOLERANCE)
+        value = expected[f"clip{i}/temporal"]
+        golden.report.add(
+            f"encode clip{i}/temporal", value, clips[i, : len(value)], OUTPUT_TOLERANCE
+        )
+    return None
+
+
+def report_mlm(golden):
+    expected = golden.load("mlm")
+    if expected is None:
+        return None
+    batch = {**golden.batch}
+    batch["token_ids"] = golden.fill(batch["token_ids"], "input_ids", expected)
+    labels = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
+
+    def loss(module):
+        sums = mlm.word_loss(module, module.encode_rows(batch), labels)
+        return sums["loss"] / sums["count"]
+
+    # Reading order is by clip and subtitle, not by row.
+    flat = np.asarray(labels).reshape(-1)
+    slots = [
+        slot
+        for i in range(golden.num_clips)
+        for j in range(len(golden.subtitles(i)))
+        for slot in golden.places(i, j)[1]
+        if flat[slot] >= 0
+    ]
+
+    def scores(module):
+        rows = module.encode_rows(batch)
+        return module.word_logits(rows.reshape(-1, rows.shape[-1])[jnp.array(slots)])
+
+    logits = golden.compute(scores)
+    golden.report.add("mlm scores", expected["scores"], logits, OUTPUT_TOLERANCE)
+    token_losses = jax.jit(jax.vmap(lambda *token: cross_entropy(*token, True)["loss"]))
+    losses = token_losses(logits, jnp.asarray(flat[slots]))
+    golden.report.add("mlm loss", expected["loss"], losses, OUTPUT_TOLERANCE)
+    golden.report.add(
+        "mlm mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
+    )
+    golden.gradients("grad/", expected, loss)
+    return loss
+
+
+def report_mfm(golden):
+    expected = golden.load("mfm")
+    if expected is None:
+        return None
+    masked = jnp.asarray(golden.per_clip(expected, "frame_mask", False))
+
+    def contrast(module):
+        sums = mfm.contrast(module, golden.batch, masked, "group", None)
+        return sums["loss"] / sums["count"]
+
+    def regress(module):
+        total, count = mfm.regress(module, golden.batch, masked, None)
+        return total / count
+
+    prediction = golden.compute(
+        lambda module: module.feature_head(module.encode_clips(golden.batch, masked=masked))
+    )
+    truth = golden.batch["frame_features"]
+    unmasked = frame_mask(golden.batch) & ~masked
+    squared = jnp.sum((prediction - truth)[masked] ** 2, axis=-1)
+    candidates = jnp.concatenate([truth[masked], prediction[unmasked]])
+    logits = prediction[masked] @ candidates.T
+    losses = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
+    for name, value in {
+        "mffr/prediction": prediction[masked],
+        "mffr/sum_squared_error": squared,
+        "mffr/mean_root_loss": golden.compute(regress),
+        "mnce/prediction": prediction[masked],
+        "mnce/negative_prediction": prediction[unmasked],
+        "mnce/targets": truth[masked],
+        "mnce/loss": losses,
+        "mnce/mean_loss": golden.compute(contrast),
+    }.items():
+        golden.report.add(f"mfm {name}", expected[name], value, OUTPUT_TOLERANCE)
+    golden.gradients("mffr/grad/", expected, regress)
+    golden.gradients("mnce/grad/", expected, contrast)
+    return contrast
+
+
+def report_fom(golden):
+    expected = golden.load("fom")
+    if expected is None:
+        return None
+    frames = golden.batch["frame_slot"].shape[-1]
+    order = golden.per_clip(expected, "shuffled_orders", -1)
+    order = jnp.asarray(np.where(order < 0, np.arange(frames), order))
+    targets = jnp.asarray(golden.per_clip(expected, "targets", -1))
+
+    def loss(module):
+        logits = fom.order_logits(module, golden.batch, order, None)
+        sums = cross_entropy(logits, targets, targets >= 0)
+        return sums["loss"] / sums["count"]
+
+    logits = golden.compute(lambda module: fom.order_logits(module, golden.batch, order, None))[0]
+    for i in range(golden.num_clips):
+        value = expected[f"clip{i}/logits"]
+        golden.report.add(f"fom clip{i}/logits", value, logits[i, : len(value)], OUTPUT_TOLERANCE)
+    golden.report.add(
+        "fom mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
+    )
+    golden.gradients("grad/", expected, loss)
+    return loss
+
+
+def report_vsm(golden):
+    expected = golden.load("vsm")
+    if expected is None:
+        return None
+    queries = []
+    for i in range(golden.num_clips):
+        held_out = [
+            j
+            for j, (tokens, _) in enumerate(golden.subtitles(i))
+            if len(expected[f"clip{i}/subtitle{j}/context_tokens"]) < 1 + len(tokens)
+        ]
+        chosen = [
+            (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
+            for q in range(golden.meta["queries_per_clip"])
+        ]
+        queries.append((held_out, chosen))
+    batch, _ = golden.pack(queries)
+    outputs = golden.compute(lambda module: matching.match(module, batch, None))
+    golden.report.add(
+        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
+    )
+    for name in ("start_logits", "end_logits"):
+        for i in range(golden.num_clips):
+            value = expected[f"clip{i}/{name}"]
+            logits = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
+            golden.report.add(f"vsm clip{i}/{name}", value, logits, OUTPUT_TOLERANCE)
+
+    config = golden_matching_config(golden.meta)
+    for prefix, changes in MATCHING_VARIANTS.items():
+        variant = config.copy_and_resolve_references()
+        variant.update(changes)
+        report_matching_losses(golden, expected, batch, variant, prefix)
+    task = make_task("vsm", config, golden.tokens)
+
+    def loss(module):
+        return task.loss(module, batch, CONTEXT)[0]
+
+    golden.report.add(
+        "vsm weighted_loss", expected["weighted_loss"], golden.compute(loss), OUTPUT_TOLERANCE
+    )
+    golden.gradients("grad/", expected, loss)
+    return loss
+
+
+def golden_matching_config(meta):
+    """Returns the settings of VSM with which the vectors were made."""
+    config = pretrain.get_config().vsm
+    config.update(
+        margin=meta["margin"],
+        context_weight=meta["lw_neg_ctx"],
+        query_weight=meta["lw_neg_q"],
+        span_weight=meta["lw_st_ed"],
+        hard_negatives_from=-1,
+    )
+    return config
+
+
+def report_matching_losses(golden, expected, batch, config, prefix):
+    settings = vsm.VideoSubtitleMatching.Settings.read(config, "vsm")
+    losses = golden.compute(
+        lambda module: matching.matching_losses(module, batch, CONTEXT, settings)[0]
+    )
+    for name in ("neg_ctx", "neg_q", "span"):
+        key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
+        if key in expected:
+            golden.report.add(f"vsm {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
+        elif name != "span":
+            golden.report.absent(f"vsm {key}")
+
+
+def report_training(golden, losses):
+    """Reports eight updates, if the directory has `training.npz`."""
+    if not (golden.directory / "training.npz").exists():
+        return
+    expected = golden.load("training")
+    losses = {name: losses.get(TASK_FILES.get(name, name)) for name in map(str, expected["tasks"])}
+    if None in losses.values():
+        golden.report.absent("training: the files of its tasks")
+        return
+    config = ml_collections.ConfigDict(
+        {"learning_rate": 3e-3, "warmup_steps": 3, "steps": 10, "betas": (0.9, 0.98)}
+    )
+    learning_rate = optimizer.schedule(config)
+    params = golden.params
+    decay = optimizer.decay_mask(params)
+    transform = optax.chain(
+        optimizer.clip_by_global_norm(1.0),
+        optimizer.adamw(learning_rate, config.betas, 0.01, decay),
+    )
+    state = transform.init(params)
+    steps = {
+        name: jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(golden.module(params))))
+        for name, loss in losses.items()
+    }
+    for step, task in enumerate(expected["tasks"]):
+        loss, gradient = steps[str(task)](params)
+        for name, value in (
+            ("losses", loss),
+            ("grad_norms", optax.tree.norm(gradient)),
+            ("learning_rates", learning_rate(step)),
+        ):
+            golden.report.add(
+                f"training {name}[{step}]", expected[name][step], value, TRAINING_TOLERANCE
+            )
+        updates, state = transform.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    actual = by_original_name(flatten(params))
+    actual[TIED_WORDS] = actual[WORDS]
+    for name, array in expected.items():
+        if name.startswith("final/"):
+            value = actual[name.removeprefix("final/")][: len(array)]
+            golden.report.add(f"training {name}", array, value, TRAINING_TOLERANCE)

@@ -1,0 +1,260 @@
+"""Golden vectors of the original, our model with their weights, and the comparison of the two."""
+
+import copy
+import json
+import pathlib
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+
+from configs import pretrain
+from data.pipeline import packing, segments
+from hero_jax.conversion import original_names
+from hero_jax.models import hero
+from hero_jax.models.params import flatten, unflatten
+
+OUTPUT_TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 1e-3
+ROW_LENGTH = 128
+# Biases whose gradient is zero: of keys, and of the last layers before a softmax over answers or
+# frames.
+_LAST_BIASES = [
+    f"{head}_pred_head.{part}.bias"
+    for head in ("qa", "st_ed")
+    for part in ("LayerNorm", "linear_2")
+]
+ZERO_GRADIENT = (".key.bias", *_LAST_BIASES)
+
+
+class Report:
+    """Prints quantities.
+
+    Attributes:
+      failed: True if a quantity failed.
+    """
+
+    def __init__(self):
+        self.failed = False
+
+    def add(self, name, expected, actual, tolerance, scale=0.0):
+        """Prints the largest error relative to the largest expected entry, or to the scale."""
+        expected, actual = np.asarray(expected, float), np.asarray(actual, float)
+        if expected.shape != actual.shape:
+            error = np.inf
+        elif not expected.size:
+            error = 0.0
+        else:
+            largest = max(np.max(np.abs(expected)), scale)
+            difference = np.max(np.abs(expected - actual))
+            error = difference / largest if largest else float(difference)
+        # A NaN fails too.
+        passed = bool(error <= tolerance)
+        self.failed |= not passed
+        print(f"{'ok  ' if passed else 'FAIL'} {error:9.2e} (<= {tolerance:.0e})  {name}")
+
+    def absent(self, name):
+        """Prints the failure of a quantity that is missing."""
+        self.failed = True
+        print(f"FAIL    absent               {name}")
+
+
+class Golden:
+    """A golden directory, with our model with its weights, and its clips as a batch."""
+
+    def __init__(self, directory, report):
+        self.directory = pathlib.Path(directory)
+        self.report = report
+        self.meta = json.loads((self.directory / "meta.json").read_text())
+        self.clips = self.load("clips")
+        weights = self.load("weights")
+        self.config = model_config(
+            json.loads((self.directory / "model_config.json").read_text()), self.meta, weights
+        )
+        self.tokens = SimpleNamespace(
+            cls=self.meta["cls_id"], sep=self.meta["sep_id"], pad=self.meta["pad_id"]
+        )
+        self.metadata = SimpleNamespace(special_ids=self.tokens)
+        module = hero.HERO(self.config, rngs=nnx.Rngs(0))
+        self.graphdef, state = nnx.split(module, nnx.Param)
+        self.params = with_weights(state, weights)
+        self.batch, self.prepared = self.pack(None)
+
+    def load(self, name):
+        """Returns the arrays of an .npz file; reports it and returns None if it is missing."""
+        path = self.directory / f"{name}.npz"
+        if not path.exists():
+            self.report.absent(path.name)
+            return None
+        return dict(np.load(path))
+
+    @property
+    def num_clips(self):
+        return int(self.clips["num_clips"])
+
+    def subtitles(self, i):
+        """Returns (tokens, frames) of the subtitles of clip i."""
+        return [
+            (self.clips[f"clip{i}/subtitle{j}/tokens"], self.clips[f"clip{i}/subtitle{j}/frames"])
+            for j in range(int(self.clips[f"clip{i}/num_subtitles"]))
+        ]
+
+    def clip(self, i):
+        """Returns clip i as a record holds it, but with float32 features."""
+        features = self.clips[f"clip{i}/frame_features"]
+        frame_subtitle = np.full(len(features), -1)
+        words = []
+        for j, (tokens, frames) in enumerate(self.subtitles(i)):
+            frame_subtitle[frames] = j
+            words.append(tokens)
+        return SimpleNamespace(
+            clip_id=f"clip{i}",
+            frame_features=features,
+            token_ids=np.concatenate(words),
+            token_counts=[len(w) for w in words],
+            frame_subtitle=frame_subtitle,
+        )
+
+    def pack(self, queries):
+        """Packs all clips as one group.
+
+        Args:
+          queries: (held-out subtitles, queries) of each clip, or None.
+
+        Returns:
+          The batch, and the packer.
+        """
+        frames = max(len(self.clips[f"clip{i}/frame_features"]) for i in range(self.num_clips))
+        config = ml_collections.ConfigDict(
+            {
+                "clips_per_group": self.num_clips,
+                "rows_per_group": self.num_clips + 2,
+                "query_rows_per_group": 4,
+                "row_length": ROW_LENGTH,
+                "queries_per_clip": self.meta["queries_per_clip"],
+                "max_frames": frames,
+                "max_tokens": 60,
+                "max_query_tokens": 60,
+                "context_subtitles": 0,
+                "segmentation": "subtitle",
+            }
+        )
+        batch = packing.empty_batch(1, config, self.meta["frame_feature_dim"], self.tokens.pad)
+        # Records are float16; the golden features are not.
+        batch["frame_features"] = batch["frame_features"].astype(np.float32)
+
+        def choose(prepared):
+            return ([], []) if queries is None else queries[prepared.number]
+
+        packer = packing.GroupPacker(
+            {name: array[0] for name, array in batch.items()}, config, self.tokens, choose
+        )
+        for i in range(self.num_clips):
+            clip = self.clip(i)
+            if not packer.add(segments.prepare(clip, i, config, self.metadata)):
+                raise SystemExit("The clips do not fit the rows of this report.")
+        return {name: jnp.asarray(array) for name, array in batch.items()}, packer
+
+    def module(self, params):
+        return nnx.merge(self.graphdef, params)
+
+    def with_head(self, task, expected):
+        """Returns a copy whose model has the task's head, with the weights of the task's file."""
+        weights = {k[len("weights/") :]: v for k, v in expected.items() if k.startswith("weights/")}
+        module = hero.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
+        golden = copy.copy(self)
+        golden.graphdef, state = nnx.split(module, nnx.Param)
+        # The task's file lacks the parameters that the task does not use.
+        golden.params = with_weights(state, {**self.load("weights"), **weights})
+        return golden
+
+    def compute(self, function):
+        """Returns function(module), compiled; this is much quicker than operation by operation."""
+        return jax.jit(lambda params: function(self.module(params)))(self.params)
+
+    def places(self, i, j):
+        """Returns the flat slots of the frames and of the text of subtitle j of clip i."""
+        in_subtitle = (np.asarray(self.batch["clip_index"]) == i) & (
+            np.asarray(self.batch["subtitle_index"]) == j
+        )
+        in_subtitle &= np.asarray(self.batch["segment_ids"]) > 0
+        text = np.asarray(self.batch["frame_index"]) < 0
+        return np.flatnonzero(in_subtitle & ~text), np.flatnonzero(in_subtitle & text)
+
+    def fill(self, array, name, values):
+        """Returns a copy of a batch array, with golden values at the text of every subtitle."""
+        flat = np.array(array).reshape(-1)
+        for i in range(self.num_clips):
+            for j in range(len(self.subtitles(i))):
+                flat[self.places(i, j)[1]] = values[f"clip{i}/subtitle{j}/{name}"]
+        return jnp.asarray(flat.reshape(array.shape))
+
+    def per_clip(self, values, name, fill):
+        """Stacks one array per clip as `[1, C, F]`."""
+        stacked = np.full(self.batch["frame_slot"].shape, fill)
+        for i in range(self.num_clips):
+            row = values[f"clip{i}/{name}"]
+            stacked[0, i, : len(row)] = row
+        return stacked
+
+    def gradients(self, prefix, expected, loss):
+        """Compares the gradient of loss(module) with every array under `prefix`."""
+        gradient = jax.jit(jax.grad(lambda params: loss(self.module(params))))(self.params)
+        actual = by_original_name(flatten(gradient))
+        arrays = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
+        if not arrays:
+            self.report.absent(f"{prefix}*")
+        for name, array in arrays.items():
+            # A softmax ignores a value that is added to all of its inputs, so these gradients are
+            # zero up to rounding errors, which are compared with the gradient of the kernel.
+            kernel = arrays.get(name.removesuffix("bias") + "weight")
+            scale = np.max(np.abs(kernel)) if name.endswith(ZERO_GRADIENT) else 0.0
+            self.report.add(
+                f"{prefix}{name}", array, actual[name][: len(array)], GRADIENT_TOLERANCE, scale
+            )
+
+
+def by_original_name(flat):
+    """Returns parameters by path under the original's names, in its layouts."""
+    names = original_names.original_names(flat)
+    return {
+        names[path]: original_names.to_original_layout(path, array) for path, array in flat.items()
+    }
+
+
+def model_config(blocks, meta, weights):
+    """Returns our model config for the original's; the weights give the number of positions."""
+    config = pretrain.get_config().model
+    cross, temporal, query = blocks["f_config"], blocks["c_config"], blocks["q_config"]
+    frame_positions = "v_encoder.f_encoder.img_embeddings.position_embeddings.weight"
+    config.update(
+        hidden_size=cross["hidden_size"],
+        intermediate_size=cross["intermediate_size"],
+        num_heads=cross["num_attention_heads"],
+        cross_modal_layers=cross["num_hidden_layers"],
+        temporal_layers=temporal["num_hidden_layers"],
+        vocab_size=cross["vocab_size"],
+        feature_size=meta["frame_feature_dim"],
+        text_positions=cross["max_position_embeddings"],
+        clip_positions=temporal["max_position_embeddings"],
+        query_positions=query["max_position_embeddings"],
+        segment_frames=len(weights[frame_positions]),
+        max_frames=meta["max_clip_len"],
+        dtype="float32",
+    )
+    return config
+
+
+def with_weights(state, weights):
+    """Returns the state with the original's arrays in it."""
+    flat = flatten(state)
+    names = original_names.original_names(flat)
+    for path, value in flat.items():
+        array = original_names.to_our_layout(path, weights[names[path]])
+        padding = [(0, a - b) for a, b in zip(value.shape, array.shape, strict=True)]
+        flat[path] = jnp.asarray(np.pad(array, padding))
+    nnx.replace_by_pure_dict(state, unflatten(flat))
+    return state
