@@ -50,7 +50,7 @@ def tokens_of(config: Config) -> Tokens:
 def make_clips(config: Config) -> list[list[segments.Prepared]]:
     """Returns the clips of each group, laid out as segments."""
     rng, tokens = np.random.default_rng(0), tokens_of(config)
-    metadata = SimpleNamespace(special_ids=tokens)
+    metadata = SimpleNamespace(special_ids=tokens, seconds_per_feature=1.5)
     groups = []
     for _ in range(config.batch.groups):
         clips = [

@@ -339,8 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             overwrite=args.overwrite,
         )
         metadata, report = args.build(args, building)
-    print(summary(metadata, report))
-    print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
+        print(summary(metadata, report))
+        print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
 
 
 if __name__ == "__main__":

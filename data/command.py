@@ -22,6 +22,7 @@ def ends_with_a_sentence(interrupted: str = "interrupted") -> Iterator[None]:
     """
     try:
         yield
+        sys.stdout.flush()
     except InputError as error:
         sys.exit(f"error: {error}")
     except PermissionError as error:

@@ -5,7 +5,6 @@ Prints the subtitles and the queries with their times, and draws them below the 
 
 import argparse
 import re
-import signal
 from collections.abc import Sequence
 
 from data.command import ends_with_a_sentence
@@ -30,10 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = find(args.dataset, args.clip, args.split)
         print(describe(shown))
         draw(shown, out)
-    print(f"\ndrawn to {out}")
+        print(f"\ndrawn to {out}")
 
 
 if __name__ == "__main__":
-    # A closed pipe ends the command quietly, as when `head` has read enough.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

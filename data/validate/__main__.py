@@ -5,7 +5,6 @@ then warnings (look at these) and errors (fix these). Exits with status 1 if the
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,12 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if getattr(args, limit) < 1:
                 raise InputError(f"--{limit} is {getattr(args, limit)}: it has to be at least 1")
         validation = validate(args.dataset)
-    print(describe(validation, args.max_frames, args.max_tokens))
+        print(describe(validation, args.max_frames, args.max_tokens))
     if validation.errors.counts:
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    # A reader of the output that stops early, such as `head`, ends the program quietly.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

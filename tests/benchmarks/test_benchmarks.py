@@ -71,7 +71,6 @@ def test_index_is_searched_from_disk_and_memory(here, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=False, reason="training_flops takes the tasks themselves soon")
 def test_step_compares_packed_and_padded_rows(capsys):
     step.main(["--task=mlm", "--clips=2", "--steps=1", "--small"])
     *_, packed, padded, ratio = capsys.readouterr().out.splitlines()

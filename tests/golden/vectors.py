@@ -77,7 +77,7 @@ class Golden:
         self.tokens = SimpleNamespace(
             cls=self.meta["cls_id"], sep=self.meta["sep_id"], pad=self.meta["pad_id"]
         )
-        self.metadata = SimpleNamespace(special_ids=self.tokens)
+        self.metadata = SimpleNamespace(special_ids=self.tokens, seconds_per_feature=1.0)
         module = hero.HERO(self.config, rngs=nnx.Rngs(0))
         self.graphdef, state = nnx.split(module, nnx.Param)
         self.params = with_weights(state, weights)

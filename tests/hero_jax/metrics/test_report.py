@@ -15,7 +15,7 @@ def test_the_table_joins_recalls_and_shows_fractions_as_percentages():
         "tvr/vr_r@5": 0.5,
         "tvr/vr_r@10": 1.0,
         "tvr/vcmr_r@1_iou0.5": 0.25,
-        "tvr/vr_queries": 12.0,
+        "tvr/vr_queries": 12,
         "tvr/chance_r@1": 0.01,
         "vsm/loss": 0.12345,
         "vsm/accuracy_vt": 0.2,

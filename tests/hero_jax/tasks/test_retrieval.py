@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 from data.pipeline import packing
-from data.pipeline.retrieval import Retrieval
+from data.pipeline.clips import Corpus
+from data.pipeline.retrieval import QueryTexts, Retrieval
 from hero_jax import sharding
 from hero_jax.tasks import matching
 from hero_jax.tasks.base import Context
@@ -135,8 +136,8 @@ def predict(clip_batches, query_batches):
     """Predictions of a split that is read in these batches, as evaluation joins them."""
     predictions, task = {}, TASKS["moments"]
     batches = {
-        "corpus": [clip_batch(numbers) for numbers in clip_batches],
-        "texts": [query_batch(numbers) for numbers in query_batches],
+        Corpus: [clip_batch(numbers) for numbers in clip_batches],
+        QueryTexts: [query_batch(numbers) for numbers in query_batches],
     }
     for one_pass in task.passes:
         run = compiled(one_pass.predict)
