@@ -22,6 +22,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports --no-logo --no-cache
+	$(VENV)/bin/mypy
 
 # The steps of the demo. Each is skipped once it has finished, and resumed if it was interrupted.
 
