@@ -99,7 +99,7 @@ class Golden:
         module = hero.HERO(self.config, rngs=nnx.Rngs(0))
         self.graphdef, state = nnx.split(module, nnx.Param)
         self.params = with_weights(state, weights)
-        self.batch, self.prepared = self.pack(None)
+        self.batch = self.pack(None)
 
     def load(self, name):
         """One .npz as a dict; absent files are reported."""
@@ -167,7 +167,7 @@ class Golden:
             clip = self.clip(i)
             if not packer.add(segments.prepare(clip, i, config, self.metadata)):
                 raise SystemExit("The clips do not fit the rows of this report.")
-        return {name: jnp.asarray(array) for name, array in batch.items()}, packer
+        return {name: jnp.asarray(array) for name, array in batch.items()}
 
     def module(self, params):
         return nnx.merge(self.graphdef, params)
@@ -182,9 +182,30 @@ class Golden:
         golden.params = with_weights(state, {**self.load("weights"), **weights})
         return golden
 
-    def compute(self, function):
-        """function(module), compiled as a whole: much quicker than operation by operation."""
-        return jax.jit(lambda params: function(self.module(params)))(self.params)
+    def compute(self, function, batch):
+        """function(module, batch), compiled as a whole: much quicker than operation by operation.
+
+        The batch is an argument, so that directories of the same shapes share what is compiled.
+        """
+        return jax.jit(lambda params, batch: function(self.module(params), batch))(
+            self.params, batch
+        )
+
+    def differentiate(self, function, batch):
+        """Compiles a loss once, for its value, its gradient and the outputs beside it.
+
+        Args:
+          function: takes the module and the batch; returns the loss and a pytree of outputs.
+
+        Returns:
+          A function of parameters, which returns `((loss, outputs), gradient)`.
+        """
+        step = jax.jit(
+            jax.value_and_grad(
+                lambda params, batch: function(self.module(params), batch), has_aux=True
+            )
+        )
+        return lambda params: step(params, batch)
 
     def places(self, i, j):
         """Flat slots of the frames and of the text of subtitle j of clip i."""
@@ -211,9 +232,8 @@ class Golden:
             stacked[0, i, : len(row)] = row
         return stacked
 
-    def gradients(self, prefix, expected, loss):
-        """Compares the gradient of loss(module) with every array under `prefix`."""
-        gradient = jax.jit(jax.grad(lambda params: loss(self.module(params))))(self.params)
+    def gradients(self, prefix, expected, gradient):
+        """Compares a gradient with every array under `prefix`."""
         gradient = flatten(gradient)
         ours = {
             original_names.original_name(path): (path, value) for path, value in gradient.items()
@@ -270,9 +290,10 @@ def report_encode(golden):
     expected = golden.load("encode")
     if expected is None:
         return None
-    rows = np.asarray(golden.compute(lambda module: module.encode_rows(golden.batch)))
-    rows = rows.reshape(-1, rows.shape[-1])
-    clips = np.asarray(golden.compute(lambda module: module.encode_clips(golden.batch)))[0]
+    rows, clips = golden.compute(
+        lambda module, batch: (module.encode_rows(batch), module.encode_clips(batch)), golden.batch
+    )
+    rows, clips = np.asarray(rows).reshape(-1, rows.shape[-1]), np.asarray(clips)[0]
     for i in range(golden.num_clips):
         for j in range(len(golden.subtitles(i))):
             frames, text = golden.places(i, j)
@@ -292,14 +313,15 @@ def report_mlm(golden):
         return None
     batch = {**golden.batch}
     batch["token_ids"] = golden.fill(batch["token_ids"], "input_ids", expected)
-    labels = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
+    batch["labels"] = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
 
-    def loss(module):
-        sums = mlm.word_loss(module, module.encode_rows(batch), labels)
-        return sums["loss"] / sums["count"]
+    def loss(module, batch):
+        rows = module.encode_rows(batch)
+        sums = mlm.word_loss(module, rows, batch["labels"])
+        return sums["loss"] / sums["count"], module.word_logits(rows.reshape(-1, rows.shape[-1]))
 
     # Reading order is by clip and subtitle, not by row.
-    flat = np.asarray(labels).reshape(-1)
+    flat = np.asarray(batch["labels"]).reshape(-1)
     slots = [
         slot
         for i in range(golden.num_clips)
@@ -307,21 +329,16 @@ def report_mlm(golden):
         for slot in golden.places(i, j)[1]
         if flat[slot] >= 0
     ]
-
-    def scores(module):
-        rows = module.encode_rows(batch)
-        return module.word_logits(rows.reshape(-1, rows.shape[-1])[jnp.array(slots)])
-
-    logits = golden.compute(scores)
+    step = golden.differentiate(loss, batch)
+    (mean_loss, logits), gradient = step(golden.params)
+    logits = logits[np.array(slots)]
     golden.report.add("mlm scores", expected["scores"], logits, OUTPUT_TOLERANCE)
     each = jax.jit(jax.vmap(lambda *one: cross_entropy(*one, True)["loss"]))
     losses = each(logits, jnp.asarray(flat[slots]))
     golden.report.add("mlm loss", expected["loss"], losses, OUTPUT_TOLERANCE)
-    golden.report.add(
-        "mlm mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    golden.report.add("mlm mean_loss", expected["mean_loss"], mean_loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, gradient)
+    return step
 
 
 def report_mfm(golden):
@@ -329,38 +346,42 @@ def report_mfm(golden):
     if expected is None:
         return None
     masked = jnp.asarray(golden.per_clip(expected, "frame_mask", False))
+    batch = {**golden.batch, "masked": masked}
 
-    def contrast(module):
-        sums = mfm.contrast(module, golden.batch, masked, "group", None)
-        return sums["loss"] / sums["count"]
+    def contrast(module, batch):
+        masked = batch["masked"]
+        sums = mfm.contrast(module, batch, masked, "group", None)
+        prediction = module.feature_head(module.encode_clips(batch, masked=masked))
+        return sums["loss"] / sums["count"], prediction
 
-    def regress(module):
-        total, count = mfm.regress(module, golden.batch, masked, None)
-        return total / count
+    def regress(module, batch):
+        total, count = mfm.regress(module, batch, batch["masked"], None)
+        return total / count, None
 
-    prediction = golden.compute(
-        lambda module: module.feature_head(module.encode_clips(golden.batch, masked=masked))
-    )
-    truth = golden.batch["frame_features"]
-    unmasked = frame_mask(golden.batch) & ~masked
-    squared = jnp.sum((prediction - truth)[masked] ** 2, axis=-1)
-    candidates = jnp.concatenate([truth[masked], prediction[unmasked]])
+    step = golden.differentiate(contrast, batch)
+    (contrast_loss, prediction), contrast_gradient = step(golden.params)
+    (regress_loss, _), regress_gradient = golden.differentiate(regress, batch)(golden.params)
+    prediction, masked = np.asarray(prediction), np.asarray(masked)
+    truth = np.asarray(golden.batch["frame_features"])
+    unmasked = np.asarray(frame_mask(golden.batch)) & ~masked
+    squared = np.sum((prediction - truth)[masked] ** 2, axis=-1)
+    candidates = np.concatenate([truth[masked], prediction[unmasked]])
     logits = prediction[masked] @ candidates.T
-    losses = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
+    losses = jax.nn.logsumexp(logits, axis=-1) - np.diagonal(logits)
     for name, value in {
         "mffr/prediction": prediction[masked],
         "mffr/sum_squared_error": squared,
-        "mffr/mean_root_loss": golden.compute(regress),
+        "mffr/mean_root_loss": regress_loss,
         "mnce/prediction": prediction[masked],
         "mnce/negative_prediction": prediction[unmasked],
         "mnce/targets": truth[masked],
         "mnce/loss": losses,
-        "mnce/mean_loss": golden.compute(contrast),
+        "mnce/mean_loss": contrast_loss,
     }.items():
         golden.report.add(f"mfm {name}", expected[name], value, OUTPUT_TOLERANCE)
-    golden.gradients("mffr/grad/", expected, regress)
-    golden.gradients("mnce/grad/", expected, contrast)
-    return contrast
+    golden.gradients("mffr/grad/", expected, regress_gradient)
+    golden.gradients("mnce/grad/", expected, contrast_gradient)
+    return step
 
 
 def report_fom(golden):
@@ -372,49 +393,26 @@ def report_fom(golden):
     order = jnp.asarray(np.where(order < 0, np.arange(frames), order))
     targets = jnp.asarray(golden.per_clip(expected, "targets", -1))
 
-    def loss(module):
-        logits = fom.order_logits(module, golden.batch, order, None)
-        sums = cross_entropy(logits, targets, targets >= 0)
-        return sums["loss"] / sums["count"]
+    def loss(module, batch):
+        logits = fom.order_logits(module, batch, batch["order"], None)
+        sums = cross_entropy(logits, batch["targets"], batch["targets"] >= 0)
+        return sums["loss"] / sums["count"], logits
 
-    logits = golden.compute(lambda module: fom.order_logits(module, golden.batch, order, None))[0]
+    step = golden.differentiate(loss, {**golden.batch, "order": order, "targets": targets})
+    (mean_loss, (logits,)), gradient = step(golden.params)
     for i in range(golden.num_clips):
         value = expected[f"clip{i}/logits"]
         golden.report.add(f"fom clip{i}/logits", value, logits[i, : len(value)], OUTPUT_TOLERANCE)
-    golden.report.add(
-        "fom mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    golden.report.add("fom mean_loss", expected["mean_loss"], mean_loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, gradient)
+    return step
 
 
 def report_vsm(golden):
     expected = golden.load("vsm")
     if expected is None:
         return None
-    queries = []
-    for i in range(golden.num_clips):
-        held_out = [
-            j
-            for j, (tokens, _) in enumerate(golden.subtitles(i))
-            if len(expected[f"clip{i}/subtitle{j}/context_tokens"]) < 1 + len(tokens)
-        ]
-        chosen = [
-            (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
-            for q in range(golden.meta["queries_per_clip"])
-        ]
-        queries.append((held_out, chosen))
-    batch, _ = golden.pack(queries)
-    outputs = golden.compute(lambda module: matching.match(module, batch, None))
-    golden.report.add(
-        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
-    )
-    for name in ("start_logits", "end_logits"):
-        for i in range(golden.num_clips):
-            value = expected[f"clip{i}/{name}"]
-            mine = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
-            golden.report.add(f"vsm clip{i}/{name}", value, mine, OUTPUT_TOLERANCE)
-
+    batch = golden.pack(queries_of_clips(golden, expected))
     config = pretrain.get_config().vsm
     meta = golden.meta
     config.update(
@@ -430,37 +428,71 @@ def report_vsm(golden):
         "lse/": {"ranking": "lse"},
         "hard2x10/": {"hard_negatives_from": 0, "hard_pool": 2, "hard_weight": 10.0},
     }
-    for prefix, changes in variants.items():
+
+    def task(changes):
         changed = config.copy_and_resolve_references()
         changed.update(changes)
-        variant = vsm.VideoSubtitleMatching(changed, None)
-        losses = golden.compute(lambda module: variant.losses(module, batch, context)[0])  # noqa: B023
+        return vsm.VideoSubtitleMatching(changed, None)
+
+    def loss(module, batch):
+        losses = {
+            prefix: task(changes).losses(module, batch, context)[0]
+            for prefix, changes in variants.items()
+        }
+        outputs = matching.match(module, batch, None)
+        return task({}).loss(module, batch, context)[0], (outputs, losses)
+
+    step = golden.differentiate(loss, batch)
+    (weighted_loss, (outputs, losses)), gradient = step(golden.params)
+    golden.report.add(
+        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
+    )
+    for name in ("start_logits", "end_logits"):
+        for i in range(golden.num_clips):
+            value = expected[f"clip{i}/{name}"]
+            mine = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
+            golden.report.add(f"vsm clip{i}/{name}", value, mine, OUTPUT_TOLERANCE)
+    for prefix in variants:
         for name in ("neg_ctx", "neg_q", "span"):
             key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
             if key in expected:
-                golden.report.add(f"vsm {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
+                golden.report.add(
+                    f"vsm {key}", expected[key], losses[prefix][name], OUTPUT_TOLERANCE
+                )
             elif name != "span":
                 golden.report.absent(f"vsm {key}")
-    task = vsm.VideoSubtitleMatching(config, None)
-
-    def loss(module):
-        return task.loss(module, batch, context)[0]
-
     golden.report.add(
-        "vsm weighted_loss", expected["weighted_loss"], golden.compute(loss), OUTPUT_TOLERANCE
+        "vsm weighted_loss", expected["weighted_loss"], weighted_loss, OUTPUT_TOLERANCE
     )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    golden.gradients("grad/", expected, gradient)
+    return step
 
 
-def report_training(golden, losses):
+def queries_of_clips(golden, expected):
+    """For each clip, its held-out subtitles and its queries."""
+    queries = []
+    for i in range(golden.num_clips):
+        held_out = [
+            j
+            for j, (tokens, _) in enumerate(golden.subtitles(i))
+            if len(expected[f"clip{i}/subtitle{j}/context_tokens"]) < 1 + len(tokens)
+        ]
+        chosen = [
+            (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
+            for q in range(golden.meta["queries_per_clip"])
+        ]
+        queries.append((held_out, chosen))
+    return queries
+
+
+def report_training(golden, steps):
     """Eight updates; only directories that have the file are asked for it."""
     if not (golden.directory / "training.npz").exists():
         return
     expected = golden.load("training")
-    # What the file calls its tasks, and what the files of their losses are called.
-    losses = {name: losses.get(TRAINED.get(name, name)) for name in map(str, expected["tasks"])}
-    if None in losses.values():
+    # The tasks have other names in this file than their losses have files.
+    steps = {name: steps.get(TRAINED.get(name, name)) for name in map(str, expected["tasks"])}
+    if None in steps.values():
         golden.report.absent("training: the tasks' own files")
         return
     config = ml_collections.ConfigDict(
@@ -473,23 +505,24 @@ def report_training(golden, losses):
         optimizer.clip_by_global_norm(1.0),
         optimizer.adamw(rate, config.betas, 0.01, decay),
     )
+
+    @jax.jit
+    def update(gradient, state, params):
+        updates, state = transform.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient)
+
     state = transform.init(params)
-    steps = {
-        name: jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(golden.module(params))))
-        for name, loss in losses.items()
-    }
     for step, task in enumerate(expected["tasks"]):
-        loss, gradient = steps[str(task)](params)
+        (loss, _), gradient = steps[str(task)](params)
+        params, state, norm = update(gradient, state, params)
         for name, mine in (
             ("losses", loss),
-            ("grad_norms", optax.tree.norm(gradient)),
+            ("grad_norms", norm),
             ("learning_rates", rate(step)),
         ):
             golden.report.add(
                 f"training {name}[{step}]", expected[name][step], mine, TRAINING_TOLERANCE
             )
-        updates, state = transform.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
     flat = flatten(params)
     flat = {original_names.original_name(path): (path, value) for path, value in flat.items()}
     flat[original_names.TIED_WORDS] = flat[original_names.WORDS]
@@ -504,9 +537,9 @@ def report_directory(directory, files):
     """Reports some files of one golden directory; True if all is well."""
     report = Report()
     golden = Golden(directory, report)
-    losses = {name: FILES[name](golden) for name in files if name in FILES}
+    steps = {name: FILES[name](golden) for name in files if name in FILES}
     if "training" in files:
-        report_training(golden, losses)
+        report_training(golden, steps)
     return not report.failed
 
 
@@ -549,7 +582,8 @@ def report_alignment(directory, report):
         report.add(f"subtitle_alignment[{number}]", expected, actual, 0.0)
 
 
-def main():
+def main(arguments=None):
+    """Reports what the command line names; True if all is well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory")
     parser.add_argument("--host", action="store_true", help="a directory laid out like golden/host")
@@ -558,13 +592,11 @@ def main():
         default=",".join((*FILES, "training")),
         help="the files to compare, with commas between; training needs mlm, mfm, fom, vsm",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     if arguments.host:
-        good = report_host(arguments.directory)
-    else:
-        good = report_directory(arguments.directory, arguments.files.split(","))
-    sys.exit(0 if good else 1)
+        return report_host(arguments.directory)
+    return report_directory(arguments.directory, arguments.files.split(","))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if main() else 1)
