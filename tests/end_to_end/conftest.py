@@ -1,4 +1,4 @@
-"""One tiny dataset and one cache of compiled functions for all of these tests."""
+"""A tiny dataset that all of these tests share."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,13 +10,13 @@ from tests.end_to_end.harness import Runs, build
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Runs:
     """Starts runs on a tiny dataset."""
-    folder = tmp_path_factory.mktemp("shared")
+    folder = tmp_path_factory.mktemp("tiny")
     build(folder / "datasets" / "tiny")
-    return Runs(folder / "datasets" / "tiny", folder / "cache")
+    return Runs(folder / "datasets" / "tiny")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pool():
-    """Takes runs that do not wait for each other, two at a time."""
-    with ThreadPoolExecutor(2) as pool:
+    """Waits for processes in the background while tests run in this one."""
+    with ThreadPoolExecutor(1) as pool:
         yield pool

@@ -1,6 +1,7 @@
-"""Runs `python main.py` in processes of its own on tiny data, and looks at what they leave."""
+"""Runs on tiny data, in this process or as `python main.py`, and readers of what they leave."""
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from data.building.plan import Building
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
 from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
+from hero_jax.training import loop
 from tests.paths import ROOT
 
 SECONDS_PER_FEATURE = 1.5
@@ -40,7 +42,7 @@ WORDS = [
     "small",
     "slowly",
 ]
-# Nothing here takes longer, even on a busy machine.
+# Seconds that the longest process takes on a busy machine, with a margin.
 PATIENCE = 600
 
 
@@ -65,7 +67,7 @@ def raw_clip(number: int, *, num_frames: int = 0, widths: tuple[int, ...] = (6, 
 
 
 def picture(clip_id: str, frame: int) -> bytes:
-    """What is taken for a PNG of a frame, and says which."""
+    """The signature of a PNG, and the name of the frame that it stands for."""
     return b"\x89PNG\r\n\x1a\n" + f"{clip_id} {frame}".encode()
 
 
@@ -91,21 +93,15 @@ def build(
 
 
 class Runs:
-    """Starts runs of one small model on one dataset.
+    """Starts runs of one small model on the dataset in a folder."""
 
-    Args:
-      dataset: its folder.
-      cache: where compiled functions are kept between runs.
-    """
-
-    def __init__(self, dataset: Path, cache: Path):
+    def __init__(self, dataset: Path):
         self.metadata = DatasetMetadata.load(dataset)
         self.dataset = dataset
-        self.cache = cache
 
     def values(self, **settings) -> dict:
-        """Config fields of a run; settings are some more, with `__` for the dot."""
-        own = {name.replace("__", "."): value for name, value in settings.items()}
+        """Config fields of a run; `settings` override them, with `__` for the dot."""
+        changes = {name.replace("__", "."): value for name, value in settings.items()}
         return {
             "data.dir": str(self.dataset.parent),
             "data.name": self.dataset.name,
@@ -136,7 +132,7 @@ class Runs:
             "log_every": 1,
             "eval_every": 1000,
             "save_every": 1000,
-            **own,
+            **changes,
         }
 
     def config(self, **settings):
@@ -146,22 +142,14 @@ class Runs:
         return config
 
     def command(self, workdir, flags=(), **settings) -> list[str]:
-        """The command line: flags as they are, then workdir and config fields."""
+        """The arguments of main.py: config, workdir, flags as given, and config fields."""
         fields = [f"--config.{name}={value}" for name, value in self.values(**settings).items()]
         return ["--config=configs/pretrain.py:shapes", f"--workdir={workdir}", *flags, *fields]
 
     def environment(self, devices: int = 1) -> dict[str, str]:
-        """Of a run on so many virtual devices."""
-        return {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(self.cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            # These models take longer to compile than to run.
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false "
-            f"--xla_force_host_platform_device_count={devices}",
-        }
+        """Environment variables of a run on a number of virtual devices."""
+        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+        return {**os.environ, "XLA_FLAGS": flags}
 
     def start(self, arguments: list[str], devices: int = 1, **popen) -> "Process":
         """Starts main.py."""
@@ -172,11 +160,26 @@ class Runs:
             **popen,
         )
 
-    def run(self, workdir, flags=(), *, devices: int = 1, **settings) -> "Process":
-        """Runs to the end, which has to be a good one."""
-        process = self.start(self.command(workdir, flags, **settings), devices)
+    def run(self, workdir, flags=(), **settings) -> "Process":
+        """Runs main.py to its end, without an error."""
+        process = self.start(self.command(workdir, flags, **settings))
         assert process.wait() == 0, process.text
         return process
+
+    def train(self, workdir, **settings) -> str:
+        """Trains in this process; returns the text that the run prints to standard error."""
+        return train(self.config(**settings), workdir)
+
+
+def train(config, workdir) -> str:
+    """Trains in this process, whose handler of SIGTERM stays; returns what standard error got."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as text:
+            loop.train(config, str(workdir))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return text.getvalue()
 
 
 class Process:
@@ -211,8 +214,8 @@ class Process:
     @property
     def step(self) -> int:
         """The last step reported."""
-        found = [re.match(r"step (\d+): ", line) for line in self.lines]
-        return max((int(match[1]) for match in found if match), default=0)
+        matches = [re.match(r"step (\d+): ", line) for line in self.lines]
+        return max((int(match[1]) for match in matches if match), default=0)
 
     def wait_for_step(self, step: int) -> None:
         """Returns when a step has been reported, or the process has ended."""
@@ -222,7 +225,7 @@ class Process:
                 self._news.wait(0.1)
 
     def wait_for_path(self, folder: Path, pattern: str) -> None:
-        """Returns when something in a folder has a name like that, or the process has ended."""
+        """Returns when a name in a folder matches a pattern, or the process has ended."""
         while self._process.poll() is None:
             with contextlib.suppress(FileNotFoundError):
                 if any(folder.glob(pattern)):
@@ -234,7 +237,7 @@ class Process:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Waits for the end; the exit status, negative for a signal."""
+        """Waits for the end; returns the exit status, negative for a signal."""
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -245,7 +248,7 @@ class Process:
 
 
 def sentence(process: Process) -> str:
-    """What a run that was refused had to say: one sentence and nothing else."""
+    """The one sentence that a refused run prints; it prints nothing else."""
     assert process.wait() == 1, process.text
     assert len(process.lines) == 1, process.text
     assert process.lines[0].startswith("error: "), process.text
@@ -271,7 +274,7 @@ def steps(workdir: Path) -> list[int]:
 
 
 def saved(workdir: Path, step: int, item: str = "state") -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint by path: parameters, moments, step; or of its stream."""
+    """The arrays of a checkpoint's state (parameters, moments, step) or stream, by path."""
     path = workdir / "checkpoints" / str(step) / item
     checkpointer = ocp.PyTreeCheckpointer()
     tree = checkpointer.metadata(path).item_metadata.tree
@@ -282,7 +285,7 @@ def saved(workdir: Path, step: int, item: str = "state") -> dict[str, np.ndarray
 
 
 def assert_same_bits(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    """Every array of one checkpoint is the other's, bit for bit."""
+    """Compares two checkpoints array by array, bit for bit."""
     assert left.keys() == right.keys()
     different = [name for name in left if left[name].tobytes() != right[name].tobytes()]
     assert not different

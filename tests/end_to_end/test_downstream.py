@@ -1,11 +1,14 @@
 """Downstream tasks end to end: all families in one run, resumed, on eight devices, unlabelled."""
 
 import base64
+import contextlib
+import io
 import json
 import re
-import subprocess
-import sys
+import shutil
 
+import jax
+import numpy as np
 import pytest
 
 from data.errors import InputError
@@ -15,20 +18,21 @@ from hero_jax.conversion.state_dict import from_state_dict
 from hero_jax.conversion.torch.read import read_state_dict
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.index.index import Index
-from hero_jax.inference.model import Model
+from hero_jax.inference import compiled
+from hero_jax.inference.model import Model, load
 from hero_jax.search import __main__ as search
 from hero_jax.search.engine import search as search_index
+from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.step import Program
-from tests.end_to_end.downstream import PARTS, STEPS, build_annotated, make, multitask
+from tests.end_to_end.downstream import PARTS, SAVED, STEPS, build_annotated, make, multitask
 from tests.end_to_end.harness import (
     SECONDS_PER_FEATURE,
-    Process,
     assert_same_bits,
     picture,
     saved,
     scalars,
+    train,
 )
-from tests.paths import ROOT
 
 FILES = (
     "msrvtt_asr-clips.json",
@@ -50,42 +54,50 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def families(runs, pool, folder, tmp_path_factory):
-    """By the number of devices, the workdir of `families.py`."""
-    workdirs = {devices: tmp_path_factory.mktemp(f"on{devices}") for devices in (1, 8)}
+def trained(runs, folder, tmp_path_factory):
+    """The workdir of a run of all families on one device."""
+    workdir = tmp_path_factory.mktemp("trained")
+    train(multitask(folder, runs), workdir)
+    return workdir
 
-    def run(devices):
-        command = [sys.executable, "-m", "tests.end_to_end.families", folder, runs.dataset]
-        process = Process([*command, workdirs[devices]], cwd=ROOT, env=runs.environment(devices))
-        assert process.wait() == 0, process.text
 
-    for done in [pool.submit(run, devices) for devices in workdirs]:
-        done.result()
-    return workdirs
+@pytest.fixture(scope="module")
+def resumed(runs, folder, trained, tmp_path_factory):
+    """The workdir of the same run, resumed in its middle, with predictions of the test split."""
+    workdir = tmp_path_factory.mktemp("resumed")
+    checkpoint = f"checkpoints/{SAVED}"
+    shutil.copytree(trained / checkpoint, workdir / checkpoint)
+    train(multitask(folder, runs), workdir)
+    test = {f"parts__{part}__data__eval_split": "test" for part in PARTS}
+    evaluate_checkpoint(multitask(folder, runs, **test), str(workdir))
+    return workdir
 
 
 @pytest.mark.parametrize("item", ["state", "stream"])
-def test_a_resumed_run_ends_with_the_same_bits(families, item):
-    unbroken, resumed = (families[1] / name for name in ("unbroken", "resumed"))
-    assert_same_bits(saved(resumed, STEPS, item), saved(unbroken, STEPS, item))
+def test_a_resumed_run_ends_with_the_same_bits(trained, resumed, item):
+    assert_same_bits(saved(resumed, STEPS, item), saved(trained, STEPS, item))
 
 
-def test_eight_devices_train_and_score_as_one(families):
-    one, eight = (
-        {
-            key: value
-            for key, value in scalars(families[devices] / "unbroken").items()
-            if key[0].startswith(("train/", "eval/"))
-        }
-        for devices in (1, 8)
-    )
-    assert eight == pytest.approx(one, rel=1e-4, abs=1e-5)
+def reported(workdir):
+    """Losses and metrics by name and step."""
+    found = scalars(workdir)
+    return {key: found[key] for key in found if key[0].startswith(("train/", "eval/"))}
+
+
+def test_every_task_is_trained_and_evaluated(trained):
     for phase in ("train", "eval"):
-        assert {name.split("/")[1] for name, _ in one if name.startswith(f"{phase}/")} >= set(PARTS)
+        names = [name for name, _ in reported(trained) if name.startswith(f"{phase}/")]
+        assert {name.split("/")[1] for name in names} >= set(PARTS)
 
 
-def test_a_split_without_labels_gives_prediction_files(families, folder):
-    workdir = families[1] / "resumed"
+@pytest.mark.slow
+def test_eight_devices_train_and_score_as_one(runs, folder, trained, eight_devices, tmp_path):
+    eight_devices(train, multitask(folder, runs), tmp_path)
+    assert reported(tmp_path) == pytest.approx(reported(trained), rel=1e-4, abs=1e-5)
+
+
+def test_a_split_without_labels_gives_prediction_files(resumed, folder):
+    workdir = resumed
     texts = {name: (workdir / f"predictions-test-{STEPS}" / name).read_text() for name in FILES}
     moments = json.loads(texts["tvr-moments.json"])
     assert moments["SVMR"] == []
@@ -114,8 +126,28 @@ def test_a_split_without_labels_gives_prediction_files(families, folder):
     assert not any("accuracy" in name or "r@" in name or "cider" in name for name in scores)
 
 
-def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path, capsys):
-    workdir, out, index = families[1] / "resumed", tmp_path / "export", str(tmp_path / "index")
+def on_eight_devices(out, index, sentences):
+    """Searches with an export that was made on one device; returns what `query --json` prints."""
+    assert jax.device_count() == 8
+    model, texts = load(out), sentences.read_text().splitlines()
+    tokens = np.zeros((len(texts), model.exported.batch()["max_query_tokens"]), np.int32)
+    counts = np.zeros(len(texts), np.int32)
+    for n, text in enumerate(texts):
+        words = model.tokenizer.encode(text)
+        tokens[n, : len(words)], counts[n] = words, len(words)
+    encode = compiled.read(out / "compiled" / f"encode_query{compiled.SUFFIX}")
+    vectors = encode(model.exported.params, tokens, counts)
+    np.testing.assert_allclose(vectors, model.encode_queries(texts), rtol=1e-3, atol=1e-4)
+    options = [f"--model={out}", f"--index={index}", f"--file={sentences}", "--top=9", "--json"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        search.main(["query", *options])
+    return printed.getvalue()
+
+
+def test_an_export_searches_as_evaluation_does(
+    resumed, folder, runs, eight_devices, tmp_path, capsys
+):
+    workdir, out, index = resumed, tmp_path / "export", str(tmp_path / "index")
     exporting = ["--mode=export", f"--workdir={workdir}", f"--out={out}"]
     process = runs.start(exporting)
     assert process.wait() == 0, process.text
@@ -127,8 +159,7 @@ def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path,
     moments = json.loads((workdir / f"predictions-test-{STEPS}" / FILES[1]).read_text())
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("".join(entry["desc"] + "\n" for entry in moments["VCMR"]))
-    command = [sys.executable, "-m", "tests.end_to_end.on_eight", out, index, sentences]
-    printed = subprocess.check_output(command, cwd=ROOT, env=runs.environment(8), text=True)
+    printed = eight_devices(on_eight_devices, out, index, sentences)
     lines = [json.loads(line) for line in printed.splitlines()]
     names = {number: name for name, number in moments["video2idx"].items()}
     for line, entry in zip(lines, moments["VCMR"], strict=True):
@@ -169,8 +200,8 @@ def test_an_export_searches_as_evaluation_does(families, folder, runs, tmp_path,
         export.export(workdir, out)
 
 
-def test_a_run_goes_back_to_pytorch_and_comes_back(families, folder, runs, tmp_path):
-    workdir, path = families[1] / "resumed", tmp_path / "hero.pt"
+def test_a_run_goes_back_to_pytorch_and_comes_back(resumed, folder, runs, tmp_path):
+    workdir, path = resumed, tmp_path / "hero.pt"
     export.export_torch(workdir, path)
     other = Experiment(multitask(folder, runs))
     drawn = Program(other.config, other.tasks, other.mesh).host_params()

@@ -39,18 +39,18 @@ def mixed(runs, tmp_path_factory) -> Runs:
     build(folder / "turned", widths=(4, 6))
     build(folder / "slow", seconds_per_feature=2.0)
     build(folder / "foreign", text=OTHER_TEXT)
-    return Runs(folder / "tiny", runs.cache)
+    return Runs(folder / "tiny")
 
 
 @pytest.fixture(scope="module")
 def trained(mixed, tmp_path_factory):
-    """A run on a mixture: its process and workdir."""
+    """A run on a mixture: the text that it prints, and its workdir."""
     workdir = tmp_path_factory.mktemp("trained")
-    return mixed.run(workdir, **MIXED), workdir
+    return mixed.train(workdir, **MIXED), workdir
 
 
 def test_clips_are_trained_on_as_often_as_their_weights_say(trained):
-    process, workdir = trained
+    text, workdir = trained
     logged = scalars(workdir)
     steps = range(1, STEPS + 1)
     clips = {n: sum(logged[f"data/clips/{n}", s] for s in steps) for n in ("tiny", "talks")}
@@ -64,7 +64,7 @@ def test_clips_are_trained_on_as_often_as_their_weights_say(trained):
         assert shares[0] * logged["data/clips_per_step", step] == pytest.approx(
             logged["data/clips/tiny", step]
         )
-    said = re.search(rf"^steps 1 to {STEPS} trained on (.*)$", process.text, re.MULTILINE)[1]
+    said = re.search(rf"^steps 1 to {STEPS} trained on (.*)$", text, re.MULTILINE)[1]
     assert said == ", ".join(
         f"{count:.0f} clips of {name} ({100 * count / whole:.1f}%)" for name, count in clips.items()
     )
@@ -188,7 +188,7 @@ def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, c
 
 
 @pytest.fixture(scope="module")
-def imports(runs, tmp_path_factory) -> Runs:
+def imports(tmp_path_factory) -> Runs:
     """Runs on the sample corpus and on the same 40 clips of television, imported twice."""
     folder = tmp_path_factory.mktemp("imports")
     text, layout = Path(SHARED) / "tvr_text", Path(SHARED) / "official_layout"
@@ -207,10 +207,10 @@ def imports(runs, tmp_path_factory) -> Runs:
             ]
         )
     build_dataset.main(["shapes", f"--out={folder / 'shapes'}", "--num_clips=10"])
-    return Runs(folder / "tvr_a", runs.cache)
+    return Runs(folder / "tvr_a")
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_the_sample_and_television_do_not_mix_but_two_imports_do(imports, tmp_path):
     with pytest.raises(InputError) as caught:
         Experiment(imports.config(data__name="tvr_a,shapes"))
@@ -219,11 +219,11 @@ def test_the_sample_and_television_do_not_mix_but_two_imports_do(imports, tmp_pa
         "build the dataset to match."
     )
     settings = MIXED | {"data__name": "tvr_a,tvr_b", "tasks__mlm": 0.0}
-    process = imports.run(tmp_path, **settings)
+    text = imports.train(tmp_path, **settings)
     logged = scalars(tmp_path)
     a, b = (
         sum(logged[f"data/clips/{name}", step] for step in range(1, STEPS + 1))
         for name in ("tvr_a", "tvr_b")
     )
     assert abs(a - 0.75 * (a + b)) <= BLOCK / 4 + 2
-    assert f"{b:.0f} clips of tvr_b ({100 * b / (a + b):.1f}%)" in process.text
+    assert f"{b:.0f} clips of tvr_b ({100 * b / (a + b):.1f}%)" in text

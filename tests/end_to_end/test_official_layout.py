@@ -37,7 +37,7 @@ def without_answers(source: Path, out: Path, names: list[str]) -> Path:
     return out
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_imported_queries_train_score_and_predict(tmp_path):
     layout = Path(SHARED) / "official_layout"
     databases = {split: layout / "txt_db" / f"tvr_{split}.db" for split in ("train", "val")}

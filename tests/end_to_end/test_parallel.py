@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.end_to_end.harness import scalars, steps
+from tests.end_to_end.harness import scalars, steps, train
 
 STEPS = 5
 SAVED = 3
@@ -19,33 +19,12 @@ SETTINGS = {
     "batch__groups": 8,
     "batch__clips_per_group": 2,
 }
-MESHES = {
-    "data=8": {},
-    "data=2, fsdp=2, tensor=2": {"mesh__fsdp": 2, "mesh__tensor": 2},
-}
+MIXED = "data=2, fsdp=2, tensor=2"
+MESHES = {MIXED: {"mesh__fsdp": 2, "mesh__tensor": 2}, "data=8": {}}
 
 
-def one_device(runs, folder):
-    runs.run(folder / "one", **SETTINGS)
-    return folder / "one"
-
-
-def eight_devices(runs, folder, name):
-    runs.run(folder / name, devices=8, **SETTINGS, **MESHES[name], save_every=SAVED)
-    return folder / name
-
-
-def then_one_device(runs, folder, eight):
-    """From the checkpoint that eight devices saved, as if they had been stopped after it."""
-    before, after = eight["data=8"].result() / "checkpoints", folder / "then one" / "checkpoints"
-    shutil.copytree(before / str(SAVED), after / str(SAVED))
-    runs.run(after.parent, **SETTINGS)
-    return after.parent
-
-
-def two_processes(runs, folder):
-    """Stopped by a signal to one of them, and started again."""
-    workdir = folder / "two"
+def two_processes(runs, workdir):
+    """Two processes, which a signal to one of them stops, and which are started again."""
     for stop in (True, False):
         processes = start_two(runs, workdir)
         if stop:
@@ -54,7 +33,6 @@ def two_processes(runs, folder):
         for process in processes:
             assert process.wait() == 0, process.text
         assert (max(steps(workdir)) < STEPS) == stop
-    return workdir
 
 
 def start_two(runs, workdir):
@@ -73,24 +51,33 @@ def start_two(runs, workdir):
 
 
 @pytest.fixture(scope="module")
-def workdirs(runs, pool, tmp_path_factory):
-    """By name, the future of a workdir."""
-    folder = tmp_path_factory.mktemp("parallel")
-    one = pool.submit(one_device, runs, folder)
-    two = pool.submit(two_processes, runs, folder)
-    eight = {name: pool.submit(eight_devices, runs, folder, name) for name in MESHES}
-    then_one = pool.submit(then_one_device, runs, folder, eight)
-    return {"one device": one, "two processes": two, **eight, "then one": then_one}
+def workdir(runs, eight_devices, tmp_path_factory):
+    """Returns the workdir of a run on a mesh of eight devices, or on 'two processes'."""
+    workdirs = {}
+
+    def workdir(name):
+        if name not in workdirs:
+            folder = workdirs[name] = tmp_path_factory.mktemp("parallel")
+            if name == "two processes":
+                two_processes(runs, folder)
+            else:
+                config = runs.config(**SETTINGS, **MESHES[name], save_every=SAVED)
+                eight_devices(train, config, folder)
+        return workdirs[name]
+
+    return workdir
 
 
 @pytest.fixture(scope="module")
-def expected(workdirs):
-    """What one device reports."""
-    return reported(workdirs["one device"].result())
+def expected(runs, tmp_path_factory):
+    """Losses and metrics of a run on one device."""
+    folder = tmp_path_factory.mktemp("one")
+    runs.train(folder, **SETTINGS)
+    return reported(folder)
 
 
 def reported(workdir):
-    """Losses and metrics by name and step, without what depends on the clock."""
+    """Losses and metrics by name and step, without values that depend on the clock."""
     return {
         (name, step): value
         for (name, step), value in scalars(workdir).items()
@@ -105,21 +92,27 @@ def test_every_task_is_trained_at_every_step(expected):
         assert expected[f"eval/{task}/loss", STEPS] > 0
 
 
-@pytest.mark.parametrize("name", [*MESHES, "two processes"])
-def test_losses_and_metrics_are_those_of_one_device(workdirs, expected, name):
-    assert reported(workdirs[name].result()) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+@pytest.mark.parametrize(
+    "name", [MIXED, pytest.param("data=8", marks=pytest.mark.slow), "two processes"]
+)
+def test_losses_and_metrics_are_those_of_one_device(workdir, expected, name):
+    assert reported(workdir(name)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdirs, expected):
-    """In evaluation mode, on one device, whatever it was trained on."""
-    workdir = workdirs["data=2, fsdp=2, tensor=2"].result()
-    runs.run(workdir, ["--mode=evaluate"], **SETTINGS)
-    scores = json.loads((workdir / f"evaluation-validation-{STEPS}.json").read_text())
+def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdir, expected):
+    """In evaluation mode, on one device, after training on eight."""
+    folder = workdir(MIXED)
+    runs.run(folder, ["--mode=evaluate"], **SETTINGS)
+    scores = json.loads((folder / f"evaluation-validation-{STEPS}.json").read_text())
     trained = {name: expected[f"eval/{name}", STEPS] for name in scores}
     assert scores == pytest.approx(trained, rel=1e-5, abs=1e-6)
     assert {"mlm/loss", "vsm/r@1", "queries/r@1"} <= scores.keys()
 
 
-def test_a_checkpoint_of_eight_devices_goes_on_on_one(workdirs, expected):
+def test_a_checkpoint_of_eight_devices_resumes_on_one(runs, workdir, expected, tmp_path):
+    """As if the run on eight devices had stopped after the checkpoint."""
+    checkpoint = f"checkpoints/{SAVED}"
+    shutil.copytree(workdir(MIXED) / checkpoint, tmp_path / checkpoint)
+    runs.train(tmp_path, **SETTINGS)
     after = {key: value for key, value in expected.items() if key[1] > SAVED}
-    assert reported(workdirs["then one"].result()) == pytest.approx(after, rel=1e-5, abs=1e-6)
+    assert reported(tmp_path) == pytest.approx(after, rel=1e-5, abs=1e-6)

@@ -2,7 +2,6 @@
 
 import re
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,16 +14,8 @@ from hero_jax.training.init_from import initial_params
 from hero_jax.training.step import Program
 
 
-@pytest.fixture(scope="module")
-def quickly_compiled():
-    """Drawing a tiny model takes far longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture
-def experiment(runs, quickly_compiled):
+def experiment(runs):
     """Makes an experiment."""
     return lambda **settings: Experiment(runs.config(**settings))
 

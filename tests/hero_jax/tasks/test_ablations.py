@@ -28,14 +28,6 @@ UNUSED = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Training steps of tiny models take far longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def tasks_config(encoder="hierarchical", **ratios):
     """The tiny config with these tasks and no others, and without dropout."""
     config = make_config(encoder)
