@@ -229,9 +229,9 @@ def asked(folder, query_type):
         ("tvr", {"data__name": "query,question"}, ["has to be one dataset"]),
         ("tvr", {"moment_retrieval__min_span": 9}, ["min_span=9", "allow no span"]),
         ("tvr", {"moment_retrieval__ranking": "best"}, ["moment_retrieval.ranking='best'"]),
-        ("tvr", {"model__feature_size": 9}, ["--config.model.feature_size=10"]),
+        ("tvr", {"model__feature_size": 9}, ["model.feature_size=10"]),
         ("tvr", {"batch__max_query_tokens": 40}, ["max_query_tokens + 1 is 41"]),
-        ("tvqa", {"batch__choices": 4}, ["has 5 answers", "config.batch.choices"]),
+        ("tvqa", {"batch__choices": 4}, ["has 5 answers", "batch.choices"]),
         ("tvqa", {"batch__max_query_tokens": 1}, ["no query to train on", "more than 1 tokens"]),
         ("tvqa", {"data__train_split": "test"}, ["no query to train on", "without a label"]),
         ("violin", {"batch__max_tokens": 60}, ["text_positions=64"]),
@@ -250,5 +250,5 @@ def test_a_setting_that_does_not_fit_is_named(runs, folder, config, changes, wor
 def test_data_without_annotations_are_refused(runs, folder):
     config = make(folder, runs, "tvr", data__dir=str(runs.dataset.parent), data__name="tiny")
     config.data.train_split = "train"
-    with pytest.raises(InputError, match=r"Split 'train' of .*tiny has no annotations"):
+    with pytest.raises(InputError, match=r"split 'train' of .*tiny has no annotations"):
         Experiment(config)

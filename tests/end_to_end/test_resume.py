@@ -64,7 +64,10 @@ def stopped(runs, workdir):
     assert process.wait() == 0, process.text
     last = last_saved(workdir)
     assert before < last < STEPS
-    assert process.lines[-1] == f"step {last} is saved in {workdir / 'checkpoints'}"
+    saying = (
+        f"step {last} is saved in {workdir / 'checkpoints'}; the same command continues from there"
+    )
+    assert process.lines[-1] == saying
     assert not any((workdir / "checkpoints").glob("*tmp*"))
 
 

@@ -166,7 +166,7 @@ def test_starting_weights_that_are_not_there(runs, tmp_path):
     with pytest.raises(InputError, match=r"/absent/hero\.pt"):
         train(runs.config(init_from="/absent/hero.pt"), tmp_path / "run")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no checkpoints; name the --workdir of a run"):
+    with pytest.raises(InputError, match="has no checkpoints: name the workdir of a run"):
         train(runs.config(init_from=str(tmp_path / "empty")), tmp_path / "run")
 
 
@@ -191,8 +191,8 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
         (["--config=configs/pretrain.py:circles", "--workdir=x"], ["'circles'", "'shapes'"]),
         (["--config=configs/pretrain.py"], ["--workdir is missing"]),
         (
-            ["--config=configs/pretrain.py", "--workdir=x", "model.hiden_size=8"],
-            ["model.hiden_size=8", "no such field", "'hidden_size'"],
+            ["--config=configs/pretrain.py", "--workdir=x", "--config.model.hiden_size=8"],
+            ["--config.model.hiden_size=8", "no such field", "'hidden_size'"],
         ),
         (
             ["--config=configs/pretrain.py", "--workdir=x", "--config.tasks.jigsaw=1.0"],
@@ -203,7 +203,7 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
             ["optimizer.steps", "many"],
         ),
         (["--config=configs/pretrain.py", "--workdir=x", "--mode=dream"], ["--mode=dream"]),
-        (["--config=configs/pretrain.py", "--workdir=x", "shapes"], ["'shapes' is no flag"]),
+        (["--config=configs/pretrain.py", "--workdir=x", "shapes"], ["'shapes' is not a flag"]),
         (
             ["--config=configs/pretrain.py", "--workdir=x", "--coordinator=here:1"],
             ["--processes and --process"],
@@ -232,6 +232,6 @@ def test_after_an_absurd_rate_nothing_is_saved(runs, tmp_path):
     rate = {"optimizer__learning_rate": 1e30, "optimizer__steps": 4}
     process = runs.start(runs.command(tmp_path, **rate, save_every=1))
     assert process.wait() == 1
-    sentence = r"error: The parameter norm of step 1 \(task \w+\) is (nan|inf)"
+    sentence = r"error: the parameter norm of step 1 \(task \w+\) is (nan|inf)"
     assert re.match(sentence, process.lines[-1]), process.text
     assert steps(tmp_path) == []
