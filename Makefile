@@ -1,4 +1,5 @@
-# make demo: set up, build the sample corpus, pre-train a small model on it. make test: set up, test.
+# make demo: set up, build the sample corpus, pre-train a small model on it. make test: set up, test
+# without the tests marked slow, which `pytest -m slow` runs.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -10,7 +11,7 @@ demo: $(READY) datasets/shapes/clips
 	$(RUN) main.py --config=configs/pretrain.py:shapes --workdir=runs/shapes
 
 test: $(READY) lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -m "not slow"
 
 lint: $(READY)
 	$(VENV)/bin/ruff format --check .
