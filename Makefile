@@ -1,5 +1,5 @@
 # make demo: sets up, builds the sample corpus, trains small models on it, searches it.
-# make test: sets up, checks style, tests.
+# make test: sets up, checks style and types, tests; `pytest -m slow` runs the campaigns it leaves out.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -16,7 +16,7 @@ demo: indexes/demo.done
 		--page=runs/demo/found.html --data=datasets/shapes_query
 
 test: $(READY) lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -m "not slow"
 
 lint: $(READY)
 	$(VENV)/bin/ruff format --check .

@@ -28,7 +28,7 @@ def tokenizer():
     return Tokenizer.train(TEXTS, 300)
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_roberta_gives_the_ids_that_the_original_stored():
     roberta = Tokenizer.load(Path(SHARED) / "roberta_bpe")
     texts, ids = zip(*json.loads(STORED_IDS.read_text()), strict=True)

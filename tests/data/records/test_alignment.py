@@ -27,7 +27,7 @@ def test_reproduces_the_original(case):
     assert frames == case["frames_of_subtitle"]
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_reproduces_the_originals_database():
     layout = Path(SHARED) / "official_layout"
     stored = json.loads((layout / "txt_db" / "tv_subtitles.db" / "sub_info.json").read_text())

@@ -17,7 +17,7 @@ from data.tokenizer import Tokenizer, normalise_subtitle
 from tests.data.clip_samples import TOKENIZER
 
 SHARED = os.environ.get("HERO_SHARED")
-NEEDS_SHARED = pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+NEEDS_SHARED = pytest.mark.shared
 IDS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
 
 

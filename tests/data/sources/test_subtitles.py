@@ -264,7 +264,7 @@ def test_narrowed_readers_hold_their_videos_and_no_texts(tmp_path, form):
     assert pickle.loads(sent).read("two", Report()) == (RawSubtitle("first", 0.0, 1.0),)
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("folder", "video_id", "count", "first", "last"),
     [
@@ -324,7 +324,7 @@ def test_reads_real_subtitles(folder, video_id, count, first, last):
     assert (subtitles[-1].start, subtitles[-1].end, subtitles[-1].text) == last
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_reads_real_json_lines():
     path = Path(SHARED) / "tvr_text" / "subtitles.jsonl"
     subtitles, report = open_subtitles(path), Report()

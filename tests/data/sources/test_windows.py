@@ -202,7 +202,7 @@ def test_features_may_be_of_the_clips_already(tmp_path):
     assert metadata.clips == {"train": 1}
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_a_film_becomes_clips_of_a_minute(tmp_path):
     film = Path(SHARED) / "elephants_dream"
     for name in ("net", "subtitles"):

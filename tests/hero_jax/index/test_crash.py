@@ -1,7 +1,7 @@
 """Changes of an index that are killed or fail at any moment: no clip is lost, no file is left.
 
 A process that forks must not have JAX's threads, so the checks run in a separate program: this
-file, which imports NumPy and the index only.
+file, which imports NumPy, pytest and the index only.
 """
 
 import errno
@@ -19,13 +19,13 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from data.errors import InputError
 from hero_jax.index import Index, Writer
 from tests.hero_jax.index.index_samples import content, entry, make, value
 from tests.paths import ROOT
 
-KILLS = 200
 # A child lives until it may have made so many changes, and then for up to so many seconds.
 CHANGES_AWAITED = 1
 LIFE = 0.03
@@ -35,13 +35,14 @@ KINDS = "frames", "norms", "clips"
 CALLS = {"open", "write", "seek", "truncate", "flush", "fsync", "replace", "unlink"}
 
 
-def run(name, path):
-    command = [sys.executable, "-m", "tests.hero_jax.index.test_crash", name, str(path)]
+def run(name, *arguments):
+    command = [sys.executable, "-m", "tests.hero_jax.index.test_crash", name, *map(str, arguments)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
 
 
-def test_killed_at_random_times(tmp_path):
-    run("kill_at_random_times", tmp_path)
+@pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_times(tmp_path, kills):
+    run("kill_at_random_times", tmp_path, kills)
 
 
 def test_killed_at_each_call(tmp_path):
@@ -111,9 +112,9 @@ def read_until(path, course, end):
     return count
 
 
-def kill_at_random_times(folder):
+def kill_at_random_times(folder, kills):
     path, step, state, rng = make(folder / "index"), 0, {}, random.Random(0)
-    for _ in range(KILLS):
+    for _ in range(int(kills)):
         course = Course(step, state)
         pipe, theirs = os.pipe()
         child = os.fork()
@@ -135,7 +136,7 @@ def kill_at_random_times(folder):
         step += complete + (state != course.after(complete))
     with Writer(path):
         check_files(path)
-    print(f"{KILLS} kills, {step} changes, {len(state)} clips")
+    print(f"{kills} kills, {step} changes, {len(state)} clips")
 
 
 # Each change, ended before each call
@@ -292,4 +293,4 @@ def limit_files(folder):
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    globals()[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

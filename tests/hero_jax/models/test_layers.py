@@ -1,9 +1,6 @@
 """Permutation of entries, dropout, attention, rematerialisation and bfloat16."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +9,8 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from hero_jax.models.batch import same_segment
 from hero_jax.models.layers import Attention, Transformer
@@ -118,30 +117,21 @@ def test_the_gradient_drops_the_entries_that_the_output_dropped():
     np.testing.assert_allclose(gradient, kept(x.shape, 0.3, key) / 0.7, rtol=1e-6)
 
 
-SHARDED = """
-import sys
-import jax
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec as P
-from hero_jax.models.ops import dropout
-
-x = np.ones((16, 6, 8), np.float32)
-key = jax.random.key(3)
-expected = np.asarray(dropout(x, 0.3, key))
-assert len(jax.devices()) == 8
-for shape, spec in (((8,), P("a")), ((8,), P(None, None, "a")), ((4, 2), P("a", "b"))):
-    mesh = jax.make_mesh(shape, ("a", "b")[: len(shape)])
-    there = jax.device_put(x, NamedSharding(mesh, spec))
-    for function in (dropout, jax.jit(dropout, static_argnums=1)):
-        np.testing.assert_array_equal(np.asarray(function(there, 0.3, key)), expected)
-"""
+def check_dropout_on_eight_devices():
+    """Splits an array over eight devices in several ways."""
+    x = np.ones((16, 6, 8), np.float32)
+    key = jax.random.key(3)
+    expected = np.asarray(dropout(x, 0.3, key))
+    assert len(jax.devices()) == 8
+    for shape, spec in (((8,), P("a")), ((8,), P(None, None, "a")), ((4, 2), P("a", "b"))):
+        mesh = jax.make_mesh(shape, ("a", "b")[: len(shape)])
+        split = jax.device_put(x, NamedSharding(mesh, spec))
+        for function in (dropout, jax.jit(dropout, static_argnums=1)):
+            np.testing.assert_array_equal(np.asarray(function(split, 0.3, key)), expected)
 
 
-def test_dropout_is_the_same_however_the_array_is_split_over_devices():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    path = os.pathsep.join(sys.path)
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SHARDED], env=environment, check=True, timeout=300)
+def test_dropout_is_the_same_however_the_array_is_split_over_devices(eight_devices):
+    eight_devices(check_dropout_on_eight_devices)
 
 
 @functools.cache

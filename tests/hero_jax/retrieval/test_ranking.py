@@ -1,9 +1,6 @@
 """Ranking of clips and moments: equal to a plain search, for any blocks and devices."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -241,39 +238,31 @@ def test_a_larger_corpus_takes_no_more_memory_than_itself():
     assert large - small < size / 2
 
 
-SHARDED = """
-import jax, jax.numpy as jnp, numpy as np
-from tests.hero_jax.retrieval.test_ranking import SETTINGS, SIZE, make_corpus, span_head
-from hero_jax import sharding
-from hero_jax.retrieval import ranking
+def check_ranking_on_eight_devices():
+    """Ranks a corpus that is split over meshes of one, three and eight devices."""
+    frames, num_frames = make_corpus(45)
+    frames = frames.astype(jnp.bfloat16)
+    queries = np.random.default_rng(1).standard_normal((9, SIZE)).astype(np.float32)
+    # The first query finds two equal clips, on the first and the last device.
+    queries[0] = frames[1, 0]
+    own = np.array([44, 1, 17, -1, 30, 0, 8, 9, 10])
+    assert len(jax.devices()) == 8
 
-frames, num_frames = make_corpus(45)
-frames = frames.astype(jnp.bfloat16)
-queries = np.random.default_rng(1).standard_normal((9, SIZE)).astype(np.float32)
-# The first finds two clips that are the same, on the first and the last device.
-queries[0] = frames[1, 0]
-own = np.array([44, 1, 17, -1, 30, 0, 8, 9, 10])
-assert len(jax.devices()) == 8
+    def search(data, fsdp, tensor):
+        mesh = {"data": data, "fsdp": fsdp, "tensor": tensor}
+        devices = jax.devices()[: data * fsdp * tensor]
+        corpus = ranking.Corpus(frames, num_frames, sharding.make_mesh(mesh, devices), block=4)
+        return ranking.rank(span_head(), queries, corpus, SETTINGS, own)
 
-def search(data, fsdp, tensor):
-    mesh = {"data": data, "fsdp": fsdp, "tensor": tensor}
-    devices = jax.devices()[: data * fsdp * tensor]
-    corpus = ranking.Corpus(frames, num_frames, sharding.make_mesh(mesh, devices), block=4)
-    return ranking.rank(span_head(), queries, corpus, SETTINGS, own)
-
-expected = search(1, 1, 1)
-assert expected.clips[0, :2].tolist() == [1, 44]
-assert (expected.svmr.counts > 0).tolist() == [number >= 0 for number in own]
-for sizes in ((3, 1, 1), (2, 2, 2)):
-    jax.tree.map(np.testing.assert_array_equal, search(*sizes), expected)
-"""
+    expected = search(1, 1, 1)
+    assert expected.clips[0, :2].tolist() == [1, 44]
+    assert (expected.svmr.counts > 0).tolist() == [number >= 0 for number in own]
+    for sizes in ((3, 1, 1), (2, 2, 2)):
+        jax.tree.map(np.testing.assert_array_equal, search(*sizes), expected)
 
 
-def test_the_result_is_the_same_bit_for_bit_however_many_devices():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    path = os.pathsep.join(sys.path)
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SHARDED], env=environment, check=True, timeout=300)
+def test_the_result_is_the_same_bit_for_bit_however_many_devices(eight_devices):
+    eight_devices(check_ranking_on_eight_devices)
 
 
 @pytest.mark.parametrize(

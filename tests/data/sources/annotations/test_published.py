@@ -280,7 +280,7 @@ def test_msrvtt(file):
     ]
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_reads_real_queries():
     path = Path(SHARED) / "tvr_text" / "queries_train.jsonl"
     report = Report()

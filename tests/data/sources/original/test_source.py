@@ -29,7 +29,7 @@ def records(dataset: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.skipif(not SHARED, reason="HERO_SHARED is not set")
+@pytest.mark.shared
 def test_databases_give_the_records_that_their_files_give(tmp_path):
     layout, files = Path(SHARED) / "official_layout", Path(SHARED) / "tvr_text"
     stored = layout / "video_db" / "tv" / "resnet_slowfast_1.5"
