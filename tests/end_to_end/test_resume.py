@@ -57,18 +57,30 @@ def killed_in_a_save(runs, workdir):
 
 
 def stopped(runs, workdir):
+    lines = _stopped(runs, workdir, signal.SIGTERM, status=0)
+    assert lines[-1].startswith("step ")
+
+
+def stopped_by_keyboard(runs, workdir):
+    *_, saved, last = _stopped(runs, workdir, signal.SIGINT, status=1)
+    assert saved.startswith("step ")
+    assert last == "error: interrupted"
+
+
+def _stopped(runs, workdir, number, status):
+    """Stops a run by a signal; it says where it resumed and what it saved. Returns its lines."""
     before = last_saved(workdir)
     process = start(runs, workdir)
     process.wait_for_step(before + 1)
-    process.signal(signal.SIGTERM)
-    assert process.wait() == 0, process.text
-    last = last_saved(workdir)
+    process.signal(number)
+    assert process.wait() == status, process.text
+    last, checkpoints = last_saved(workdir), workdir / "checkpoints"
     assert before < last < STEPS
-    saying = (
-        f"step {last} is saved in {workdir / 'checkpoints'}; the same command continues from there"
-    )
-    assert process.lines[-1] == saying
-    assert not any((workdir / "checkpoints").glob("*tmp*"))
+    assert (f"resuming at step {before} from {checkpoints}" in process.lines) == (before > 0)
+    saying = f"step {last} is saved in {checkpoints}; the same command continues from there"
+    assert saying in process.lines
+    assert not any(checkpoints.glob("*tmp*"))
+    return process.lines
 
 
 def not_allowed_to_grow(runs, workdir):
@@ -92,7 +104,7 @@ def out_of_room(runs, workdir):
     ballast = workdir / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(workdir).free - (1 << 20)))
     assert process.wait() == 1, process.text
-    assert process.lines[-1].startswith("error: A checkpoint takes up to ")
+    assert process.lines[-1].startswith("error: a checkpoint takes up to ")
     assert f"{workdir / 'checkpoints'} has room for" in process.lines[-1]
     assert not any(line.startswith("Traceback") for line in process.lines)
     assert last_saved(workdir) == before
@@ -123,7 +135,13 @@ def small_disk(tmp_path_factory):
 def interrupted(runs, small_disk, pool, tmp_path_factory):
     """The future of the workdir of a run that one misfortune after the other interrupts."""
     workdir = (small_disk or tmp_path_factory.mktemp("interrupted")) / "run"
-    misfortunes = [killed_in_a_step, killed_in_a_save, stopped, not_allowed_to_grow]
+    misfortunes = [
+        killed_in_a_step,
+        killed_in_a_save,
+        stopped,
+        stopped_by_keyboard,
+        not_allowed_to_grow,
+    ]
     if small_disk:
         misfortunes.append(out_of_room)
 
