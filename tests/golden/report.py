@@ -238,14 +238,14 @@ class Golden:
         ours = {
             original_names.original_name(path): (path, value) for path, value in gradient.items()
         }
-        wanted = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
-        if not wanted:
+        expected = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
+        if not expected:
             self.report.absent(f"{prefix}*")
-        for name, value in wanted.items():
+        for name, value in expected.items():
             # A softmax does not see what is added to all of its inputs: the gradient is zero but
             # for rounding errors, which are measured against the gradient of the kernel beside.
             unseen = name.endswith(UNSEEN)
-            kernel = wanted.get(name.removesuffix("bias") + "weight")
+            kernel = expected.get(name.removesuffix("bias") + "weight")
             scale = np.max(np.abs(kernel)) if unseen else 0.0
             path, mine = ours[name]
             mine = original_names.to_original_layout(path, mine)[: len(value)]
