@@ -145,7 +145,7 @@ def test_two_batches_an_update_are_their_mean():
         batch = jax.tree.map(lambda *x: np.stack(x), *batches)
         state, metrics = program.train_step(jax.tree.map(jnp.copy, start), batch, "mffr")
         scale = max(float(metrics["gradient_norm"]), 1.0)
-        mean = jax.tree.map(lambda m: np.asarray(m) * scale, state.opt_state[1].mean)
+        mean = jax.tree.map(lambda m: np.asarray(m) * scale, state.opt_state[1].mu)
         return float(metrics["loss"]), mean
 
     first, second = (gradient(part) for part in parts)
