@@ -13,7 +13,7 @@ from data.tokenizer import Tokenizer
 from tests.end_to_end.harness import SECONDS_PER_FEATURE, WORDS, raw_clip
 
 TYPES = ("query", "question", "statement", "caption")
-# By the config that reads them.
+# The type of a dataset by the config that reads it.
 DATASETS = {
     "tvr": "query",
     "msrvtt_asr": "query",
@@ -27,9 +27,9 @@ SPLITS = {"train": range(16), "validation": range(16, 22), "test": range(22, 28)
 
 
 def build_annotated(folder: Path) -> None:
-    """A dataset of each type in `folder`; the test split keeps labels, moments and captions back.
+    """Builds a dataset of each type in `folder`.
 
-    Queries of the test split do not name their clips either.
+    The test split has no labels, moments or captions, and its queries do not name their clips.
     """
     clips = {split: [raw_clip(n) for n in numbers] for split, numbers in SPLITS.items()}
     tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, 280)
@@ -37,17 +37,17 @@ def build_annotated(folder: Path) -> None:
         queries = {
             split: [
                 query
-                for clip in of_split
+                for clip in split_clips
                 for query in annotate(clip, query_type, labelled=split != "test")
             ]
-            for split, of_split in clips.items()
+            for split, split_clips in clips.items()
         }
         source = ClipSource(clips, SECONDS_PER_FEATURE, queries, query_type)
         build_dataset(folder / query_type, source, tokenizer, Building())
 
 
 def annotate(clip, query_type, *, labelled):
-    """Two annotations of a clip; 'pairs' of statements count as one."""
+    """Two annotations of a clip; a pair of statements counts as one."""
     rng = np.random.default_rng(int(clip.clip_id[-3:]))
 
     def words(count):
@@ -73,12 +73,12 @@ def annotate(clip, query_type, *, labelled):
         else:
             for caption in range(2 if labelled else 1):
                 text = words(4) if labelled else ""
-                own = f"{name}_{caption}"
-                yield RawQuery(own, clip.clip_id, text, moments, group=name)
+                query_id = f"{name}_{caption}"
+                yield RawQuery(query_id, clip.clip_id, text, moments, group=name)
 
 
 def settings(folder: Path, runs, config: str) -> dict:
-    """Fields of a tiny run of one downstream config's `shapes` preset."""
+    """Fields of a tiny run of a downstream config's `shapes` preset."""
     return {
         "data.dir": str(folder),
         "data.name": DATASETS[config],
@@ -106,33 +106,37 @@ def model(runs) -> dict:
 
 
 def make(folder: Path, runs, config: str, **changes):
-    """The config of a tiny run; changes with `__` for the dot."""
-    made = importlib.import_module(f"configs.{config}").get_config("shapes")
-    own = {name.replace("__", "."): value for name, value in changes.items()}
-    made.update_from_flattened_dict({**settings(folder, runs, config), **own})
-    return made
+    """The config of a tiny run; `changes` override fields, with `__` for the dot."""
+    result = importlib.import_module(f"configs.{config}").get_config("shapes")
+    fields = {name.replace("__", "."): value for name, value in changes.items()}
+    result.update_from_flattened_dict({**settings(folder, runs, config), **fields})
+    return result
 
 
 def multitask(folder: Path, runs, **changes):
-    """The config of a tiny run of all five families at once, a group on each of 8 devices."""
-    made = importlib.import_module("configs.multitask").get_config("shapes")
-    made.parts.msrvtt_asr = importlib.import_module("configs.msrvtt_asr").get_config("shapes")
-    made.tasks.msrvtt_asr = 1.0
+    """The config of a tiny run of all five families at once; up to 8 devices have a group each."""
+    result = importlib.import_module("configs.multitask").get_config("shapes")
+    result.parts.msrvtt_asr = importlib.import_module("configs.msrvtt_asr").get_config("shapes")
+    result.tasks.msrvtt_asr = 1.0
     fields = {"data.dir": str(folder), "log_every": 1, "eval_every": STEPS, "save_every": SAVED}
     fields |= {f"model.{name}": value for name, value in model(runs).items()}
     fields |= {
+        # Dropout, which nearly doubles compilation, is resumed and split in pre-training's tests.
+        "model.dropout": 0.0,
+        "model.attention_dropout": 0.0,
         "optimizer.steps": STEPS,
         "optimizer.warmup_steps": 2,
         "optimizer.learning_rate": 1e-2,
     }
     for part in PARTS:
-        own = settings(folder, runs, part) | {"batch.groups": 8, "batch.clips_per_group": 1}
+        own_fields = settings(folder, runs, part)
+        own_fields |= {"batch.groups": 8, "batch.clips_per_group": 1}
         fields |= {
             f"parts.{part}.{name}": value
-            for name, value in own.items()
+            for name, value in own_fields.items()
             if name.startswith(("data.name", "batch."))
         }
     fields["parts.tvc.captioning.max_steps"] = 4
     fields |= {name.replace("__", "."): value for name, value in changes.items()}
-    made.update_from_flattened_dict(fields)
-    return made
+    result.update_from_flattened_dict(fields)
+    return result

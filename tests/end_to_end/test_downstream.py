@@ -1,4 +1,4 @@
-"""Downstream tasks end to end: all families in one run, resumed, on eight devices, unlabelled."""
+"""Downstream tasks end to end: one run of all families, its predictions and its export."""
 
 import base64
 import contextlib
@@ -121,7 +121,7 @@ def test_a_split_without_labels_gives_prediction_files(resumed, folder):
     captions = [json.loads(line) for line in texts["tvc-captions.jsonl"].splitlines()]
     assert len(captions) == len(asked(folder, "caption"))
     assert all(len(caption["ts"]) == 2 for caption in captions)
-    # Nothing is scored where nothing is labelled.
+    # A split without labels has no scores.
     scores = json.loads((workdir / f"evaluation-test-{STEPS}.json").read_text())
     assert not any("accuracy" in name or "r@" in name or "cider" in name for name in scores)
 
@@ -167,19 +167,19 @@ def test_an_export_searches_as_evaluation_does(
         found = [[one["clip_id"], one["start"], one["end"]] for one in line["found"]]
         expected = [[names[clip], *times] for clip, *times, _ in entry["predictions"]]
         assert found == expected[:9]
-    # The same of the run itself, which was not exported.
-    live, wanted = Model(export.from_run(workdir)), lines[0]["query"]
-    first = search_index(live, Index(index), [wanted], top=3)[0]
+    # The run itself, without an export, finds the same.
+    live, sentence = Model(export.from_run(workdir)), lines[0]["query"]
+    first = search_index(live, Index(index), [sentence], top=3)[0]
     assert [one.clip_id for one in first] == [one["clip_id"] for one in lines[0]["found"][:3]]
 
     def query(*options):
         capsys.readouterr()
-        search.main(["query", model, f"--index={index}", wanted, "--json", *options])
+        search.main(["query", model, f"--index={index}", sentence, "--json", *options])
         return json.loads(capsys.readouterr().out)["found"]
 
     page = tmp_path / "found.html"
     everything = query(f"--page={page}", data)
-    assert wanted in page.read_text()
+    assert sentence in page.read_text()
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text())
     inside = [
         picture(one["clip_id"], frame)
@@ -209,11 +209,11 @@ def test_a_run_goes_back_to_pytorch_and_comes_back(resumed, folder, runs, tmp_pa
     params, report = from_state_dict(read_state_dict(path), drawn, vocab_size, "hero.pt")
     assert not report.missing
     assert not report.unused
-    own, words = export.from_run(workdir).params, "cross_modal/text_embedding/word"
-    # Beyond the vocabulary there are rows that nothing reads, more than the original has.
-    for arrays in (params, own):
+    exported, words = export.from_run(workdir).params, "cross_modal/text_embedding/word"
+    # Padding rows beyond the vocabulary, which nothing reads, are not in the original.
+    for arrays in (params, exported):
         arrays[words] = arrays[words][:vocab_size]
-    assert_same_bits(params, own)
+    assert_same_bits(params, exported)
 
 
 def asked(folder, query_type):

@@ -31,7 +31,7 @@ OTHER_TEXT = "somebody else counts sheep while thunder rolls over quiet hills"
 
 @pytest.fixture(scope="module")
 def mixed(runs, tmp_path_factory) -> Runs:
-    """Runs that have more datasets beside `tiny`: one like it, and some unlike it."""
+    """Runs with more datasets beside `tiny`: one like it, and some that differ from it."""
     folder = tmp_path_factory.mktemp("mixed")
     shutil.copytree(runs.dataset, folder / "tiny")
     build(folder / "talks")
@@ -56,7 +56,7 @@ def test_clips_are_trained_on_as_often_as_their_weights_say(trained):
     clips = {n: sum(logged[f"data/clips/{n}", s] for s in steps) for n in ("tiny", "talks")}
     whole = sum(clips.values())
     assert whole == pytest.approx(sum(logged["data/clips_per_step", s] for s in steps))
-    # Up to half a block is not in its turn yet, and a clip or two wait.
+    # Half a block may not have had its turn yet, and a clip or two wait.
     assert abs(clips["tiny"] - 0.75 * whole) <= BLOCK / 4 + 2
     for step in steps:
         shares = [logged[f"data/share/{name}", step] for name in clips]
@@ -92,7 +92,7 @@ def test_each_source_is_evaluated_and_the_first_has_the_plain_names(trained):
     ],
     ids=["weights", "no weights", "order", "one dataset"],
 )
-def test_a_run_does_not_go_on_with_another_mixture(mixed, trained, settings, words):
+def test_a_run_does_not_resume_with_another_mixture(mixed, trained, settings, words):
     checkpoints = Checkpoints(trained[1], read_only=True)
     about = checkpoints.metadata(checkpoints.latest())
     Experiment(mixed.config(**MIXED)).check_same(about, "runs/mine")
@@ -118,29 +118,29 @@ def test_a_run_does_not_go_on_with_another_mixture(mixed, trained, settings, wor
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_mixture_that_makes_no_sense(mixed, settings, words):
+def test_an_invalid_mixture_is_refused(mixed, settings, words):
     with pytest.raises(InputError) as caught:
         Experiment(mixed.config(**MIXED | settings))
     assert words in str(caught.value)
 
 
-UNLIKE = {
+DIFFERENT = {
     "turned": ("feature_widths", "features of widths [6, 4], and dataset 'turned' has [4, 6]"),
     "slow": ("seconds_per_feature", "features of 1.5, and dataset 'slow' has 2.0"),
     "foreign": ("tokenizer", ", and dataset 'foreign' has "),
 }
 
 
-@pytest.mark.parametrize("name", UNLIKE)
-def test_unlike_data_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, name):
-    field, difference = UNLIKE[name]
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_data_that_differ_are_mixed_only_if_that_is_accepted_by_name(mixed, capsys, name):
+    field, difference = DIFFERENT[name]
     settings = MIXED | {"data__name": f"tiny,{name}"}
     with pytest.raises(InputError) as caught:
         Experiment(mixed.config(**settings))
     assert "dataset 'tiny' has" in str(caught.value)
     assert difference in str(caught.value)
     assert f"data.accept_mismatch={field}" in str(caught.value)
-    others = {other for other, _ in UNLIKE.values()} - {field}
+    others = {other for other, _ in DIFFERENT.values()} - {field}
     with pytest.raises(InputError):
         Experiment(mixed.config(**settings, data__accept_mismatch=",".join(others)))
     capsys.readouterr()
@@ -163,11 +163,11 @@ def test_features_of_another_width_are_never_mixed(mixed):
 
 
 @pytest.mark.parametrize("check", ["check_model", "check_same"])
-def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, capsys, check):
-    # The rows that words need are not what this is about.
+def test_another_tokenizer_than_the_checkpoints_has_to_be_accepted(mixed, capsys, check):
+    # Fixed numbers of rows, since other words need another number.
     rows = {"batch__rows_per_group": 9, "batch__query_rows_per_group": 9}
     about = json.loads(json.dumps(Experiment(mixed.config(**rows)).run_metadata()))
-    # What the same dataset would be, built with another tokenizer.
+    # As if the same dataset were built with another tokenizer.
     about["sources"][0]["name"] = "foreign"
     refused, accepted = (
         Experiment(mixed.config(**rows, data__name="foreign", data__accept_mismatch=names))
@@ -189,7 +189,7 @@ def test_a_checkpoint_meets_words_of_another_tokenizer_only_if_accepted(mixed, c
 
 @pytest.fixture(scope="module")
 def imports(tmp_path_factory) -> Runs:
-    """Runs on the sample corpus and on the same 40 clips of television, imported twice."""
+    """Runs on the sample corpus and on 40 clips of television that are imported twice."""
     folder = tmp_path_factory.mktemp("imports")
     text, layout = Path(SHARED) / "tvr_text", Path(SHARED) / "official_layout"
     ids = json.loads((layout / "video_db" / "tv" / "id2nframe.json").read_text())

@@ -1,4 +1,4 @@
-"""The original's databases through `configs/tvr.py`, with a test split that tells nothing."""
+"""The original's databases through `configs/tvr.py`, with a test split without answers."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.loop import train
 
 SHARED = os.environ.get("HERO_SHARED")
-TOLD = ("vid", "vid_name", "ts", "target", "duration")
+ANSWERS = ("vid", "vid_name", "ts", "target", "duration")
 
 
 def without_answers(source: Path, out: Path, names: list[str]) -> Path:
-    """A database of queries with neither clips nor moments; `names` are the queries in it."""
+    """Writes a copy of the queries `names` of a database, without clips and moments."""
     out.mkdir()
     shutil.copy(source / "meta.json", out)
     with (
@@ -32,8 +32,8 @@ def without_answers(source: Path, out: Path, names: list[str]) -> Path:
     ):
         for name in names:
             value = msgpack.loads(lz4.frame.decompress(reader.get(name.encode())), raw=False)
-            left = {key: item for key, item in value.items() if key not in TOLD}
-            writer.put(name.encode(), lz4.frame.compress(msgpack.dumps(left, use_bin_type=True)))
+            kept = {key: item for key, item in value.items() if key not in ANSWERS}
+            writer.put(name.encode(), lz4.frame.compress(msgpack.dumps(kept, use_bin_type=True)))
     return out
 
 

@@ -20,7 +20,7 @@ SETTINGS = {
     "optimizer__steps": STEPS,
     "batch__accumulation": 2,
     # Two tasks are compiled sooner than four.
-    "tasks__mfm_nce": 0.0,
+    "tasks__vsm": 0.0,
     "tasks__fom": 0.0,
 }
 # Between the largest log of so short a run and the largest file of a checkpoint.

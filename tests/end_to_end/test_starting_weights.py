@@ -1,4 +1,4 @@
-"""What `config.init_from` names becomes the parameters of a new run."""
+"""The weights that `config.init_from` names become the parameters of a new run."""
 
 import re
 
@@ -25,7 +25,7 @@ def program_of(experiment):
 
 
 def random_params(experiment, seed):
-    """Random parameters of its model by path; rows of padding of the vocabulary are zero."""
+    """Random parameters of the model by path; padding rows of the vocabulary are zero."""
     rng = np.random.default_rng(seed)
     shapes = flatten(program_of(experiment).abstract_state().params)
     params = {name: rng.normal(size=x.shape).astype(np.float32) for name, x in shapes.items()}
@@ -34,7 +34,7 @@ def random_params(experiment, seed):
 
 
 def assert_placed(params, experiment, expected):
-    """Parameters are as expected, and on the mesh where they belong."""
+    """Compares parameters, and their places on the mesh, with those expected."""
     found = flatten(params)
     assert found.keys() == expected.keys()
     places = flatten(program_of(experiment).shardings.params)
@@ -62,7 +62,7 @@ def test_a_file_is_read_placed_and_reported(experiment, tmp_path, capsys):
     absent = state.pop(names["temporal/pooler/bias"])
     np.savez(path, **state)
     params = initial_params(new, program_of(new))
-    # As it is drawn.
+    # The bias is drawn, as zeros.
     assert_placed(params, new, expected | {"temporal/pooler/bias": np.zeros_like(absent)})
     output, report = capsys.readouterr()
     assert output == ""

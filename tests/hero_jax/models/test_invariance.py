@@ -44,10 +44,12 @@ LAYOUTS = (
 @functools.cache
 def compiled(encoder):
     graphdef, params = nnx.split(make_module(make_config(encoder)))
-    return jax.jit(
-        lambda batch, key: outputs(nnx.merge(graphdef, params), batch, key),
+    # Parameters are an argument: XLA would fold constants while it compiles.
+    run = jax.jit(
+        lambda params, batch, key: outputs(nnx.merge(graphdef, params), batch, key),
         compiler_options=QUICK,
     )
+    return functools.partial(run, params)
 
 
 def outputs(module, batch, key):

@@ -33,12 +33,15 @@ def key(seed=0):
     return jax.random.key(seed)
 
 
+# Compiled once for all probabilities; with a constant key XLA would draw while it compiles.
+mask_words = jax.jit(functools.partial(masking.mask_words, tokens=TOKENS))
+mask_frames = jax.jit(masking.mask_frames)
+shuffle_frames = jax.jit(masking.shuffle_frames)
+
+
 @functools.cache
 def masked_words(probability):
-    draw = jax.jit(
-        lambda batch: masking.mask_words(batch, key(), probability=probability, tokens=TOKENS)
-    )
-    return jax.device_get(draw(batch()))
+    return jax.device_get(mask_words(batch(), key(), probability=probability))
 
 
 def words():
@@ -129,7 +132,7 @@ def valid_frames():
 
 @pytest.mark.parametrize("probability", [0.0, 0.15, 0.5])
 def test_frames_are_masked_at_the_rate_and_at_least_one_of_each_clip(probability):
-    masked = np.asarray(masking.mask_frames(batch(), key(), probability=probability))
+    masked = np.asarray(mask_frames(batch(), key(), probability=probability))
     assert not (masked & ~valid_frames()).any()
     counts, lengths = masked.sum(-1), batch()["num_frames"]
     assert counts.min() >= 1
@@ -163,8 +166,7 @@ def check_order(order, targets, num_frames):
 
 @pytest.mark.parametrize("probability", [0.15, 0.5, 1.0])
 def test_orders_are_permutations_and_targets_undo_them(probability):
-    shuffle = jax.jit(lambda b: masking.shuffle_frames(b, key(), probability=probability))
-    order, targets = jax.device_get(shuffle(batch()))
+    order, targets = jax.device_get(shuffle_frames(batch(), key(), probability=probability))
     for one in zip(order[0], targets[0], batch()["num_frames"][0], strict=True):
         check_order(*one)
     assert_rate((targets >= 0).sum(), valid_frames().sum(), probability)
