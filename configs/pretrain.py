@@ -13,79 +13,9 @@ def get_config(preset: str = "") -> ConfigDict:
     """Returns the full recipe, or with preset 'shapes' a small model on the sample corpus."""
     config = ConfigDict()
     config.seed = 77
-
-    config.data = ConfigDict(
-        {
-            "dir": "datasets",  # folder of the datasets that `python -m data.build` wrote
-            # A dataset, or several to mix, separated by commas: 'tv,howto100m'. With several,
-            # metrics have the dataset's name, as in howto100m/vsm/r@1; metrics without a name are
-            # those of the first dataset that has the eval_split.
-            "name": "tv",
-            # Share of each dataset in training, as 0.7,0.3; () for their shares of all clips.
-            "weights": (),
-            "train_split": "train",
-            "eval_split": "validation",
-            # At a corrupt record, stop ('error') or leave it out ('skip').
-            "on_corrupt": "error",
-            # Seconds between two frames; data with another frame rate are an error.
-            "seconds_per_feature": 1.5,
-            # Properties in which data may differ from a mixture's first dataset or from a
-            # checkpoint, separated by commas: feature_widths, seconds_per_feature, tokenizer.
-            "accept_mismatch": "",
-        }
-    )
-
-    # A batch has `groups` groups of `clips_per_group` clips, on any number of devices; an update
-    # spans `accumulation` batches. The authors used 32 clips on each of 16 GPUs, and 2 batches.
-    config.batch = ConfigDict(
-        {
-            "groups": 16,
-            "clips_per_group": 32,
-            "accumulation": 2,
-            "row_length": 128,
-            # 0 for as many rows as the clips of the training split need on average.
-            "rows_per_group": 0,
-            "query_rows_per_group": 0,
-            "queries_per_clip": 5,
-            "max_frames": 100,
-            "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted
-            # Of a query, statement, caption, or question with its longest answer. Longer ones are
-            # left out of training, and cut in evaluation; both are counted.
-            "max_query_tokens": 60,
-            "choices": 1,  # most answers of a question, or statements that are read together
-            "context_subtitles": 0,
-            # 'subtitle': a segment is a subtitle with its frames; 'clip': a segment is a whole
-            # clip, for the flat encoder, with its words cut to max_clip_tokens; 'frames': a segment
-            # is all frames of a clip, without words.
-            "segmentation": "subtitle",
-            "max_clip_tokens": 400,
-            # Clips of a group that may wait for the next batch because they did not fit.
-            "max_waiting": 8,
-        }
-    )
-
-    config.model = ConfigDict(
-        {
-            "encoder": "hierarchical",  # or 'text_only' (H-TRM), 'flat' (F-TRM)
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_heads": 12,
-            "cross_modal_layers": 6,
-            "temporal_layers": 3,
-            "vocab_size": 50265,
-            "feature_size": 4352,
-            "text_positions": 514,
-            "segment_frames": 100,
-            "clip_positions": 514,
-            "query_positions": 514,
-            "max_frames": 100,  # positions that frame order modelling predicts
-            "dropout": 0.1,
-            "attention_dropout": 0.1,
-            "initializer_range": 0.02,
-            "dtype": "bfloat16",
-            "remat": False,  # recompute activations for the gradient: slower, with less memory
-        }
-    )
+    config.data = _data()
+    config.batch = _batch()
+    config.model = _model()
 
     # Ratios by which tasks are drawn, or with 'weighted_sum' the weights of their losses.
     config.tasks = ConfigDict({"mlm": 2.0, "mfm_nce": 2.0, "mffr": 0.0, "fom": 1.0, "vsm": 2.0})
@@ -94,31 +24,8 @@ def get_config(preset: str = "") -> ConfigDict:
     config.mfm_nce = ConfigDict({"mask_probability": 0.15, "candidates": "group"})
     config.mffr = ConfigDict({"mask_probability": 0.15})
     config.fom = ConfigDict({"shuffle_probability": 0.15})
-    config.vsm = ConfigDict(
-        {
-            "ranking": "hinge",  # or 'lse'
-            "margin": 0.1,
-            "context_weight": 8.0,
-            "query_weight": 8.0,
-            "span_weight": 0.01,
-            "span_drop_probability": 0.8,
-            "hard_negatives_from": 20_000,  # a step, or -1 for never
-            "hard_pool": 20,
-            "hard_weight": 10.0,
-        }
-    )
-
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 3e-5,
-            "steps": 100_000,
-            "warmup_steps": 10_000,
-            "betas": (0.9, 0.98),
-            "weight_decay": 0.01,
-            "max_gradient_norm": 1.0,  # 0 turns gradient clipping off
-            "head_rate_multiplier": 1.0,  # factor of the learning rate outside the encoder
-        }
-    )
+    config.vsm = _vsm()
+    config.optimizer = _optimizer()
 
     # With several downstream tasks in one run, the config of each by its name in `tasks`; see
     # configs/multitask.py.
@@ -146,6 +53,122 @@ def get_config(preset: str = "") -> ConfigDict:
             f"preset {preset!r} of configs/pretrain.py is unknown: the only one is 'shapes'"
         )
     return config
+
+
+def _data() -> ConfigDict:
+    """Returns the block of the datasets."""
+    return ConfigDict(
+        {
+            "dir": "datasets",  # folder of the datasets that `python -m data.build` wrote
+            # A dataset, or several to mix, separated by commas: 'tv,howto100m'. With several,
+            # metrics have the dataset's name, as in howto100m/vsm/r@1; metrics without a name are
+            # those of the first dataset that has the eval_split.
+            "name": "tv",
+            # Share of each dataset in training, as 0.7,0.3; () for their shares of all clips.
+            "weights": (),
+            "train_split": "train",
+            "eval_split": "validation",
+            # At a corrupt record, stop ('error') or leave it out ('skip').
+            "on_corrupt": "error",
+            # Seconds between two frames; data with another frame rate are an error.
+            "seconds_per_feature": 1.5,
+            # Properties in which data may differ from a mixture's first dataset or from a
+            # checkpoint, separated by commas: feature_widths, seconds_per_feature, tokenizer.
+            "accept_mismatch": "",
+        }
+    )
+
+
+def _batch() -> ConfigDict:
+    """Returns the block of the batches.
+
+    A batch has `groups` groups of `clips_per_group` clips, on any number of devices; an update
+    spans `accumulation` batches. The authors used 32 clips on each of 16 GPUs, and 2 batches.
+    """
+    return ConfigDict(
+        {
+            "groups": 16,
+            "clips_per_group": 32,
+            "accumulation": 2,
+            "row_length": 128,
+            # 0 for as many rows as the clips of the training split need on average.
+            "rows_per_group": 0,
+            "query_rows_per_group": 0,
+            "queries_per_clip": 5,
+            "max_frames": 100,
+            "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted
+            # Of a query, statement, caption, or question with its longest answer. Longer ones are
+            # left out of training, and cut in evaluation; both are counted.
+            "max_query_tokens": 60,
+            "choices": 1,  # most answers of a question, or statements that are read together
+            "context_subtitles": 0,
+            # 'subtitle': a segment is a subtitle with its frames; 'clip': a segment is a whole
+            # clip, for the flat encoder, with its words cut to max_clip_tokens; 'frames': a segment
+            # is all frames of a clip, without words.
+            "segmentation": "subtitle",
+            "max_clip_tokens": 400,
+            # Clips of a group that may wait for the next batch because they did not fit.
+            "max_waiting": 8,
+        }
+    )
+
+
+def _model() -> ConfigDict:
+    """Returns the block of the model."""
+    return ConfigDict(
+        {
+            "encoder": "hierarchical",  # or 'text_only' (H-TRM), 'flat' (F-TRM)
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_heads": 12,
+            "cross_modal_layers": 6,
+            "temporal_layers": 3,
+            "vocab_size": 50265,
+            "feature_size": 4352,
+            "text_positions": 514,
+            "segment_frames": 100,
+            "clip_positions": 514,
+            "query_positions": 514,
+            "max_frames": 100,  # positions that frame order modelling predicts
+            "dropout": 0.1,
+            "attention_dropout": 0.1,
+            "initializer_range": 0.02,
+            "dtype": "bfloat16",
+            "remat": False,  # recompute activations for the gradient: slower, with less memory
+        }
+    )
+
+
+def _vsm() -> ConfigDict:
+    """Returns the block of video-subtitle matching."""
+    return ConfigDict(
+        {
+            "ranking": "hinge",  # or 'lse'
+            "margin": 0.1,
+            "context_weight": 8.0,
+            "query_weight": 8.0,
+            "span_weight": 0.01,
+            "span_drop_probability": 0.8,
+            "hard_negatives_from": 20_000,  # a step, or -1 for never
+            "hard_pool": 20,
+            "hard_weight": 10.0,
+        }
+    )
+
+
+def _optimizer() -> ConfigDict:
+    """Returns the block of the optimizer."""
+    return ConfigDict(
+        {
+            "learning_rate": 3e-5,
+            "steps": 100_000,
+            "warmup_steps": 10_000,
+            "betas": (0.9, 0.98),
+            "weight_decay": 0.01,
+            "max_gradient_norm": 1.0,  # 0 turns gradient clipping off
+            "head_rate_multiplier": 1.0,  # factor of the learning rate outside the encoder
+        }
+    )
 
 
 def _shapes(config: ConfigDict) -> None:

@@ -22,14 +22,15 @@ SHARED = ("model", "seed", "optimizer", "mesh")
 
 
 class Experiment:
-    """What training and evaluation share.
+    """A checked config with its datasets, tasks and devices, for training and for evaluation.
 
     Attributes:
-      config: a copy of the given one, complete.
-      task_groups: by name; one named '' unless the config has parts.
-      dataset_metadata: of the first dataset, which the model is made for.
-      mesh: of all devices.
-      tasks: of all groups, by name.
+      config: copy of the given config with references resolved and, unless it has parts, numbers of
+        rows filled in.
+      task_groups: the task groups by name; a single one named '' unless the config has parts.
+      dataset_metadata: metadata of the first dataset, for which the model is made.
+      mesh: mesh of all devices.
+      tasks: the tasks of all groups, by name.
     """
 
     def __init__(self, config: ConfigDict):

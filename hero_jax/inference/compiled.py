@@ -1,8 +1,8 @@
-"""Functions of an exported model for programs that have JAX alone, or less: `jax.export`.
+"""Functions of an exported model for programs that only have JAX, as `jax.export` writes them.
 
-Each is a file `NAME.jaxexport` that `jax.export.deserialize` reads, for CPU, GPU and TPU. Its
-arguments are the weights, as `safetensors.numpy.load_file("weights.safetensors")` returns them, and
-the arrays below. Sizes in small letters are free; those in capitals are the model's limits.
+Each function is a file `NAME.jaxexport` that `jax.export.deserialize` reads, for CPU, GPU and TPU.
+Its arguments are the weights, as `safetensors.numpy.load_file("weights.safetensors")` returns them,
+and the arrays below. Sizes in lower case are free; those in upper case are limits of the model.
 
   encode_clip    frame_features [b, F, D] float16, num_frames [b], token_ids [b, s, L],
                  token_counts [b, s], frame_subtitle [b, F]    -> frames [b, F, H]
@@ -10,12 +10,22 @@ the arrays below. Sizes in small letters are free; those in capitals are the mod
   score          queries [b, H], frames [c, F, H], num_frames [c]  -> [b, c]
   spans          queries [b, H], frames [b, F, H], num_frames [b]  -> start and end logits [b, F]
 
-All but frames and logits are int32. A subtitle is its `token_ids` without special tokens;
-`token_counts` is the number of them that count, and `frame_subtitle` the number of the subtitle
-that each frame is under, -1 for none. In a clip without subtitles, each five frames are under one
-without tokens. With `context_subtitles`, the tokens of a subtitle begin with those of the ones
-before. A text is `[SEP] question [SEP] answer`, or `[SEP] statement`. A moment is its first frame
-and the one after its last.
+Queries, frames, scores and logits are float32; all other arrays without a dtype are int32.
+
+A subtitle is its `token_ids` without special tokens. `token_counts` is the number of its tokens,
+without padding, and `frame_subtitle` is the number of the subtitle that each frame is under, -1 for
+none. In a clip without subtitles, every five consecutive frames are under a subtitle without
+tokens. The fields of `batch` in model.json say more:
+
+  row_length         A subtitle, its frames, the text after it and one special token fit a row; the
+                     last tokens that do not fit are ignored.
+  context_subtitles  The tokens of a subtitle begin with those of so many subtitles before it, fewer
+                     if they do not all fit the row.
+  segmentation       With `clip`, all frames are under one subtitle that has the words of the whole
+                     clip; with `frames`, under one without tokens.
+
+A text is `[SEP] question [SEP] answer` or `[SEP] statement`. A moment is its first frame and the
+frame after its last.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +39,7 @@ from flax import nnx
 from jax import export
 
 from data.config import Config
+from data.schema import SpecialIds
 from hero_jax.inference.exported import Exported
 from hero_jax.models.heads import clip_scores
 from hero_jax.models.hero import HERO
@@ -56,22 +67,22 @@ def write(source: Exported, folder: Path) -> None:
 
 def _readme(source: Exported) -> str:
     usages = [
-        f"  {own.name:<14} the arguments of encode_clip, {own.usage}"
+        f"  {function.name:<14} the arguments of encode_clip, {function.usage}"
         for task in source.tasks().values()
-        if (own := task.exported(source.batch(task.name)))
+        if (function := task.exported(source.batch(task.name)))
     ]
     text = "# Compiled functions\n\n" + (__doc__ or "")
-    of_tasks = "\nFunctions of the model's tasks:\n\n" + "\n".join(usages) + "\n"
-    return text + of_tasks if usages else text
+    task_functions = "\nFunctions of the model's tasks:\n\n" + "\n".join(usages) + "\n"
+    return text + task_functions if usages else text
 
 
 def read(path: str | PathLike) -> Callable[..., Any]:
-    """Returns a function of an export, whose arguments are weights and arrays."""
+    """Reads a function of an export, which takes weights and arrays."""
     return export.deserialize(bytearray(Path(path).read_bytes())).call
 
 
 def functions(source: Exported) -> dict[str, tuple[Callable[..., Any], list]]:
-    """Returns by name a function of weights and arrays, and the shapes of the arrays."""
+    """Returns each function, which takes weights and arrays, and the shapes of its arrays."""
     graphdef, abstract = source.abstract()
     made: dict[str, tuple[Callable[..., Any], list]] = {}
 
@@ -90,14 +101,15 @@ def functions(source: Exported) -> dict[str, tuple[Callable[..., Any], list]]:
         made[name] = (lambda weights, *x: function(model(weights), *x), arrays)
 
     limits, size = source.batch(), source.description["model"]["hidden_size"]
-    layout = _Layout(source, limits)
+    special = source.features.special_ids
+    layout = _Layout(special, limits)
     add(
         "encode_clip",
         lambda m, *x: m.encode_clips(layout(*x))[:, 0].astype(jnp.float32),
         _clip_shapes(source, limits),
     )
     words = limits.max_query_tokens
-    add("encode_query", _encode_query(source), [(f"b, {words}", jnp.int32), ("b", jnp.int32)])
+    add("encode_query", _encode_query(special), [(f"b, {words}", jnp.int32), ("b", jnp.int32)])
     queries = (f"b, {size}", jnp.float32)
     for name, function, clips in (
         ("score", lambda m, q, f, n: clip_scores(q, f, _valid(f, n)), "c"),
@@ -115,22 +127,22 @@ def functions(source: Exported) -> dict[str, tuple[Callable[..., Any], list]]:
 def _task_function(
     source: Exported, task: Task, exported: ExportedFunction
 ) -> tuple[Callable[..., Any], Shapes]:
-    """Returns a task's function of the model, a clip's arrays and its own, and their shapes."""
+    """Returns a task's function of the model and of arrays, and the shapes of the arrays."""
     limits = source.batch(task.name)
-    layout, clip = _Layout(source, limits), _clip_shapes(source, limits)
+    layout, clip = _Layout(source.features.special_ids, limits), _clip_shapes(source, limits)
 
     def function(model: HERO, *arrays: jax.Array) -> Any:
-        features, num_frames, token_ids, token_counts, frame_subtitle, *own = arrays
+        features, num_frames, token_ids, token_counts, frame_subtitle, *others = arrays
         clips = features, num_frames, token_ids, token_counts, frame_subtitle
         if exported.texts:
-            texts, text_counts = own[:2]
+            texts, text_counts = others[:2]
             batch = layout(*clips, texts=(texts, text_counts))
             batch["text_token_ids"], batch["text_lengths"] = texts, text_counts
             batch["choice_mask"] = text_counts[:, None] > 0
         else:
             batch = layout(*clips)
-        # Every clip is a group of its own.
-        return jax.tree.map(lambda x: x[:, 0], exported.call(model, batch, *own))
+        # Every clip is in its own group.
+        return jax.tree.map(lambda x: x[:, 0], exported.call(model, batch, *others))
 
     return function, [*clip, *exported.arguments]
 
@@ -156,13 +168,14 @@ def _valid(frames: jax.Array, num_frames: jax.Array) -> jax.Array:
 class _Layout:
     """Makes the model's batch of padded clips: every clip a group, every subtitle a row.
 
-    It lays clips out as `data.pipeline.packing` does, in JAX; a property test compares the two.
+    It is `data.pipeline.segments` and `data.pipeline.packing` in JAX; a property test holds that
+    both make the same segments.
     """
 
-    def __init__(self, source: Exported, limits: Config):
-        ids = source.features.special_ids
-        self.pad = ids.pad
-        self.first = ids.cls if limits.segmentation == "frames" else ids.sep
+    def __init__(self, special: SpecialIds, limits: Config):
+        self.pad = special.pad
+        self.first = special.cls if limits.segmentation == "frames" else special.sep
+        self.row_length = limits.row_length
 
     def __call__(
         self,
@@ -173,10 +186,10 @@ class _Layout:
         frame_subtitle: jax.Array,
         texts: tuple[jax.Array, jax.Array] | None = None,
     ) -> dict[str, jax.Array]:
-        """Returns a batch.
+        """Returns the batch of clips `[b, ...]`; see the module for the first five arguments.
 
         Args:
-          texts: `[b, v, Q]` and their lengths `[b, v]`, which follow each subtitle.
+          texts: texts `[b, v, Q]` that follow each subtitle, and their lengths `[b, v]`.
         """
         clips, frames = frame_subtitle.shape
         subtitle = jnp.where(jnp.arange(frames) < num_frames[:, None], frame_subtitle, -1)
@@ -184,7 +197,8 @@ class _Layout:
         in_row = subtitle[:, None] == jnp.arange(rows)[:, None]  # [b, s, F]
         before = jnp.cumsum(in_row, axis=-1) - 1
         counts = in_row.sum(-1)
-        text, lengths = self._text(token_ids, token_counts)
+        longest = 0 if texts is None else texts[1].max(-1)[:, None]
+        text, lengths = self._text(token_ids, token_counts, counts + longest)
         versions = 1
         if texts is not None:
             text, lengths, in_row, before, counts = _with_texts(
@@ -214,16 +228,35 @@ class _Layout:
             "frame_slot": slot,
         }
 
-    def _text(self, token_ids: jax.Array, token_counts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _text(
+        self, token_ids: jax.Array, token_counts: jax.Array, others: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the special token and the words of each subtitle, and the number of both.
+
+        Args:
+          others: `[b, s]`, number of slots of a row that are not the subtitle's.
+        """
         text = jnp.pad(token_ids, [(0, 0), (0, 0), (1, 0)], constant_values=self.first)
-        return text, token_counts + 1
+        room = jnp.maximum(self.row_length - 1 - others, 0)
+        return text, jnp.minimum(token_counts, room) + 1
 
 
-def _with_texts(text, lengths, in_row, before, counts, texts, text_counts):
-    """Returns every row once with each text after its words, one text's rows after another's."""
+def _with_texts(
+    text: jax.Array,
+    lengths: jax.Array,
+    in_row: jax.Array,
+    before: jax.Array,
+    counts: jax.Array,
+    texts: jax.Array,
+    text_counts: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Returns the first five arrays with every row once for each text, which follows its words.
+
+    The rows of a text are consecutive.
+    """
     (clips, rows, _), versions = text.shape, texts.shape[1]
 
-    def repeated(x):
+    def repeated(x: jax.Array) -> jax.Array:
         return jnp.repeat(x[:, None], versions, axis=1)
 
     room = text.shape[-1] + texts.shape[-1]
@@ -237,23 +270,23 @@ def _with_texts(text, lengths, in_row, before, counts, texts, text_counts):
     text = jnp.where(slots < start, words, tail)
     lengths = repeated(lengths) + text_counts[..., None]
 
-    def flat(x):
+    def flat(x: jax.Array) -> jax.Array:
         return x.reshape(clips, versions * rows, *x.shape[3:])
 
     return flat(text), flat(lengths), *(flat(repeated(x)) for x in (in_row, before, counts))
 
 
-def _encode_query(source: Exported) -> Callable[..., jax.Array]:
-    first = source.features.special_ids.cls
+def _encode_query(special: SpecialIds) -> Callable[..., jax.Array]:
+    """Returns the function that encodes queries; see the module."""
 
-    def encode(model, token_ids, token_counts):
-        words = jnp.pad(token_ids, [(0, 0), (1, 0)], constant_values=first)
+    def encode(model: HERO, token_ids: jax.Array, token_counts: jax.Array) -> jax.Array:
+        words = jnp.pad(token_ids, [(0, 0), (1, 0)], constant_values=special.cls)
         valid = jnp.arange(words.shape[1]) <= token_counts[:, None]
         rows = {
             "token_ids": words,
             "position_ids": jnp.where(valid, jnp.arange(words.shape[1]), 0),
             "segment_ids": valid.astype(jnp.int32),
-            # Every query is a group with one row.
+            # Every query is alone in the only row of its own group.
             "query_index": jnp.where(valid, 0, -1),
         }
         rows = {name: value[:, None] for name, value in rows.items()}

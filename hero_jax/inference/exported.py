@@ -54,13 +54,13 @@ class Settings(dict):
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What the model reads: the part of `data.schema.DatasetMetadata` that packing needs.
+    """Properties of the model's input: the part of `data.schema.DatasetMetadata` for packing.
 
     Attributes:
-      widths: of the parts that stand side by side in a frame's features.
+      widths: widths of the parts that are concatenated in a frame's features.
       seconds_per_feature: seconds between two frames.
-      special_ids: of the tokenizer.
-      query_type: of annotations, '' for none.
+      special_ids: special tokens of the tokenizer.
+      query_type: type of the annotations, '' for none.
     """
 
     widths: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The interface of a task: all that training, evaluation, export and inference know of one.
+"""The interface of a task, through which training, evaluation, export and inference use it.
 
 A new kind of task is a file beside this one, with a subclass of `Task` and its `TaskSettings`, and
 an entry in `hero_jax.tasks.registry`.
@@ -6,7 +6,7 @@ an entry in `hero_jax.tasks.registry`.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,23 @@ from data.config import Config
 from data.errors import InputError
 from data.pipeline.clips import Clips
 from data.pipeline.layout import Layout
+from data.pipeline.units import AnnotatedSplit
+from data.schema import Query
+from data.tokenizer import Tokenizer
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
-
-if TYPE_CHECKING:
-    from data.pipeline.units import AnnotatedSplit
-    from data.tokenizer import Tokenizer
+from hero_jax.tasks.work import Work
 
 Loss = tuple[jax.Array, dict[str, jax.Array]]
 
-# Slots in the chunk that a head reads at once: at least so many, and about one in sixteen.
+# A head reads a chunk of slots at once: a sixteenth of a group's, and at least MIN_CHUNK.
 MIN_CHUNK = 128
 CHUNKS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """Token ids a model has to know: the special ones, and the range of ordinary words."""
+    """Token ids that tasks read or write: special tokens, and the range of ordinary words."""
 
     cls: int
     pad: int
@@ -47,9 +47,9 @@ class Context:
     """Inputs of a loss beside the model and the batch.
 
     Attributes:
-      key: source of what is drawn for clips; a function of seed and step.
-      dropout_key: None outside of training.
-      step: int32 scalar.
+      key: key of the random draws for clips; depends on the seed and the step.
+      dropout_key: key of dropout, None outside of training.
+      step: number of the step, int32 scalar.
     """
 
     key: jax.Array
@@ -70,8 +70,8 @@ class TaskSettings:
         """Returns the settings in a block of a config or of an export.
 
         Args:
-          block: values by name; those that are missing have their defaults.
-          kind: the task's name in the registry, for messages.
+          block: values by name; settings that are missing have their defaults.
+          kind: name of the task in the registry, for messages.
 
         Raises:
           InputError: a setting that the task does not have, or a value out of range.
@@ -89,35 +89,47 @@ class TaskSettings:
             raise InputError(f"{kind}.{error}") from error
 
     def require(self, name: str, good: bool, requirement: str) -> None:
-        """Raises an InputError that names a setting unless its value is good.
+        """Checks the value of a setting.
 
         Args:
-          requirement: the end of "has to be ...".
+          name: name of the setting.
+          good: whether its value is allowed.
+          requirement: the allowed values, as the end of "has to be ...".
+
+        Raises:
+          InputError: the value is not allowed.
         """
         if not good:
             raise InputError(f"{name}={getattr(self, name)!r} has to be {requirement}")
 
     def require_share(self, name: str) -> None:
-        """Raises an InputError unless a setting is from 0 to 1."""
+        """Checks that a setting is from 0 to 1; raises an InputError otherwise."""
         self.require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
 
 
 class Pass(NamedTuple):
-    """A pass of evaluation over a split: the layout of its batches, and what predicts on one."""
+    """A pass of evaluation over a split.
+
+    Attributes:
+      layout: layout of its batches.
+      predict: returns the predictions on a batch, None for nothing.
+    """
 
     layout: type[Layout]
     predict: Callable[[HERO, Batch], dict[str, jax.Array] | None]
 
 
 class ExportedFunction(NamedTuple):
-    """A task's function for programs that have JAX alone; see `hero_jax.inference.compiled`.
+    """A task's function for programs that only have JAX; see `hero_jax.inference.compiled`.
 
     Attributes:
-      name: of the function and its file.
-      usage: its line of documentation: the arguments after the clip's, and the results.
-      arguments: shape and dtype of the arrays after the clip's; sizes in small letters are free.
-      texts: whether the first two of them are texts and their lengths, read after each subtitle.
-      call: the function of the model, the batch of clips (each a group), and those arrays.
+      name: name of the function and its file.
+      usage: line of documentation about the arguments after those of the clip, and the results.
+      arguments: shape and dtype of each argument after those of the clip; a size in lower case is
+        free.
+      texts: whether the first two of these arguments are texts and their lengths, which are read
+        after each subtitle.
+      call: function of the model, the batch of clips (each in its own group), and these arguments.
     """
 
     name: str
@@ -127,83 +139,23 @@ class ExportedFunction(NamedTuple):
     call: Callable[..., Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """Multiplications of the model's matrix products on one batch, for `Task.products`.
-
-    Real tokens, frames and queries alone count, as a perfect implementation needs them: no padding,
-    no recomputation, no softmax, no attention between slots (under 5% at 128 slots).
-
-    Attributes:
-      config: has the blocks `model` and `batch`.
-      counts: of the batch; see `data.pipeline.packing.COUNTS`.
-    """
-
-    config: Config
-    counts: Mapping[str, int]
-
-    @property
-    def size(self) -> int:
-        """Width of the model."""
-        return self.config.model.hidden_size
-
-    @property
-    def layer(self) -> int:
-        """Of one token in a transformer's layer."""
-        return 4 * self.size * self.size + 2 * self.size * self.config.model.intermediate_size
-
-    @property
-    def frames(self) -> int:
-        """Number of frames."""
-        return self.counts["frames"]
-
-    @property
-    def words(self) -> int:
-        """Number of words in subtitles."""
-        return self.counts["tokens"] - self.counts["segments"]
-
-    @property
-    def texts(self) -> int:
-        """Number of tokens in queries, questions, statements and captions."""
-        return self.counts["filled_query_slots"]
-
-    @property
-    def rows(self) -> int:
-        """Multiplications of encoding the rows of subtitles and frames."""
-        model, frames = self.config.model, self.frames * self.config.model.feature_size * self.size
-        return self.counts["filled_slots"] * model.cross_modal_layers * self.layer + frames
-
-    @property
-    def clips(self) -> int:
-        """Multiplications of encoding clips, their rows included."""
-        model = self.config.model
-        each = model.feature_size * self.size + model.temporal_layers * self.layer
-        return self.rows + self.frames * each
-
-    @property
-    def queries(self) -> int:
-        """Multiplications of encoding queries."""
-        each = self.config.model.cross_modal_layers * self.layer + 5 * self.size * self.size
-        return self.texts * each
-
-
 class Task:
-    """A task: its loss and metrics on a batch, and what it predicts on a split.
+    """A task: its loss and metrics on a batch, and its predictions on a split.
 
-    Metrics of a batch are float32 arrays `[2]` of a sum and a count: they add up over batches,
-    hosts and devices, and their value is always a mean over what was counted.
+    Metrics of a batch are float32 arrays `[2]` of a sum and a count, which add up over batches,
+    hosts and devices; the value of a metric is the sum divided by the count.
 
     Attributes:
       Settings: class of its settings.
-      layout: of the batches that it is trained on; clips with drawn subtitles for queries in
-        pre-training.
-      query_type: type of annotations that a downstream task reads, of `data.schema.QUERY_TYPES`;
-        '' in pre-training.
+      layout: layout of the batches that it is trained on; in pre-training, clips with subtitles
+        drawn as queries.
+      query_type: type of the annotations that a downstream task reads, one of
+        `data.schema.QUERY_TYPES`; '' in pre-training.
       query_metrics: name for the metrics of a pre-training task on a split's annotated queries; ''
         if it does not score them.
       temporal: whether it needs the temporal transformer.
-      search_priority: of the tasks of a run, the one with the highest says with which limits and
-        ranking an export searches; 0 for tasks that do not search.
+      search_priority: the task of a run with the highest priority sets the limits and the ranking
+        with which an export searches; 0 for tasks that do not search.
       name, kind, settings, tokens: as given.
     """
 
@@ -219,8 +171,10 @@ class Task:
         """Makes a task.
 
         Args:
-          name: of the task, and of its head in the model.
-          kind: its name in the registry, and of its block in a config.
+          settings: its settings.
+          tokens: token ids that it reads or writes.
+          name: name of the task, and of its head in the model.
+          kind: name of its class in the registry, and of its block in a config.
         """
         self.name, self.kind = name, kind
         self.settings = settings
@@ -228,19 +182,20 @@ class Task:
 
     @property
     def downstream(self) -> bool:
-        """Whether it reads annotated queries; pre-training does not."""
+        """True for a task that reads annotated queries, False in pre-training."""
         return bool(self.query_type)
 
     @property
     def has_head(self) -> bool:
-        """Whether it has parameters of its own."""
+        """True for a task with parameters of its own."""
         return type(self).make_head is not Task.make_head
 
     def make_head(self, config: Config, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the task's own module, for `model.heads`, if it needs one.
 
         Args:
-          config: the model's.
+          config: the experiment's `model` block.
+          rngs: random keys for its parameters.
         """
         raise NotImplementedError
 
@@ -258,40 +213,40 @@ class Task:
 
     @property
     def passes(self) -> Sequence[Pass]:
-        """The passes of evaluation over a split; their predictions are joined for `summarize`."""
+        """Passes of evaluation over a split; their predictions are joined for `summarize`."""
         return [Pass(self.layout, self.predict)]
 
     def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array] | None:
-        """Returns what `summarize` reads of a batch, leading axes [G, ...]; None for nothing."""
+        """Returns the arrays `[G, ...]` of a batch that `summarize` reads; None for nothing."""
         del model, batch
         return None
 
     def complete(
-        self, model: HERO, predictions: dict, split: "AnnotatedSplit", mesh: jax.sharding.Mesh
+        self, model: HERO, predictions: dict, split: AnnotatedSplit, mesh: jax.sharding.Mesh
     ) -> dict:
-        """Returns the predictions of a whole split, made ready for `summarize`.
+        """Completes the predictions of a whole split for `summarize` and `submission`.
 
         Args:
-          model: with its parameters on the devices of `mesh`.
+          model: the model, with its parameters on the devices of `mesh`.
           predictions: arrays `[batches · G, ...]` of all passes.
+          split: the clips and queries.
+          mesh: the devices.
         """
         del model, split, mesh
         return predictions
 
-    def summarize(
-        self, predictions: dict, split: "AnnotatedSplit | None"
-    ) -> dict[str, float | int]:
-        """Returns metrics of a split: numbers of things as int, all else as float.
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
+        """Returns metrics of a split: counts as int, all others as float.
 
         Args:
-          predictions: arrays `[batches · G, ...]`.
-          split: None in pre-training.
+          predictions: arrays `[batches · G, ...]`, or what `complete` returned.
+          split: the clips and queries; None in pre-training.
         """
         del predictions, split
         return {}
 
-    def submission(self, predictions: dict, split: "AnnotatedSplit") -> dict[str, str]:
-        """Returns prediction files of a split in the benchmark's format: text by file name."""
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
+        """Returns the text of each prediction file in the benchmark's format, by file name."""
         del predictions, split
         return {}
 
@@ -299,7 +254,7 @@ class Task:
         """Returns the function that an export offers to other programs, None for none.
 
         Args:
-          limits: of the batch; see `hero_jax.export.LIMITS`.
+          limits: limits of the batch; see `hero_jax.export.LIMITS`.
         """
         del limits
         return None
@@ -314,20 +269,34 @@ class Task:
         *,
         num_frames: int,
         seconds_per_feature: float,
-        tokenizer: "Tokenizer",
+        tokenizer: Tokenizer,
     ) -> Any:
         """Returns the reply to one query about one clip, for `hero_jax.inference`.
 
         Args:
-          outputs: of `serve`, NumPy arrays.
-          num_frames: of the clip.
+          outputs: what `serve` returned, as NumPy arrays.
+          num_frames: number of the clip's frames.
+          seconds_per_feature: seconds between two frames.
+          tokenizer: the model's tokenizer.
         """
         del num_frames, seconds_per_feature, tokenizer
         return outputs
 
 
+def query_of(split: AnnotatedSplit | None, number: int) -> Query:
+    """Returns the query of a record that has a prediction.
+
+    Raises:
+      ValueError: there is no such query, so the prediction is not of this split.
+    """
+    query = None if split is None else split.queries[number]
+    if query is None:
+        raise ValueError(f"record {number} has a prediction, and is not in the split")
+    return query
+
+
 def metric(total: jax.Array | float, count: jax.Array | float) -> jax.Array:
-    """Returns one metric as a sum and a count."""
+    """Returns a metric `[2]` float32 of a sum and a count."""
     return jnp.stack([jnp.asarray(total, jnp.float32), jnp.asarray(count, jnp.float32)])
 
 

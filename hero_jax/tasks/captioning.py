@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from data.config import Config
 from data.pipeline.captions import Captions
 from data.pipeline.units import AnnotatedSplit
 from data.schema import Query
@@ -17,8 +19,19 @@ from hero_jax.models.batch import Batch
 from hero_jax.models.caption_decoder import CaptionDecoder
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import fold_in, take_slots
-from hero_jax.tasks.base import ExportedFunction, Task, TaskSettings, Tokens, chunk_size, metric
-from hero_jax.tasks.losses import mean, smoothed, sum_over_selected
+from hero_jax.tasks.base import (
+    Context,
+    ExportedFunction,
+    Loss,
+    Task,
+    TaskSettings,
+    Tokens,
+    chunk_size,
+    metric,
+    query_of,
+)
+from hero_jax.tasks.losses import Sums, mean, smoothed, sum_over_selected
+from hero_jax.tasks.work import Work
 
 # Ways to choose the next word.
 DECODINGS = ("greedy", "beam", "sample")
@@ -81,7 +94,7 @@ class Captioning(Task):
     layout = Captions
     query_type = "caption"
 
-    def make_head(self, config, rngs):
+    def make_head(self, config: Config, rngs: nnx.Rngs) -> nnx.Module:
         return CaptionDecoder(
             config,
             layers=self.settings.decoder_layers,
@@ -89,30 +102,36 @@ class Captioning(Task):
             rngs=rngs,
         )
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         # A decoder's layer has a second attention.
         decoder = self.settings.decoder_layers * (work.layer + 4 * work.size * work.size)
         words = work.size * (work.size + work.config.model.vocab_size)
         return work.clips + work.texts * (decoder + words)
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         inputs, targets = shifted(batch, self.tokens)
         key = context.dropout_key
-        hidden = decode(model, model.heads[self.name], batch, inputs, key)
+        hidden = decode(model, self._decoder(model), batch, inputs, key)
         sums = caption_loss(model, hidden, targets, smoothing=self.settings.label_smoothing)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
         }
 
-    def predict(self, model, batch):
+    def _decoder(self, model: HERO) -> CaptionDecoder:
+        decoder = model.heads[self.name]
+        assert isinstance(decoder, CaptionDecoder)
+        return decoder
+
+    def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         return {
             "tokens": self.serve(model, batch),
             "query_numbers": batch["query_numbers"],
             "query_mask": batch["query_mask"],
         }
 
-    def summarize(self, predictions, split):
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
+        assert split is not None
         captions = written(predictions, split, end=self.tokens.sep)
         references: dict[str | int, list[str]] = {}
         for number, query in enumerate(split.queries):
@@ -128,7 +147,7 @@ class Captioning(Task):
         scores = score(references, hypotheses)
         return {**scores, "moments": len(references)}
 
-    def submission(self, predictions, split):
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
         """Returns TVC's form: a JSON line for each moment; `ts` is null for a whole clip."""
         lines = []
         for query, text in written(predictions, split, end=self.tokens.sep).values():
@@ -142,16 +161,17 @@ class Captioning(Task):
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
         return {"captions.jsonl": "".join(lines)}
 
-    def exported(self, limits):
+    def exported(self, limits: Config) -> ExportedFunction:
         del limits
         usage = "moments [b, 2] -> token ids [b, steps]"
         return ExportedFunction(
             "caption", usage, [("b, 2", jnp.int32)], False, self._caption_moments
         )
 
-    def _caption_moments(self, model, batch, moments):
+    def _caption_moments(self, model: HERO, batch: Batch, moments: jax.Array) -> jax.Array:
         clips = moments.shape[0]
-        batch = batch | {
+        batch = {
+            **batch,
             "caption_ranges": moments[:, None],
             "query_clip": jnp.zeros((clips, 1), jnp.int32),
             "query_mask": jnp.ones((clips, 1), bool),
@@ -159,12 +179,14 @@ class Captioning(Task):
         }
         return self.serve(model, batch)
 
-    def serve(self, model, batch):
+    def serve(self, model: HERO, batch: Batch) -> jax.Array:
         return generate_captions(
-            model, model.heads[self.name], batch, settings=self.settings, tokens=self.tokens
+            model, self._decoder(model), batch, settings=self.settings, tokens=self.tokens
         )
 
-    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+    def respond(
+        self, outputs: Any, *, num_frames: int, seconds_per_feature: float, tokenizer: Tokenizer
+    ) -> str:
         """Returns the caption."""
         del num_frames, seconds_per_feature
         return decoded(outputs[0, 0].tolist(), tokenizer, end=self.tokens.sep)
@@ -229,7 +251,7 @@ def caption_loss(
     hidden = hidden.reshape(groups, -1, hidden.shape[-1])
     targets = targets.reshape(groups, -1)
 
-    def chunk(index, valid):
+    def chunk(index: jax.Array, valid: jax.Array) -> Sums:
         logits = model.word_logits(take_slots(hidden, index))
         labels = take_slots(targets, index)
         losses = smoothed(logits, jnp.where(valid, labels, 0), smoothing)
@@ -258,7 +280,7 @@ def generate_captions(
         (frames, frame_mask, batch["query_mask"], batch["query_numbers"]),
     )
 
-    def step(words, position, kept):
+    def step(words: jax.Array, position: jax.Array, kept: Any) -> tuple[jax.Array, Any]:
         words = model.cross_modal.text_embedding.word[...][words]
         x, kept = decoder.step(words, position, kept, frames, frame_mask)
         return model.word_logits(x), kept
@@ -302,9 +324,7 @@ def written(
     captions: dict[str | int, tuple[Query, str]] = {}
     for place in np.argsort(numbers, kind="stable"):
         number = int(numbers[place])
-        query = split.queries[number]
-        if query is None:
-            raise ValueError(f"record {number} was captioned, and could not be read")
+        query = query_of(split, number)
         text = decoded(tokens[place].tolist(), split.tokenizer, end=end)
         captions.setdefault(_moment(number, query), (query, text))
     return captions

@@ -12,7 +12,8 @@ from data.pipeline.choices import Choices
 from data.schema import Query
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import ExportedFunction, Task, Work
+from hero_jax.tasks.base import ExportedFunction, Task
+from hero_jax.tasks.work import Work
 
 
 class ChoiceTask(Task):

@@ -1,15 +1,20 @@
 """Video-and-language inference (VIOLIN): whether a statement about a clip is true."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from data.config import Config
+from data.pipeline.units import AnnotatedSplit
+from data.tokenizer import Tokenizer
 from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.heads import ChoiceHead
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import metric
+from hero_jax.tasks.base import Context, ExportedFunction, Loss, metric, query_of
 from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import mean
 
@@ -19,10 +24,10 @@ class Entailment(ChoiceTask):
 
     query_type = "statement"
 
-    def make_head(self, config, rngs):
+    def make_head(self, config: Config, rngs: nnx.Rngs) -> nnx.Module:
         return ChoiceHead(config, rngs=rngs)
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         logits, labels = self.logits(model, batch, context.dropout_key), batch["labels"]
         known = labels >= 0
         # log(1 + exp(-x)) of the right sign is the cross-entropy of the sigmoid.
@@ -40,32 +45,35 @@ class Entailment(ChoiceTask):
         valid = jnp.broadcast_to(frame_mask(batch)[..., None, :], frames.shape[:-1])
         return model.heads[self.name](frames, valid)
 
-    def predict(self, model, batch):
+    def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         names = ("choice_mask", "query_numbers")
         return {
             "logits": self.logits(model, batch, None),
             **{name: batch[name] for name in names},
         }
 
-    def summarize(self, predictions, split):
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
         logits = _logits(predictions)
-        labelled = {n: split.queries[n] for n in logits if split.queries[n].label >= 0}
+        queries = {n: query_of(split, n) for n in logits}
+        labelled = {n: query for n, query in queries.items() if query.label >= 0}
         if not labelled:
             return {}
         correct = {n: (logits[n] > 0) == (query.label == 1) for n, query in labelled.items()}
         return {**accuracies(correct, labelled), "statements": len(labelled)}
 
-    def submission(self, predictions, split):
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
         """Returns 1 for true and 0 for false by the statement's id."""
         logits = _logits(predictions)
-        labels = {split.queries[n].query_id: int(logit > 0) for n, logit in logits.items()}
+        labels = {query_of(split, n).query_id: int(logit > 0) for n, logit in logits.items()}
         return {"labels.json": json.dumps(labels, indent=0)}
 
-    def exported(self, limits):
+    def exported(self, limits: Config) -> ExportedFunction:
         usage = "texts [b, v, Q + 2], text_counts [b, v] -> logits [b, v]"
         return self.exported_logits("entails", usage, limits)
 
-    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+    def respond(
+        self, outputs: Any, *, num_frames: int, seconds_per_feature: float, tokenizer: Tokenizer
+    ) -> float:
         """Returns the probability that the statement is true."""
         del num_frames, seconds_per_feature, tokenizer
         return float(1 / (1 + np.exp(-outputs[0, 0, 0])))

@@ -9,8 +9,9 @@ from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import permute_entries
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, TaskSettings, metric
+from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, metric
 from hero_jax.tasks.losses import cross_entropy, mean
+from hero_jax.tasks.work import Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class FrameOrderModelling(Task):
     Settings = FrameOrderModellingSettings
     temporal = True
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         order, targets = masking.shuffle_frames(
             batch, context.key, probability=self.settings.shuffle_probability
         )
@@ -47,7 +48,7 @@ class FrameOrderModelling(Task):
             "chance": metric(chance, sums["count"]),
         }
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         return work.clips + work.frames * 2 * work.size * (work.size + work.config.model.max_frames)
 
 

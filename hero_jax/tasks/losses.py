@@ -1,9 +1,12 @@
-"""Losses as masked sums and counts, so that what is averaged over is always explicit.
+"""Losses as masked sums and counts, which make the denominator of every mean explicit.
 
-Formulas: HERO (Li et al., EMNLP 2020), section 3.2, as the original implementation computes them.
+The formulas are those of HERO (Li et al., EMNLP 2020), section 3.2, as the original implementation
+computes them.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +14,28 @@ import jax.numpy as jnp
 # Losses that rank a positive above negatives.
 RANKING_LOSSES = ("hinge", "lse")
 
+# Sums by name, float32 scalars.
+Sums = dict[str, jax.Array]
+# A number on the host or the device.
+Scalar = jax.Array | float
 
-def cross_entropy(logits, labels, valid):
-    """Sums over valid positions.
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array) -> Sums:
+    """Returns sums over valid positions of the cross-entropy of a softmax.
 
     Args:
-      logits: `[..., K]` float32; labels: `[...]`, read where valid; valid: `[...]` bool.
+      logits: `[..., K]` float32.
+      labels: `[...]`; a label at a position that is not valid is ignored.
+      valid: `[...]` bool.
 
     Returns:
-      dict of float32 scalars: `loss` and `correct` sums, `count`.
+      `loss`, the sum of the losses; `correct`, the number of labels with the largest logit;
+      `count`, the number of valid positions.
     """
     labels = jnp.where(valid, labels, 0)
     chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     losses = jax.nn.logsumexp(logits, axis=-1) - chosen
-    # The first of equals, as argmax has it.
+    # Of equal logits, the first counts as the largest.
     correct = jnp.argmax(logits, axis=-1) == labels
     return {
         "loss": jnp.sum(losses, where=valid),
@@ -33,82 +44,80 @@ def cross_entropy(logits, labels, valid):
     }
 
 
-def smoothed(logits, labels, smoothing):
-    """Kullback-Leibler divergence of a softmax from smoothed labels.
+def smoothed(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
+    """Returns the Kullback-Leibler divergence of a softmax from smoothed labels.
 
-    The target gives 1 - smoothing to the label and the rest in equal parts to all others.
+    The target gives 1 - smoothing to the label and divides the rest equally among all others.
 
     Args:
-      logits: `[..., V]` float32; labels: `[...]`.
+      logits: `[..., V]` float32.
+      labels: `[...]`.
+      smoothing: probability of all other labels together, from 0 and below 1.
 
     Returns:
       `[...]` float32.
     """
-    rest = smoothing / (logits.shape[-1] - 1)
-    label = 1 - smoothing
-    entropy = -label * math.log(label) - (smoothing * math.log(rest) if smoothing else 0.0)
+    off_value = smoothing / (logits.shape[-1] - 1)
+    on_value = 1 - smoothing
+    entropy = -on_value * math.log(on_value)
+    if smoothing:
+        entropy -= smoothing * math.log(off_value)
     normalizer = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0] - normalizer
-    # By the mean: the sum over a large vocabulary would lose digits.
-    everything = logits.shape[-1] * jnp.mean(logits - normalizer[..., None], axis=-1)
-    return -entropy - (label - rest) * chosen - rest * everything
+    # The mean is taken because a sum over a large vocabulary would lose digits.
+    total = logits.shape[-1] * jnp.mean(logits - normalizer[..., None], axis=-1)
+    return -entropy - (on_value - off_value) * chosen - off_value * total
 
 
-def mean(total, count):
-    """total / count, and 0 where nothing was counted."""
+def mean(total: Scalar, count: Scalar) -> jax.Array:
+    """Returns `total / count`; a count of 0 divides by 1, so the mean of nothing is 0."""
     return total / jnp.maximum(count, 1)
 
 
-def sum_over_selected(function, selected, chunk_size):
-    """Sums a function over the selected slots only, a chunk of them at a time.
+def sum_over_selected(function: Callable[..., Sums], selected: jax.Array, chunk_size: int) -> Sums:
+    """Sums a function over the selected slots only, one chunk of them at a time.
 
-    A head over 15% of the slots need not run over the others, yet shapes are fixed and how many
-    there are is not known before. So the selected slots are sorted to the front and taken chunk by
-    chunk, as many chunks as hold any. A chunk's gradient is made along with its value, so that
-    memory is that of one chunk and nothing is computed again.
+    A head that needs 15% of the slots should not run over the others, but shapes are fixed and the
+    number of selected slots is only known on the device. Therefore the selected slots are sorted to
+    the front, and a loop stops after the last chunk that has any. The gradient of a chunk is
+    computed along with its value, so memory is that of one chunk and nothing is recomputed.
 
     Args:
-      function: `(index [G, chunk], valid [G, chunk]) -> dict of float32 sums`, where index points
-        to slots. Its `loss` is differentiated by all that the function closes over, the other sums
-        are not.
+      function: `(index [G, chunk], valid [G, chunk]) -> sums`, where `index` has numbers of slots.
+        The gradient of its `loss` flows to all arrays that the function closes over; that of the
+        other sums does not.
       selected: `[G, N]` bool.
-      chunk_size: slots of a group in one chunk.
+      chunk_size: number of slots of a group in one chunk.
 
     Returns:
-      The dict, summed over chunks.
+      The sums over all chunks.
     """
-    groups, slots = selected.shape
-    chunk_size = min(chunk_size, slots)
-    chunks = math.ceil(slots / chunk_size)
-    index = jnp.argsort(~selected, axis=-1, stable=True)
-    index = jnp.pad(index, ((0, 0), (0, chunks * chunk_size - slots)))
-    index = index.reshape(groups, chunks, chunk_size).swapaxes(0, 1)
-    counts = jnp.sum(selected, axis=-1)
-    rank = jnp.arange(chunks * chunk_size).reshape(chunks, 1, chunk_size)
-    valid = rank < counts[:, None]
-    used = -(-jnp.max(counts) // chunk_size)
+    index, valid, used = _chunks(selected, min(chunk_size, selected.shape[1]))
     function, operands = jax.closure_convert(function, index[0], valid[0])
 
-    def loss_and_sums(operands, number):
+    def loss_and_sums(operands: Any, number: Scalar) -> tuple[jax.Array, Sums]:
         sums = function(index[number], valid[number], *operands)
         return sums["loss"], sums
 
-    def over_chunks(one):
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), jax.eval_shape(one, 0))
-        return jax.lax.fori_loop(
-            0, used, lambda number, totals: jax.tree.map(jnp.add, totals, one(number)), zeros
-        )
+    def over_chunks(of_chunk: Callable[[Scalar], Any]) -> Any:
+        shapes = jax.eval_shape(of_chunk, 0)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+
+        def add(number: Scalar, totals: Any) -> Any:
+            return jax.tree.map(jnp.add, totals, of_chunk(number))
+
+        return jax.lax.fori_loop(0, used, add, zeros)
 
     @jax.custom_vjp
-    def run(operands):
+    def run(operands: Any) -> Sums:
         return over_chunks(lambda number: loss_and_sums(operands, number)[1])
 
-    def forward(operands):
+    def forward(operands: Any) -> tuple[Sums, Any]:
         gradient = jax.grad(loss_and_sums, has_aux=True)
         gradients, sums = over_chunks(lambda number: gradient(operands, number))
         return sums, gradients
 
-    def backward(gradients, cotangents):
+    def backward(gradients: Any, cotangents: Sums) -> tuple[Any]:
         scaled = (g * cotangents["loss"] for g in gradients)
         return ([g.astype(x.dtype) for g, x in zip(scaled, operands, strict=True)],)
 
@@ -116,47 +125,88 @@ def sum_over_selected(function, selected, chunk_size):
     return run(operands)
 
 
+def _chunks(selected: jax.Array, chunk_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Sorts selected slots `[G, N]` to the front, and divides all slots into chunks.
+
+    Returns:
+      Numbers of the slots `[chunks, G, chunk]`, a mask of the same shape that is True at selected
+      slots, and the number of chunks that have any.
+    """
+    groups, slots = selected.shape
+    chunks = math.ceil(slots / chunk_size)
+    index = jnp.argsort(~selected, axis=-1, stable=True)
+    index = jnp.pad(index, ((0, 0), (0, chunks * chunk_size - slots)))
+    index = index.reshape(groups, chunks, chunk_size).swapaxes(0, 1)
+    counts = jnp.sum(selected, axis=-1)
+    rank = jnp.arange(chunks * chunk_size).reshape(chunks, 1, chunk_size)
+    valid = rank < counts[:, None]
+    return index, valid, -(-jnp.max(counts) // chunk_size)
+
+
 def ranking_losses(
-    scores, own_clip, clip_numbers, query_mask, clip_mask, *, kind, margin, hard, pool, weight
-):
-    """The two ranking losses of video-subtitle matching.
+    scores: jax.Array,
+    own_clip: jax.Array,
+    clip_numbers: jax.Array,
+    query_mask: jax.Array,
+    clip_mask: jax.Array,
+    *,
+    kind: str,
+    margin: float,
+    hard: jax.Array | bool,
+    pool: int,
+    weight: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the two ranking losses of video-subtitle matching.
+
+    One loss ranks the clips for each query, the other the queries for each clip.
 
     Args:
       scores: `[N, C]` of N queries and C clips.
-      own_clip: `[N]`, the clip of each query.
-      clip_numbers: `[C]`; clips of the same number are one clip that is there twice, and none is
-        another's negative.
-      query_mask: `[N]`; clip_mask: `[C]`.
+      own_clip: `[N]` int32, the clip that each query is about.
+      clip_numbers: `[C]` int32. Clips with the same number are copies of one clip, and not
+        negatives of each other.
+      query_mask: `[N]` bool, True for a query, False for padding.
+      clip_mask: `[C]` bool, True for a clip, False for padding.
       kind: 'hinge': `max(0, margin + negative - positive)`, or 'lse': `log(1 + exp(negative -
         positive))`.
-      hard: bool scalar. If True, a row's `pool` best scored negatives weigh `weight` and the others
-        0.1; otherwise all weigh 1.
+      margin: margin of the hinge loss.
+      hard: bool scalar. If True, the `pool` best scored negatives of a query have the weight
+        `weight` and the others 0.1; otherwise all have the weight 1.
+      pool: number of hard negatives of a query.
+      weight: weight of the hard negatives.
 
     Returns:
-      loss_neg_ctx and loss_neg_q: for each query the mean over the other clips, and over the
-      queries of other clips against its own, then the mean over queries.
+      Scalars `loss_neg_ctx` and `loss_neg_q` of the original. For each query, the first is the mean
+      over all other clips, the second the mean over the queries of other clips, scored against the
+      query's clip. Both are then averaged over the queries.
+
+    Raises:
+      ValueError: an unknown kind.
     """
     positive = jnp.take_along_axis(scores, own_clip[:, None], axis=1)
     own_number = jnp.take(clip_numbers, own_clip)
     other_clip = (clip_numbers != own_number[:, None]) & clip_mask
-    # [n, m]: how query m scores against the clip of query n.
+    # `against_own[n, m]` is the score of query m for the clip of query n.
     against_own = scores.T[own_clip]
     other_query = (own_number != own_number[:, None]) & query_mask
 
-    def rank(negative, allowed):
-        difference = negative - positive
-        if kind == "hinge":
-            losses = jax.nn.relu(margin + difference)
-        elif kind == "lse":
-            losses = jax.nn.softplus(difference)
-        else:
-            raise ValueError(f"Unknown ranking loss {kind!r}.")
+    def rank(negative: jax.Array, allowed: jax.Array) -> jax.Array:
+        losses = _pair_losses(negative - positive, kind, margin)
         losses = jnp.where(allowed, losses, 0)
-        # Both losses grow with the negative's score: the best scored have the largest.
+        # Both losses grow with the score of the negative, so the hardest have the largest losses.
         hardest = jax.lax.top_k(losses, min(pool, losses.shape[1]))[0].sum(-1)
-        others = jnp.where(hard, 0.1, 1.0)
-        total = others * losses.sum(-1) + jnp.where(hard, weight - 0.1, 0.0) * hardest
+        base_weight = jnp.where(hard, 0.1, 1.0)
+        total = base_weight * losses.sum(-1) + jnp.where(hard, weight - 0.1, 0.0) * hardest
         per_query = mean(total, allowed.sum(-1))
         return mean(jnp.sum(per_query, where=query_mask), query_mask.sum())
 
     return rank(scores, other_clip), rank(against_own, other_query)
+
+
+def _pair_losses(difference: jax.Array, kind: str, margin: float) -> jax.Array:
+    """Returns the loss of each pair, given the score of the negative minus that of the positive."""
+    if kind == "hinge":
+        return jax.nn.relu(margin + difference)
+    if kind == "lse":
+        return jax.nn.softplus(difference)
+    raise ValueError(f"ranking loss {kind!r} is unknown: choose from {', '.join(RANKING_LOSSES)}")

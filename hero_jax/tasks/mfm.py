@@ -9,8 +9,9 @@ from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, TaskSettings, Work, chunk_size, metric
-from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
+from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_size, metric
+from hero_jax.tasks.losses import Sums, cross_entropy, mean, sum_over_selected
+from hero_jax.tasks.work import Work
 
 # Sets of frames that a masked frame is told from.
 CANDIDATES = ("group", "batch")
@@ -55,7 +56,7 @@ class MaskedFrameModelling(Task):
 
     Settings = MaskedFrameModellingSettings
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         masked = masking.mask_frames(batch, context.key, probability=self.settings.mask_probability)
         sums = contrast(model, batch, masked, self.settings.candidates, context.dropout_key)
         return mean(sums["loss"], sums["count"]), {
@@ -64,7 +65,7 @@ class MaskedFrameModelling(Task):
             "chance": metric(sums["chance"], sums["count"]),
         }
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         batch = work.config.batch
         # Each masked frame is compared with all frames of its group.
         candidates = work.frames / (batch.groups * batch.accumulation)
@@ -95,7 +96,7 @@ def contrast(
     masked, valid = masked.reshape(groups, -1), valid.reshape(groups, -1)
     chance = 1 / jnp.maximum(jnp.sum(valid, axis=-1, keepdims=True, dtype=jnp.float32), 1)
 
-    def chunk(index, chosen):
+    def chunk(index: jax.Array, chosen: jax.Array) -> Sums:
         logits = jnp.einsum(
             "gkd,gmd->gkm",
             take_slots(prediction, index),
@@ -113,12 +114,12 @@ class MaskedFrameRegression(Task):
 
     Settings = MaskedFrameRegressionSettings
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         masked = masking.mask_frames(batch, context.key, probability=self.settings.mask_probability)
         total, count = regress(model, batch, masked, context.dropout_key)
         return mean(total, count), {"loss": metric(total, count)}
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         return work.clips + feature_head(work)
 
 

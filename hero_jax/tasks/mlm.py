@@ -5,11 +5,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Task, TaskSettings, chunk_size, metric
-from hero_jax.tasks.losses import cross_entropy, mean, sum_over_selected
+from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_size, metric
+from hero_jax.tasks.losses import Sums, cross_entropy, mean, sum_over_selected
+from hero_jax.tasks.work import Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class MaskedLanguageModelling(Task):
 
     Settings = MaskedLanguageModellingSettings
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         input_ids, labels = masking.mask_words(
             batch, context.key, probability=self.settings.mask_probability, tokens=self.tokens
         )
@@ -42,11 +44,11 @@ class MaskedLanguageModelling(Task):
             "accuracy": metric(sums["correct"], sums["count"]),
         }
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         masked = work.words * self.settings.mask_probability
         return work.rows + masked * work.size * (work.size + work.config.model.vocab_size)
 
-    def evaluate(self, model, batch, context):
+    def evaluate(self, model: HERO, batch: Batch, context: Context) -> dict[str, jax.Array]:
         blank = {**batch, "frame_features": jnp.zeros_like(batch["frame_features"])}
         without_frames = self.loss(model, blank, context)[1]["accuracy"]
         metrics = self.loss(model, batch, context)[1]
@@ -59,7 +61,7 @@ def word_loss(model: HERO, rows: jax.Array, labels: jax.Array) -> dict[str, jax.
     rows = rows.reshape(groups, -1, rows.shape[-1])
     labels = labels.reshape(groups, -1)
 
-    def chunk(index, valid):
+    def chunk(index: jax.Array, valid: jax.Array) -> Sums:
         logits = model.word_logits(take_slots(rows, index))
         return cross_entropy(logits, take_slots(labels, index), valid)
 

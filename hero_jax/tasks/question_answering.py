@@ -2,16 +2,27 @@
 
 import dataclasses
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from data.config import Config
+from data.pipeline.units import AnnotatedSplit
+from data.tokenizer import Tokenizer
 from hero_jax.models.batch import Batch, frame_mask
 from hero_jax.models.heads import QuestionHead
 from hero_jax.models.hero import HERO
-from hero_jax.tasks.base import TaskSettings, metric
+from hero_jax.tasks.base import (
+    Context,
+    ExportedFunction,
+    Loss,
+    TaskSettings,
+    metric,
+    query_of,
+)
 from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import cross_entropy, mean
 
@@ -47,16 +58,16 @@ class QuestionAnswering(ChoiceTask):
     Settings = QuestionAnsweringSettings
     query_type = "question"
 
-    def make_head(self, config, rngs):
+    def make_head(self, config: Config, rngs: nnx.Rngs) -> nnx.Module:
         return QuestionHead(config, rngs=rngs)
 
-    def loss(self, model, batch, context):
-        logits, start, end = self.logits(model, batch, context.dropout_key)
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
+        logits, start_logits, end_logits = self.logits(model, batch, context.dropout_key)
         labels = batch["labels"]
         answer = cross_entropy(logits, jnp.argmax(labels, axis=-1), jnp.any(labels == 1, axis=-1))
         spans, known = batch["query_spans"], batch["span_mask"]
-        start = cross_entropy(start, spans[..., 0], known)
-        end = cross_entropy(end, spans[..., 1], known)
+        start = cross_entropy(start_logits, spans[..., 0], known)
+        end = cross_entropy(end_logits, spans[..., 1], known)
         answer_loss = mean(answer["loss"], answer["count"])
         span_loss = mean(start["loss"] + end["loss"], 2 * start["count"])
         total = answer_loss + self.settings.span_weight * span_loss
@@ -74,7 +85,7 @@ class QuestionAnswering(ChoiceTask):
         frames = model.encode_with_texts(batch, key=dropout_key)
         return model.heads[self.name](frames, frame_mask(batch), batch["choice_mask"])
 
-    def predict(self, model, batch):
+    def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         logits, start, end = self.logits(model, batch, None)
         names = ("choice_mask", "query_numbers")
         return {
@@ -84,9 +95,10 @@ class QuestionAnswering(ChoiceTask):
             **{name: batch[name] for name in names},
         }
 
-    def summarize(self, predictions, split):
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
         chosen = _answers(predictions)
-        labelled = {n: split.queries[n] for n in chosen if split.queries[n].label >= 0}
+        queries = {n: query_of(split, n) for n in chosen}
+        labelled = {n: query for n, query in queries.items() if query.label >= 0}
         if not labelled:
             return {}
         correct = {n: chosen[n] == query.label for n, query in labelled.items()}
@@ -97,18 +109,21 @@ class QuestionAnswering(ChoiceTask):
             "questions": len(labelled),
         }
 
-    def submission(self, predictions, split):
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
         """Returns TVQA's form: the number of the answer by the question's id."""
-        answers = {split.queries[n].query_id: label for n, label in _answers(predictions).items()}
+        chosen = _answers(predictions)
+        answers = {query_of(split, n).query_id: label for n, label in chosen.items()}
         return {"answers.json": json.dumps(answers, indent=0)}
 
-    def exported(self, limits):
+    def exported(self, limits: Config) -> ExportedFunction:
         results = "logits [b, v], start and end logits [b, F]"
         return self.exported_logits(
             "answer", f"texts [b, v, Q + 2], text_counts [b, v] -> {results}", limits
         )
 
-    def respond(self, outputs, *, num_frames, seconds_per_feature, tokenizer):
+    def respond(
+        self, outputs: Any, *, num_frames: int, seconds_per_feature: float, tokenizer: Tokenizer
+    ) -> Answer:
         """Returns the `Answer`."""
         del tokenizer
         logits, start, end = (x[0, 0] for x in outputs)

@@ -24,7 +24,7 @@ from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Ranking
-from hero_jax.tasks.base import Pass, Task
+from hero_jax.tasks.base import Context, Loss, Pass, Task
 from hero_jax.tasks.matching import (
     MatchingSettings,
     RankingLossSettings,
@@ -33,6 +33,7 @@ from hero_jax.tasks.matching import (
     weigh,
     weigh_ranking,
 )
+from hero_jax.tasks.work import Work
 
 
 class Search(Task):
@@ -48,14 +49,14 @@ class Search(Task):
 
     @property
     def suppressed(self) -> bool:
-        """Whether that file has moments after non-maximum suppression."""
+        """True if the file of predictions has moments after non-maximum suppression."""
         return False
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         return work.clips + work.queries
 
     @property
-    def passes(self):
+    def passes(self) -> Sequence[Pass]:
         return [Pass(Corpus, self.predict_clips), Pass(QueryTexts, self.predict_queries)]
 
     def predict_clips(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
@@ -75,7 +76,9 @@ class Search(Task):
             "query_mask": batch["query_mask"],
         }
 
-    def complete(self, model, predictions, split, mesh):
+    def complete(
+        self, model: HERO, predictions: dict, split: AnnotatedSplit, mesh: jax.sharding.Mesh
+    ) -> dict:
         """Returns the ranking, and the numbers of the records it ranks.
 
         Where damaged clips are skipped, queries about them are left out, and counted.
@@ -94,7 +97,8 @@ class Search(Task):
         """Returns the ranking of queries; see `hero_jax.retrieval.ranking`."""
         raise NotImplementedError
 
-    def summarize(self, predictions, split):
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
+        assert split is not None
         queries, clip_ids = queries_and_clips(predictions, split)
         metrics = retrieval.metrics(
             predictions["ranking"],
@@ -104,7 +108,7 @@ class Search(Task):
         )
         return {**metrics, "clips": len(clip_ids)}
 
-    def submission(self, predictions, split):
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
         """Returns TVR's form: `video2idx`, `VR`, and with ranked moments `VCMR` and `SVMR`."""
         queries, clip_ids = queries_and_clips(predictions, split)
         text = retrieval.submission(
@@ -174,14 +178,16 @@ class MomentRetrieval(Search):
     search_priority = 2
 
     @property
-    def suppressed(self):
+    def suppressed(self) -> bool:
         return self.settings.nms_iou > 0
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         losses, metrics = matching_losses(model, batch, context, self.settings)
         return weigh(losses, metrics, context, self.settings)
 
-    def rank(self, model, queries, corpus, own_clip):
+    def rank(
+        self, model: HERO, queries: np.ndarray, corpus: ranking.Corpus, own_clip: np.ndarray
+    ) -> Ranking:
         return ranking.rank(model.span_head, queries, corpus, self.settings, own_clip)
 
 
@@ -210,11 +216,13 @@ class VideoRetrieval(Search):
     file = "clips.json"
     search_priority = 1
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         losses, metrics = matching_losses(model, batch, context, self.settings)
         return weigh_ranking(losses, metrics, self.settings)
 
-    def rank(self, model, queries, corpus, own_clip):
+    def rank(
+        self, model: HERO, queries: np.ndarray, corpus: ranking.Corpus, own_clip: np.ndarray
+    ) -> Ranking:
         del model, own_clip
         settings = self.settings
         return ranking.rank_clips(

@@ -6,9 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.pipeline.units import AnnotatedSplit
+from hero_jax.models.batch import Batch
 from hero_jax.models.heads import clip_scores
-from hero_jax.tasks.base import Task
+from hero_jax.models.hero import HERO
+from hero_jax.tasks.base import Context, Loss, Task
 from hero_jax.tasks.matching import MatchingSettings, encode, matching_losses, weigh
+from hero_jax.tasks.work import Work
 
 # Queries scored at once against a split's clips.
 QUERY_BLOCK = 256
@@ -27,14 +31,14 @@ class VideoSubtitleMatching(Task):
     Settings = VideoSubtitleMatchingSettings
     query_metrics = "queries"
 
-    def loss(self, model, batch, context):
+    def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         losses, metrics = matching_losses(model, batch, context, self.settings)
         return weigh(losses, metrics, context, self.settings)
 
-    def products(self, work):
+    def products(self, work: Work) -> float:
         return work.clips + work.queries
 
-    def predict(self, model, batch):
+    def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         queries, clips = encode(model, batch, None)
         return {
             "queries": queries,
@@ -45,7 +49,7 @@ class VideoSubtitleMatching(Task):
             "clip_numbers": batch["clip_numbers"],
         }
 
-    def summarize(self, predictions, split):
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
         del split
         is_clip = predictions["num_frames"] > 0
         frames, num_frames = predictions["frames"][is_clip], predictions["num_frames"][is_clip]

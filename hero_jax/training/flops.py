@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from data.config import Config
-from hero_jax.tasks.base import Task, Work
+from hero_jax.tasks.base import Task
+from hero_jax.tasks.work import Work
 
 # The gradient of a matrix product takes two more.
 TRAINING_FACTOR = 3

@@ -5,6 +5,7 @@ This is not resuming: a run resumes by itself from what is in its own workdir.
 
 import pathlib
 import sys
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -89,17 +90,23 @@ def from_run(
     return drawn | {name: params[source] for name, source in sources.items()}, report
 
 
-def _same_parameters(theirs, ours) -> dict[str, str]:
-    """Which of their paths each of ours is: the same, or a head's that has another task's name."""
+def _same_parameters(
+    params: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]
+) -> dict[str, str]:
+    """Returns the path of each drawn parameter in a run, by its path in this model.
+
+    A path is the same in both, except in a head of a task that has another name in the run.
+    Parameters that the run lacks are left out.
+    """
     by_name: dict[str, list[str]] = {}
-    for path, name in original_names.original_names(theirs).items():
+    for path, name in original_names.original_names(params).items():
         if name:
             by_name.setdefault(name, []).append(path)
-    found = {path: path for path in ours if path in theirs}
-    names = original_names.original_names(ours)
-    for path in ours.keys() - found.keys():
+    sources = {path: path for path in drawn if path in params}
+    names = original_names.original_names(drawn)
+    for path in drawn.keys() - sources.keys():
         candidates = by_name.get(names[path] or "", [])
-        # Of two heads of a kind nobody can tell which is meant.
+        # Two heads of the same kind are ambiguous, so neither is taken.
         if len(candidates) == 1:
-            found[path] = candidates[0]
-    return found
+            sources[path] = candidates[0]
+    return sources

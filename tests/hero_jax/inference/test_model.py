@@ -1,18 +1,16 @@
-"""TODO tests.hero_jax.inference.test_model."""
+"""A model that was read from an export encodes, searches, answers and describes."""
 
 import dataclasses
 import json
 import warnings
 
-import jax
 import numpy as np
 import pytest
 
 from data.errors import InputError
-from data.pipeline import segments
 from hero_jax import sharding
 from hero_jax.index.index import Index
-from hero_jax.inference import compiled, exported
+from hero_jax.inference import exported
 from hero_jax.inference.model import CLIPS_AT_ONCE, Model, load
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.ranking import Corpus, rank
@@ -22,104 +20,6 @@ from tests.hero_jax.inference import export_samples
 from tests.hero_jax.inference.export_samples import SECONDS, WORDS, clips, model, source
 
 TEXTS = ["a red circle jumps", "it spins", "the blue square and then a red square"]
-
-
-def padded_clips():
-    """The clips as compiled functions take them, all in one batch."""
-    limits, made = source().batch(), clips()
-    shape = len(made), limits.max_frames
-    features = np.zeros((*shape, sum(export_samples.WIDTHS)), np.float16)
-    frame_subtitle = np.full(shape, -1, np.int32)
-    tokens = np.zeros((len(made), 3, limits.max_tokens), np.int32)
-    counts = np.zeros(tokens.shape[:2], np.int32)
-    for n, clip in enumerate(made):
-        frames, under = len(clip.frame_features), clip.frame_subtitle
-        if not len(clip.token_counts):
-            under = np.arange(frames) // segments.FRAMES_WITHOUT_SUBTITLE
-        features[n, :frames], frame_subtitle[n, :frames] = clip.frame_features, under
-        for j, words in enumerate(np.split(clip.token_ids, np.cumsum(clip.token_counts)[:-1])):
-            words = words[: limits.max_tokens]
-            tokens[n, j, : len(words)], counts[n, j] = words, len(words)
-    lengths = np.array([len(clip.frame_features) for clip in made], np.int32)
-    return features, lengths, tokens, counts, frame_subtitle
-
-
-def texts_of(*parts):
-    """`[SEP] part [SEP] part` padded, and how many."""
-    words, sep = export_samples.tokenizer(), source().features.special_ids.sep
-    text = [token for part in parts for token in (sep, *words.encode(part))]
-    room = source().batch().max_query_tokens + 2
-    return text + [1] * (room - len(text)), len(text)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Compiled functions; for this platform alone, since each takes a while."""
-    path = tmp_path_factory.mktemp("compiled") / "compiled"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "PLATFORMS", ("cpu",))
-        compiled.write(source(), path)
-    return path
-
-
-def call(folder, name, *arrays):
-    run = compiled.read(folder / f"{name}{compiled.SUFFIX}")
-    return jax.device_get(run(source().params, *arrays))
-
-
-def same(one, other):
-    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-
-
-def test_compiled_functions_are_the_model(folder):
-    entries = list(model().encode_clips(clips()))
-    frames = call(folder, "encode_clip", *padded_clips())
-    for own, entry in zip(frames, entries, strict=True):
-        same(own[: len(entry.frames)], entry.frames)
-    words = [export_samples.tokenizer().encode(text) for text in TEXTS]
-    tokens = np.zeros((len(TEXTS), source().batch().max_query_tokens), np.int32)
-    for row, own in zip(tokens, words, strict=True):
-        row[: len(own)] = own
-    queries = call(folder, "encode_query", tokens, np.array([*map(len, words)], np.int32))
-    same(queries, model().encode_queries(TEXTS))
-    lengths = np.array([len(entry.frames) for entry in entries], np.int32)
-    scores = call(folder, "score", queries, frames, lengths)
-    unit = queries / np.linalg.norm(queries, axis=-1, keepdims=True)
-    for n, entry in enumerate(entries):
-        own = entry.frames / np.linalg.norm(entry.frames, axis=-1, keepdims=True)
-        same(scores[:, n], (unit @ own.T).max(1))
-    found = call(folder, "spans", queries, frames[:3], lengths[:3])
-    valid = np.arange(tiny.MAX_FRAMES) < lengths[:3, None]
-    expected = export_samples.merged().span_head(queries, frames[:3], valid)
-    jax.tree.map(same, found, expected)
-
-
-def test_compiled_answers_are_the_models(folder):
-    answers, arrays, count = ["a circle", "the blue square", "it"], padded_clips(), len(clips())
-    texts, counts = zip(*(texts_of("then a red", one) for one in answers), strict=True)
-    text = np.array([texts] * count, np.int32), np.array([counts] * count, np.int32)
-    answered = call(folder, "answer", *arrays, *text)
-    texts, counts = texts_of("it spins")
-    text = np.array([[texts]] * count, np.int32), np.array([[counts]] * count, np.int32)
-    judged = call(folder, "entails", *arrays, *text)
-    whole = np.stack([np.zeros(count, np.int32), arrays[1]], axis=1)
-    described = call(folder, "caption", *arrays, whole)
-    sep = source().features.special_ids.sep
-    for n, clip in enumerate(clips()):
-        logits, start, end = (x[n] for x in answered)
-        mine = model().answer(clip, "then a red", answers)
-        weights = np.exp(logits - logits.max())
-        same(mine.probabilities, weights / weights.sum())
-        assert mine.best == logits.argmax()
-        first, last = (round(second / SECONDS) for second in mine.moment)
-        frames = len(clip.frame_features)
-        assert 0 <= first < last <= frames
-        pairs = [start[a] + end[b] for a in range(frames) for b in range(a, frames)]
-        same(start[first] + end[last - 1], max(pairs))
-        same(model().entails(clip, "it spins"), 1 / (1 + np.exp(-judged[n, 0])))
-        tokens = described[n].tolist()
-        tokens = tokens[: tokens.index(sep)] if sep in tokens else tokens
-        assert model().caption(clip) == export_samples.tokenizer().decode(tokens).strip()
 
 
 def test_a_clip_is_encoded_the_same_whatever_comes_with_it():
