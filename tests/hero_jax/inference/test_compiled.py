@@ -22,7 +22,7 @@ TEXTS = ["a red circle jumps", "it spins", "the blue square and then a red squar
 SUBTITLES = 5
 
 
-def said(clip, config, longest_text=0):
+def frames_and_words(clip, config, longest_text=0):
     """Returns the number of the subtitle of each frame, and the words of each subtitle.
 
     Both are what `compiled` asks its users for.
@@ -66,7 +66,7 @@ def padded(clips, config, texts=None):
     for n, clip in enumerate(clips):
         features[n, : num_frames[n]] = clip.frame_features[: num_frames[n]]
         longest_text = max(map(len, texts[n])) if texts else 0
-        frame_subtitle[n, : num_frames[n]], subtitles = said(clip, config, longest_text)
+        frame_subtitle[n, : num_frames[n]], subtitles = frames_and_words(clip, config, longest_text)
         for j, words in enumerate(subtitles):
             tokens[n, j, : len(words)], counts[n, j] = words, len(words)
     return features, num_frames, tokens, counts, frame_subtitle
@@ -118,7 +118,7 @@ ids = st.integers(5, 99)
 texts = st.lists(st.lists(ids, min_size=1, max_size=7), min_size=1, max_size=2)
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(deadline=None, max_examples=100)
 @hypothesis.given(
     clips=st.tuples(packing_samples.clips(), packing_samples.clips()),
     texts=st.none() | st.tuples(texts, texts),
@@ -144,7 +144,7 @@ def test_segments_are_those_of_the_packer(clips, texts, segmentation, context, r
         group = {name: array[n][:rows] for name, array in batch.items()}
         group["frame_slot"] = group["frame_slot"][: len(of_clip)]
         # Places for subtitles that the clip does not have are segments without frames or words.
-        unused = SUBTITLES - len(said(clip, config)[1])
+        unused = SUBTITLES - len(frames_and_words(clip, config)[1])
         first = TOKENS.cls if segmentation == "frames" else TOKENS.sep
         empty = Counter()
         for text in of_clip:
