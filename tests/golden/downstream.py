@@ -33,13 +33,14 @@ def report_question_answering(golden):
     task = make_task("question_answering", settings, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
 
-    def outputs(module):
+    def loss(module, batch):
         total, metrics = task.loss(module, batch, CONTEXT)
         logits, _, _ = task.logits(module, batch, None)
         answer, span = metrics["answer_loss"], metrics["span_loss"]
-        return total, logits[0], answer[0] / answer[1], span[0] / span[1]
+        return total, (logits[0], answer[0] / answer[1], span[0] / span[1])
 
-    total, logits, answer_loss, span_loss = golden.compute(outputs)
+    (total, outputs), gradient = golden.differentiate(loss, batch)(golden.params)
+    logits, answer_loss, span_loss = outputs
     spans = [expected[f"clip{i}/span"] for i in range(golden.num_clips)]
     for name, value, actual in (
         ("logits", expected["logits"], logits),
@@ -49,7 +50,7 @@ def report_question_answering(golden):
     ):
         golden.report.add(f"video_qa {name}", value, actual, OUTPUT_TOLERANCE)
     golden.report.add("video_qa spans", spans, batch["query_spans"][0], 0.0)
-    golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
+    golden.gradients("grad/", expected, gradient)
 
 
 def report_inference(golden):
@@ -66,14 +67,16 @@ def report_inference(golden):
     batch = pack(golden, "statement", statements, 2)
     task = make_task("inference", {}, golden.tokens, "any_name")
     golden = golden.with_head(task, expected)
-    loss, logits = golden.compute(
-        lambda module: (task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0])
-    )
+
+    def loss(module, batch):
+        return task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0]
+
+    (mean_loss, logits), gradient = golden.differentiate(loss, batch)(golden.params)
     order = [tuple(map(int, re.findall(r"\d+", str(name)))) for name in expected["logits_order"]]
     ordered = [logits[clip, which] for clip, which in order]
     golden.report.add("violin logits", expected["logits"], ordered, OUTPUT_TOLERANCE)
-    golden.report.add("violin loss", expected["loss"], loss, OUTPUT_TOLERANCE)
-    golden.gradients("grad/", expected, lambda module: task.loss(module, batch, CONTEXT)[0])
+    golden.report.add("violin loss", expected["loss"], mean_loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, gradient)
 
 
 def report_captioning(golden):
@@ -96,17 +99,16 @@ def report_captioning(golden):
     golden = golden.with_head(task, expected)
     batch, captions = captions_batch(golden, expected)
 
-    def loss(module):
-        return task.loss(module, batch, CONTEXT)[0]
-
-    def outputs(module):
+    def loss(module, batch):
         inputs, targets = captioning.shifted(batch, golden.tokens)
         head = module.heads[task.name]
         scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
         losses = smoothed(scores, targets, task.settings.label_smoothing)
-        return scores, targets >= 0, losses, loss(module), task.predict(module, batch)["tokens"]
+        return task.loss(module, batch, CONTEXT)[0], (scores, targets >= 0, losses)
 
-    scores, valid, losses, mean_loss, tokens = golden.compute(outputs)
+    (mean_loss, outputs), gradient = golden.differentiate(loss, batch)(golden.params)
+    scores, valid, losses = outputs
+    tokens = golden.compute(lambda module, batch: task.predict(module, batch)["tokens"], batch)
     for n, name in enumerate(captions):
         value = expected[f"{name}/logits"]
         golden.report.add(
@@ -118,7 +120,7 @@ def report_captioning(golden):
         ("greedy_tokens", tokens[0], 0.0),
     ):
         golden.report.add(f"captioning {name}", expected[name], value, tolerance)
-    golden.gradients("grad/", expected, loss)
+    golden.gradients("grad/", expected, gradient)
 
 
 def captions_batch(golden, expected):

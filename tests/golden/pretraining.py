@@ -33,9 +33,10 @@ def report_encode(golden):
     expected = golden.load("encode")
     if expected is None:
         return None
-    rows = np.asarray(golden.compute(lambda module: module.encode_rows(golden.batch)))
-    rows = rows.reshape(-1, rows.shape[-1])
-    clips = np.asarray(golden.compute(lambda module: module.encode_clips(golden.batch)))[0]
+    rows, clips = golden.compute(
+        lambda module, batch: (module.encode_rows(batch), module.encode_clips(batch)), golden.batch
+    )
+    rows, clips = np.asarray(rows).reshape(-1, rows.shape[-1]), np.asarray(clips)[0]
     for i in range(golden.num_clips):
         for j in range(len(golden.subtitles(i))):
             frames, text = golden.places(i, j)
@@ -55,14 +56,15 @@ def report_mlm(golden):
         return None
     batch = {**golden.batch}
     batch["token_ids"] = golden.fill(batch["token_ids"], "input_ids", expected)
-    labels = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
+    batch["labels"] = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
 
-    def loss(module):
-        sums = mlm.word_loss(module, module.encode_rows(batch), labels)
-        return sums["loss"] / sums["count"]
+    def loss(module, batch):
+        rows = module.encode_rows(batch)
+        sums = mlm.word_loss(module, rows, batch["labels"])
+        return sums["loss"] / sums["count"], module.word_logits(rows.reshape(-1, rows.shape[-1]))
 
     # Reading order is by clip and subtitle, not by row.
-    flat = np.asarray(labels).reshape(-1)
+    flat = np.asarray(batch["labels"]).reshape(-1)
     slots = [
         slot
         for i in range(golden.num_clips)
@@ -70,21 +72,16 @@ def report_mlm(golden):
         for slot in golden.places(i, j)[1]
         if flat[slot] >= 0
     ]
-
-    def scores(module):
-        rows = module.encode_rows(batch)
-        return module.word_logits(rows.reshape(-1, rows.shape[-1])[jnp.array(slots)])
-
-    logits = golden.compute(scores)
+    step = golden.differentiate(loss, batch)
+    (mean_loss, logits), gradient = step(golden.params)
+    logits = logits[np.array(slots)]
     golden.report.add("mlm scores", expected["scores"], logits, OUTPUT_TOLERANCE)
     token_losses = jax.jit(jax.vmap(lambda *token: cross_entropy(*token, True)["loss"]))
     losses = token_losses(logits, jnp.asarray(flat[slots]))
     golden.report.add("mlm loss", expected["loss"], losses, OUTPUT_TOLERANCE)
-    golden.report.add(
-        "mlm mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    golden.report.add("mlm mean_loss", expected["mean_loss"], mean_loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, gradient)
+    return step
 
 
 def report_mfm(golden):
@@ -92,38 +89,42 @@ def report_mfm(golden):
     if expected is None:
         return None
     masked = jnp.asarray(golden.per_clip(expected, "frame_mask", False))
+    batch = {**golden.batch, "masked": masked}
 
-    def contrast(module):
-        sums = mfm.contrast(module, golden.batch, masked, "group", None)
-        return sums["loss"] / sums["count"]
+    def contrast(module, batch):
+        masked = batch["masked"]
+        sums = mfm.contrast(module, batch, masked, "group", None)
+        prediction = module.feature_head(module.encode_clips(batch, masked=masked))
+        return sums["loss"] / sums["count"], prediction
 
-    def regress(module):
-        total, count = mfm.regress(module, golden.batch, masked, None)
-        return total / count
+    def regress(module, batch):
+        total, count = mfm.regress(module, batch, batch["masked"], None)
+        return total / count, None
 
-    prediction = golden.compute(
-        lambda module: module.feature_head(module.encode_clips(golden.batch, masked=masked))
-    )
-    truth = golden.batch["frame_features"]
-    unmasked = frame_mask(golden.batch) & ~masked
-    squared = jnp.sum((prediction - truth)[masked] ** 2, axis=-1)
-    candidates = jnp.concatenate([truth[masked], prediction[unmasked]])
+    step = golden.differentiate(contrast, batch)
+    (contrast_loss, prediction), contrast_gradient = step(golden.params)
+    (regress_loss, _), regress_gradient = golden.differentiate(regress, batch)(golden.params)
+    prediction, masked = np.asarray(prediction), np.asarray(masked)
+    truth = np.asarray(golden.batch["frame_features"])
+    unmasked = np.asarray(frame_mask(golden.batch)) & ~masked
+    squared = np.sum((prediction - truth)[masked] ** 2, axis=-1)
+    candidates = np.concatenate([truth[masked], prediction[unmasked]])
     logits = prediction[masked] @ candidates.T
-    losses = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
+    losses = jax.nn.logsumexp(logits, axis=-1) - np.diagonal(logits)
     for name, value in {
         "mffr/prediction": prediction[masked],
         "mffr/sum_squared_error": squared,
-        "mffr/mean_root_loss": golden.compute(regress),
+        "mffr/mean_root_loss": regress_loss,
         "mnce/prediction": prediction[masked],
         "mnce/negative_prediction": prediction[unmasked],
         "mnce/targets": truth[masked],
         "mnce/loss": losses,
-        "mnce/mean_loss": golden.compute(contrast),
+        "mnce/mean_loss": contrast_loss,
     }.items():
         golden.report.add(f"mfm {name}", expected[name], value, OUTPUT_TOLERANCE)
-    golden.gradients("mffr/grad/", expected, regress)
-    golden.gradients("mnce/grad/", expected, contrast)
-    return contrast
+    golden.gradients("mffr/grad/", expected, regress_gradient)
+    golden.gradients("mnce/grad/", expected, contrast_gradient)
+    return step
 
 
 def report_fom(golden):
@@ -135,26 +136,63 @@ def report_fom(golden):
     order = jnp.asarray(np.where(order < 0, np.arange(frames), order))
     targets = jnp.asarray(golden.per_clip(expected, "targets", -1))
 
-    def loss(module):
-        logits = fom.order_logits(module, golden.batch, order, None)
-        sums = cross_entropy(logits, targets, targets >= 0)
-        return sums["loss"] / sums["count"]
+    def loss(module, batch):
+        logits = fom.order_logits(module, batch, batch["order"], None)
+        sums = cross_entropy(logits, batch["targets"], batch["targets"] >= 0)
+        return sums["loss"] / sums["count"], logits
 
-    logits = golden.compute(lambda module: fom.order_logits(module, golden.batch, order, None))[0]
+    step = golden.differentiate(loss, {**golden.batch, "order": order, "targets": targets})
+    (mean_loss, (logits,)), gradient = step(golden.params)
     for i in range(golden.num_clips):
         value = expected[f"clip{i}/logits"]
         golden.report.add(f"fom clip{i}/logits", value, logits[i, : len(value)], OUTPUT_TOLERANCE)
-    golden.report.add(
-        "fom mean_loss", expected["mean_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    golden.report.add("fom mean_loss", expected["mean_loss"], mean_loss, OUTPUT_TOLERANCE)
+    golden.gradients("grad/", expected, gradient)
+    return step
 
 
 def report_vsm(golden):
     expected = golden.load("vsm")
     if expected is None:
         return None
+    batch = golden.pack(queries_of_clips(golden, expected))
+    config = golden_matching_config(golden.meta)
+    task = make_task("vsm", config, golden.tokens)
+    variants = {}
+    for prefix, changes in MATCHING_VARIANTS.items():
+        variant = config.copy_and_resolve_references()
+        variant.update(changes)
+        variants[prefix] = vsm.VideoSubtitleMatching.Settings.read(variant, "vsm")
+
+    def loss(module, batch):
+        losses = {
+            prefix: matching.matching_losses(module, batch, CONTEXT, settings)[0]
+            for prefix, settings in variants.items()
+        }
+        outputs = matching.match(module, batch, None)
+        return task.loss(module, batch, CONTEXT)[0], (outputs, losses)
+
+    step = golden.differentiate(loss, batch)
+    (weighted_loss, (outputs, losses)), gradient = step(golden.params)
+    golden.report.add(
+        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
+    )
+    for name in ("start_logits", "end_logits"):
+        for i in range(golden.num_clips):
+            value = expected[f"clip{i}/{name}"]
+            logits = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
+            golden.report.add(f"vsm clip{i}/{name}", value, logits, OUTPUT_TOLERANCE)
+    for prefix in variants:
+        report_matching_losses(golden, expected, losses[prefix], prefix)
+    golden.report.add(
+        "vsm weighted_loss", expected["weighted_loss"], weighted_loss, OUTPUT_TOLERANCE
+    )
+    golden.gradients("grad/", expected, gradient)
+    return step
+
+
+def queries_of_clips(golden, expected):
+    """Returns the held-out subtitles and the queries of each clip."""
     queries = []
     for i in range(golden.num_clips):
         held_out = [
@@ -167,32 +205,7 @@ def report_vsm(golden):
             for q in range(golden.meta["queries_per_clip"])
         ]
         queries.append((held_out, chosen))
-    batch, _ = golden.pack(queries)
-    outputs = golden.compute(lambda module: matching.match(module, batch, None))
-    golden.report.add(
-        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
-    )
-    for name in ("start_logits", "end_logits"):
-        for i in range(golden.num_clips):
-            value = expected[f"clip{i}/{name}"]
-            logits = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
-            golden.report.add(f"vsm clip{i}/{name}", value, logits, OUTPUT_TOLERANCE)
-
-    config = golden_matching_config(golden.meta)
-    for prefix, changes in MATCHING_VARIANTS.items():
-        variant = config.copy_and_resolve_references()
-        variant.update(changes)
-        report_matching_losses(golden, expected, batch, variant, prefix)
-    task = make_task("vsm", config, golden.tokens)
-
-    def loss(module):
-        return task.loss(module, batch, CONTEXT)[0]
-
-    golden.report.add(
-        "vsm weighted_loss", expected["weighted_loss"], golden.compute(loss), OUTPUT_TOLERANCE
-    )
-    golden.gradients("grad/", expected, loss)
-    return loss
+    return queries
 
 
 def golden_matching_config(meta):
@@ -208,11 +221,7 @@ def golden_matching_config(meta):
     return config
 
 
-def report_matching_losses(golden, expected, batch, config, prefix):
-    settings = vsm.VideoSubtitleMatching.Settings.read(config, "vsm")
-    losses = golden.compute(
-        lambda module: matching.matching_losses(module, batch, CONTEXT, settings)[0]
-    )
+def report_matching_losses(golden, expected, losses, prefix):
     for name in ("neg_ctx", "neg_q", "span"):
         key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
         if key in expected:
@@ -221,13 +230,13 @@ def report_matching_losses(golden, expected, batch, config, prefix):
             golden.report.absent(f"vsm {key}")
 
 
-def report_training(golden, losses):
+def report_training(golden, steps):
     """Reports eight updates, if the directory has `training.npz`."""
     if not (golden.directory / "training.npz").exists():
         return
     expected = golden.load("training")
-    losses = {name: losses.get(TASK_FILES.get(name, name)) for name in map(str, expected["tasks"])}
-    if None in losses.values():
+    steps = {name: steps.get(TASK_FILES.get(name, name)) for name in map(str, expected["tasks"])}
+    if None in steps.values():
         golden.report.absent("training: the files of its tasks")
         return
     config = ml_collections.ConfigDict(
@@ -240,23 +249,24 @@ def report_training(golden, losses):
         optimizer.clip_by_global_norm(1.0),
         optimizer.adamw(learning_rate, config.betas, 0.01, decay),
     )
+
+    @jax.jit
+    def update(gradient, state, params):
+        updates, state = transform.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient)
+
     state = transform.init(params)
-    steps = {
-        name: jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(golden.module(params))))
-        for name, loss in losses.items()
-    }
     for step, task in enumerate(expected["tasks"]):
-        loss, gradient = steps[str(task)](params)
+        (loss, _), gradient = steps[str(task)](params)
+        params, state, norm = update(gradient, state, params)
         for name, value in (
             ("losses", loss),
-            ("grad_norms", optax.tree.norm(gradient)),
+            ("grad_norms", norm),
             ("learning_rates", learning_rate(step)),
         ):
             golden.report.add(
                 f"training {name}[{step}]", expected[name][step], value, TRAINING_TOLERANCE
             )
-        updates, state = transform.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
     actual = by_original_name(flatten(params))
     actual[TIED_WORDS] = actual[WORDS]
     for name, array in expected.items():

@@ -22,7 +22,8 @@ from data.schema import RawSubtitle
 from tests.golden import downstream, pretraining, ranking
 from tests.golden.vectors import Golden, Report
 
-# Functions that report a file of a golden directory. Those of pre-training return its loss.
+# Functions that report a file of a golden directory. Those of pre-training tasks return a
+# compiled function of the parameters, as `Golden.differentiate` does.
 FILES = {
     "encode": pretraining.report_encode,
     "mlm": pretraining.report_mlm,
@@ -39,9 +40,9 @@ def report_directory(directory, files):
     """Reports some files of a golden directory; returns True if all of them pass."""
     report = Report()
     golden = Golden(directory, report)
-    losses = {name: FILES[name](golden) for name in files if name in FILES}
+    steps = {name: FILES[name](golden) for name in files if name in FILES}
     if "training" in files:
-        pretraining.report_training(golden, losses)
+        pretraining.report_training(golden, steps)
     return not report.failed
 
 
@@ -70,7 +71,8 @@ def report_alignment(directory, report):
         report.add(f"subtitle_alignment[{number}]", expected, actual, 0.0)
 
 
-def main():
+def main(arguments=None):
+    """Reports the files that the arguments name; returns True if all of them pass."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory")
     parser.add_argument("--host", action="store_true", help="a directory laid out like golden/host")
@@ -79,13 +81,11 @@ def main():
         default=",".join((*FILES, "training")),
         help="comma-separated files to compare; training needs mlm, mfm, fom and vsm",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     if arguments.host:
-        passed = report_host(arguments.directory)
-    else:
-        passed = report_directory(arguments.directory, arguments.files.split(","))
-    sys.exit(0 if passed else 1)
+        return report_host(arguments.directory)
+    return report_directory(arguments.directory, arguments.files.split(","))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if main() else 1)

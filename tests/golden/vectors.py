@@ -81,7 +81,7 @@ class Golden:
         module = hero.HERO(self.config, rngs=nnx.Rngs(0))
         self.graphdef, state = nnx.split(module, nnx.Param)
         self.params = with_weights(state, weights)
-        self.batch, self.prepared = self.pack(None)
+        self.batch = self.pack(None)
 
     def load(self, name):
         """Returns the arrays of an .npz file; reports it and returns None if it is missing."""
@@ -123,9 +123,6 @@ class Golden:
 
         Args:
           queries: (held-out subtitles, queries) of each clip, or None.
-
-        Returns:
-          The batch, and the packer.
         """
         frames = max(len(self.clips[f"clip{i}/frame_features"]) for i in range(self.num_clips))
         config = ml_collections.ConfigDict(
@@ -156,7 +153,7 @@ class Golden:
             clip = self.clip(i)
             if not packer.add(segments.prepare(clip, i, config, self.metadata)):
                 raise SystemExit("The clips do not fit the rows of this report.")
-        return {name: jnp.asarray(array) for name, array in batch.items()}, packer
+        return {name: jnp.asarray(array) for name, array in batch.items()}
 
     def module(self, params):
         return nnx.merge(self.graphdef, params)
@@ -171,9 +168,32 @@ class Golden:
         golden.params = with_weights(state, {**self.load("weights"), **weights})
         return golden
 
-    def compute(self, function):
-        """Returns function(module), compiled; this is much quicker than operation by operation."""
-        return jax.jit(lambda params: function(self.module(params)))(self.params)
+    def compute(self, function, batch):
+        """Returns function(module, batch), compiled; op by op would be much slower.
+
+        The batch is an argument, not a constant, so that the compilation cache serves every
+        directory with the same shapes.
+        """
+        return jax.jit(lambda params, batch: function(self.module(params), batch))(
+            self.params, batch
+        )
+
+    def differentiate(self, function, batch):
+        """Compiles a loss once for its value, its gradient and its auxiliary outputs.
+
+        Args:
+          function: takes the module and the batch; returns the loss and a pytree of outputs.
+          batch: the batch, an argument of the compiled function as in `compute`.
+
+        Returns:
+          A function of parameters that returns `((loss, outputs), gradient)`.
+        """
+        step = jax.jit(
+            jax.value_and_grad(
+                lambda params, batch: function(self.module(params), batch), has_aux=True
+            )
+        )
+        return lambda params: step(params, batch)
 
     def places(self, i, j):
         """Returns the flat slots of the frames and of the text of subtitle j of clip i."""
@@ -200,9 +220,8 @@ class Golden:
             stacked[0, i, : len(row)] = row
         return stacked
 
-    def gradients(self, prefix, expected, loss):
-        """Compares the gradient of loss(module) with every array under `prefix`."""
-        gradient = jax.jit(jax.grad(lambda params: loss(self.module(params))))(self.params)
+    def gradients(self, prefix, expected, gradient):
+        """Compares a gradient with every array under `prefix`."""
         actual = by_original_name(flatten(gradient))
         arrays = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
         if not arrays:
