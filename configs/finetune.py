@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from configs import pretrain
 
 # Tasks of pre-training; a downstream run leaves their settings out.
-PRETRAINING = ("mlm", "mfm_nce", "mffr", "fom", "vsm")
+PRETRAINING = tuple(pretrain.get_config().tasks)
 # Settings of the query encoder's ranking loss, and of the search.
 RETRIEVAL = {
     "ranking": "hinge",  # or 'lse'
