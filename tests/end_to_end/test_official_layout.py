@@ -73,6 +73,8 @@ def test_imported_queries_train_score_and_predict(tmp_path):
         num_heads=2,
         cross_modal_layers=1,
         temporal_layers=1,
+        dropout=0.0,
+        attention_dropout=0.0,
         dtype="float32",
     )
     config.optimizer.update(steps=2, warmup_steps=1)

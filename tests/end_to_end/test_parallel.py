@@ -22,7 +22,13 @@ SETTINGS = {
 }
 # Processes do not share what they compile, so two of them train only the task whose negatives and
 # evaluation are from all devices.
-TWO_PROCESSES = SETTINGS | {"tasks__mlm": 0.0, "tasks__mfm_nce": 0.0, "tasks__fom": 0.0}
+TWO_PROCESSES = SETTINGS | {
+    "tasks__mlm": 0.0,
+    "tasks__mfm_nce": 0.0,
+    "tasks__fom": 0.0,
+    "model__dropout": 0.0,
+    "model__attention_dropout": 0.0,
+}
 MIXED = "data=2, fsdp=2, tensor=2"
 MESHES = {MIXED: {"mesh__fsdp": 2, "mesh__tensor": 2}, "data=8": {}}
 
