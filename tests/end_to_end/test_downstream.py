@@ -196,7 +196,7 @@ def test_an_export_searches_as_evaluation_does(
     search.main(["add", model, data, "--split=test", f"--index={index}"])
     search.main(["compact", f"--index={index}"])
     assert query() == everything
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export.export(workdir, out)
 
 
