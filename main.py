@@ -6,13 +6,8 @@ python main.py --mode=evaluate --config=... --workdir=DIR --config.data.eval_spl
 python main.py --mode=export --workdir=DIR --out=EXPORT
 """
 
-import os
 import re
 from pathlib import Path
-
-# Before TensorFlow is imported, which otherwise prints lines of its own.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -43,14 +38,10 @@ PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.
 def main(_: list[str]) -> None:
     """Trains, evaluates or exports, by the flags."""
     import jax
-    import tensorflow as tf
 
     # Orbax logs through absl every directory that it makes.
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().setLevel("ERROR")
-    # TensorFlow only writes files here; the accelerator's memory is JAX's.
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.set_visible_devices([], "TPU")
     if COORDINATOR.value == "auto":
         jax.distributed.initialize()
     elif COORDINATOR.value:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # Read when TensorFlow is imported, which otherwise logs the instruction sets that it uses.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from data.building import dataset

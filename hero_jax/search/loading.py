@@ -8,9 +8,6 @@ from pathlib import Path
 from data.errors import InputError
 from hero_jax.inference import exported, model
 
-# TensorFlow reads these when it is imported; it would print lines about itself.
-_SILENT_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-
 
 def load(path: str | os.PathLike) -> model.Model:
     """Loads a model.
@@ -28,9 +25,7 @@ def load(path: str | os.PathLike) -> model.Model:
 
 
 def _load_run(workdir: Path) -> model.Model:
-    """Loads the last checkpoint of a run; prints nothing, whatever TensorFlow and Orbax report."""
-    for name, value in _SILENT_TENSORFLOW.items():
-        os.environ.setdefault(name, value)
+    """Loads the last checkpoint of a run; prints nothing, whatever Orbax reports."""
     with warnings.catch_warnings(action="ignore"):
         try:
             from hero_jax import export

@@ -2,18 +2,48 @@
 
 import contextlib
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
 from hero_jax.metrics.report import means
 from hero_jax.training import curves
+
+
+class EventFile:
+    """A TensorBoard event file, written without TensorFlow."""
+
+    def __init__(self, workdir: str | os.PathLike):
+        """Makes a new file in a folder."""
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        self._records = RecordWriter((Path(workdir) / name).open("ab"))
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes values of a step."""
+        summary = Summary(
+            value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        )
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Event) -> None:
+        self._records.write(event.SerializeToString())
+        self._records.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._records.close()
 
 
 class Log:
@@ -28,11 +58,7 @@ class Log:
         """
         self.active = jax.process_index() == 0
         self.workdir = workdir
-        self.writer = None
-        if self.active:
-            import tensorflow as tf
-
-            self.writer = tf.summary.create_file_writer(str(workdir))
+        self.events = EventFile(workdir) if self.active else None
         on_terminal = self.active and sys.stderr.isatty()
         self.bar = tqdm(
             total=steps, initial=first_step, unit="step", disable=not on_terminal, smoothing=0.05
@@ -44,13 +70,9 @@ class Log:
 
     def scalars(self, step: int, values: Mapping[str, float], headline: str = "") -> None:
         """Writes values; a headline is shown on the terminal."""
-        if self.writer is None:
+        if self.events is None:
             return
-        import tensorflow as tf
-
-        with self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self.events.scalars(step, values)
         curves.record(self.workdir, step, values)
         if headline and not self.bar.disable:
             self.bar.set_postfix_str(headline)
@@ -66,8 +88,8 @@ class Log:
     def close(self) -> None:
         """Flushes, and ends the bar."""
         self.bar.close()
-        if self.writer is not None:
-            self.writer.close()
+        if self.events is not None:
+            self.events.close()
 
 
 class Meter:

@@ -93,6 +93,7 @@ def reported(workdir):
     }
 
 
+@pytest.mark.slow
 def test_every_task_is_trained_at_every_step(expected):
     for task in ("mlm", "mfm_nce", "fom", "vsm"):
         for step in range(1, STEPS + 1):
@@ -100,7 +101,8 @@ def test_every_task_is_trained_at_every_step(expected):
         assert expected[f"eval/{task}/loss", STEPS] > 0
 
 
-@pytest.mark.parametrize("mesh", [MIXED, pytest.param("data=8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", MESHES)
 def test_losses_and_metrics_are_those_of_one_device(workdir, expected, mesh):
     assert reported(workdir(mesh)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
@@ -112,6 +114,7 @@ def test_losses_and_metrics_of_two_processes_are_those_of_one_device(runs, pool,
     assert reported(tmp_path / "two") == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdir, expected):
     """In evaluation mode, on one device, after training on eight."""
     folder = workdir(MIXED)
@@ -122,6 +125,7 @@ def test_a_checkpoint_scores_what_it_scored_in_training(runs, workdir, expected)
     assert {"mlm/loss", "vsm/r@1", "queries/r@1"} <= scores.keys()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_eight_devices_resumes_on_one(runs, workdir, expected, tmp_path):
     """As if the run on eight devices had stopped after the checkpoint."""
     checkpoint = f"checkpoints/{SAVED}"
