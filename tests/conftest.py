@@ -32,8 +32,18 @@ def pytest_unconfigure(config):
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+# Files that take longest, which start first so that no worker ends long after the others.
+LONGEST = ("tests/end_to_end/test_resume", "tests/end_to_end/test_downstream", "tests/golden")
+
+
 def pytest_collection_modifyitems(items):
-    """Skips tests marked `shared` if there is no shared data."""
+    """Puts the longest files first; skips tests marked `shared` if there is no shared data."""
+
+    def rank(item):
+        places = (n for n, name in enumerate(LONGEST) if item.nodeid.startswith(name))
+        return next(places, len(LONGEST))
+
+    items.sort(key=rank)
     if "HERO_SHARED" not in os.environ:
         for item in items:
             if item.get_closest_marker("shared"):

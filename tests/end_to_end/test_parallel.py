@@ -107,6 +107,7 @@ def test_losses_and_metrics_are_those_of_one_device(workdir, expected, mesh):
     assert reported(workdir(mesh)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_losses_and_metrics_of_two_processes_are_those_of_one_device(runs, pool, tmp_path):
     two = pool.submit(two_processes, runs, tmp_path / "two")
     expected = one_device(runs, tmp_path / "one", TWO_PROCESSES)
