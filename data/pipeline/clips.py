@@ -127,7 +127,7 @@ class Clips(_ClipLayout):
         ]
 
 
-class Corpus(_ClipLayout):
+class CorpusClips(_ClipLayout):
     """Layout of clips without queries."""
 
     name = "corpus"

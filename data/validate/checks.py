@@ -239,7 +239,7 @@ def validate(dataset_dir: str | os.PathLike) -> Validation:
     return validation
 
 
-class _Records(Protocol[Record]):
+class _ReadableRecords(Protocol[Record]):
     """Records of one split."""
 
     def __len__(self) -> int: ...
@@ -248,7 +248,7 @@ class _Records(Protocol[Record]):
 
 
 def _read_all(
-    records: _Records[Record], label: str, errors: Report
+    records: _ReadableRecords[Record], label: str, errors: Report
 ) -> Iterator[tuple[int, Record]]:
     """Yields the number and the content of each record, and counts damaged ones in `errors`."""
     for number in progress(range(len(records)), label, len(records)):

@@ -27,7 +27,7 @@ SPAN_BLOCK = 8
 FEW_QUERIES = 8
 
 
-class Block(NamedTuple):
+class ClipBlock(NamedTuple):
     """Consecutive clips that are scored at once.
 
     frames: `[C, F, H]` in any float dtype.
@@ -58,7 +58,7 @@ def no_clips(num_queries: int, count: int) -> BestClips:
     return BestClips(jnp.full((num_queries, count), -jnp.inf), jnp.full((num_queries, count), -1))
 
 
-def merge_block(best: BestClips, queries: Array, block: Block) -> BestClips:
+def merge_block(best: BestClips, queries: Array, block: ClipBlock) -> BestClips:
     """Returns the best clips of those so far and of a block.
 
     Args:

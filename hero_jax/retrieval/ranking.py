@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from hero_jax.models.heads import OUTSIDE, SpanHead
 from hero_jax.retrieval import exact
-from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, Block
+from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, ClipBlock
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Array, Moments, Ranking
 from hero_jax.sharding import BATCH_AXES, batch_sharding, replicated
@@ -224,7 +224,7 @@ def _best_clips(
 
     def merge(best, part):
         frames, lengths, first = part
-        return exact.merge_block(best, queries, Block(_from_bits(frames), lengths, first)), None
+        return exact.merge_block(best, queries, ClipBlock(_from_bits(frames), lengths, first)), None
 
     parts = (
         frames.reshape(-1, block, *frames.shape[1:]),

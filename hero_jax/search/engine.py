@@ -181,7 +181,7 @@ def best_clips(
     return scores, np.where(scores > OUTSIDE, clips, -1)
 
 
-def _blocks(index: Index, mesh: Mesh, block_bytes: int) -> Iterator[exact.Block]:
+def _blocks(index: Index, mesh: Mesh, block_bytes: int) -> Iterator[exact.ClipBlock]:
     """Yields the clips of an index in blocks of one size, split over the devices."""
     rows = NamedSharding(mesh, P("data"))
     clip_bytes = index.max_frames * index.width * index.dtype.itemsize
@@ -195,7 +195,7 @@ def _blocks(index: Index, mesh: Mesh, block_bytes: int) -> Iterator[exact.Block]
         frames, lengths, norms = jax.device_put(
             (index.block(first, size), lengths, index.norms(first, size)), rows
         )
-        yield exact.Block(frames, lengths, first, norms)
+        yield exact.ClipBlock(frames, lengths, first, norms)
 
 
 def _best_moments(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.pipeline.clips import Corpus
+from data.pipeline.clips import CorpusClips
 from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.report import Report
@@ -57,7 +57,7 @@ class Search(Task):
 
     @property
     def passes(self) -> Sequence[Pass]:
-        return [Pass(Corpus, self.predict_clips), Pass(QueryTexts, self.predict_queries)]
+        return [Pass(CorpusClips, self.predict_clips), Pass(QueryTexts, self.predict_queries)]
 
     def predict_clips(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         """Returns the encoded clips of a batch, in the model's own precision."""

@@ -11,7 +11,7 @@ from data.pipeline import packing
 from data.pipeline.batches import Batches
 from data.pipeline.captions import Captions
 from data.pipeline.choices import Choices
-from data.pipeline.clips import Clips, Corpus
+from data.pipeline.clips import Clips, CorpusClips
 from data.pipeline.layout import Items, Layout, Limit
 from data.pipeline.order import EpochOrder, spread
 from data.pipeline.retrieval import QueryTexts, Retrieval
@@ -22,7 +22,7 @@ from tests.paths import ROOT
 
 LAYOUTS = {
     "clips": Clips,
-    "corpus": Corpus,
+    "corpus": CorpusClips,
     "texts": QueryTexts,
     "retrieval": Retrieval,
     "choices": Choices,
@@ -149,7 +149,7 @@ def test_limits_by_hand():
         (14, "model.query_positions"),
         (14, "batch.row_length"),
     ]
-    assert fields(Corpus, **changes) == clips
+    assert fields(CorpusClips, **changes) == clips
     assert fields(QueryTexts, **changes) == queries
     assert fields(Retrieval, **changes) == [*clips, *queries]
     assert fields(Choices, **changes) == [*frames, (23 + 15, "model.text_positions")]
@@ -161,7 +161,7 @@ def test_limits_by_hand():
     ]
     assert fields(Clips, **changes) == [*clips, *drawn, *queries]
     whole = {**changes, "segmentation": "clip", "max_clip_tokens": 40}
-    assert fields(Corpus, **whole) == [*frames, (41, "model.text_positions")]
+    assert fields(CorpusClips, **whole) == [*frames, (41, "model.text_positions")]
 
 
 def test_layouts_need_no_tensorflow():

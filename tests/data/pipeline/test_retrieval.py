@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.pipeline.batches import Batches
-from data.pipeline.clips import Corpus
+from data.pipeline.clips import CorpusClips
 from data.pipeline.retrieval import QueryTexts, Retrieval
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import Split
@@ -154,7 +154,7 @@ def test_every_clip_of_a_corpus_is_packed_once_without_queries(films, hosts):
     config = batch_config(groups=2, clips_per_group=2, row_length=24)
     found = []
     for groups in hosts:
-        for batch in batches_of(Corpus(config, clips.metadata), clips, groups).once(0):
+        for batch in batches_of(CorpusClips(config, clips.metadata), clips, groups).once(0):
             assert not batch.arrays["query_mask"].any()
             assert not batch.arrays["held_out"].any()
             assert batch.counts["queries"] == 0

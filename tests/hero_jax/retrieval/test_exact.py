@@ -24,7 +24,7 @@ def test_blocks_give_the_best_clips_of_all(stored_norms, num_queries, sizes):
     best, first = exact.no_clips(num_queries, CLIPS), 0
     for size in sizes:
         rows = slice(first, first + size)
-        block = exact.Block(
+        block = exact.ClipBlock(
             jnp.asarray(frames[rows]),
             num_frames[rows],
             first,
@@ -43,14 +43,14 @@ def test_blocks_give_the_best_clips_of_all(stored_norms, num_queries, sizes):
 def test_equal_clips_are_in_order_across_blocks():
     best = exact.no_clips(1, 4)
     for first in (0, 3):
-        block = exact.Block(jnp.ones((3, FRAMES, SIZE)), np.full(3, FRAMES), first)
+        block = exact.ClipBlock(jnp.ones((3, FRAMES, SIZE)), np.full(3, FRAMES), first)
         best = exact.merge_block(best, np.ones((1, SIZE), np.float32), block)
     assert np.asarray(best.clips).tolist() == [[0, 1, 2, 3]]
 
 
 def test_places_without_a_clip_come_last():
     best = exact.no_clips(1, 3)
-    block = exact.Block(jnp.ones((1, FRAMES, SIZE)), np.array([FRAMES]), 7)
+    block = exact.ClipBlock(jnp.ones((1, FRAMES, SIZE)), np.array([FRAMES]), 7)
     best = exact.merge_block(best, np.ones((1, SIZE), np.float32), block)
     assert np.asarray(best.clips).tolist() == [[7, -1, -1]]
     assert np.asarray(best.scores)[0, 1:].tolist() == [-np.inf, -np.inf]

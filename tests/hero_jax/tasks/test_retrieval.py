@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from data.pipeline import packing
-from data.pipeline.clips import Corpus
+from data.pipeline.clips import CorpusClips
 from data.pipeline.retrieval import QueryTexts, Retrieval
 from hero_jax import sharding
 from hero_jax.tasks import matching
@@ -136,7 +136,7 @@ def predict(clip_batches, query_batches):
     """Predictions of a split that is read in these batches, as evaluation joins them."""
     predictions, task = {}, TASKS["moments"]
     batches = {
-        Corpus: [clip_batch(numbers) for numbers in clip_batches],
+        CorpusClips: [clip_batch(numbers) for numbers in clip_batches],
         QueryTexts: [query_batch(numbers) for numbers in query_batches],
     }
     for one_pass in task.passes:
