@@ -35,10 +35,11 @@ def test_one_worker_two_workers_and_beam_write_the_same_bytes(tmp_path):
 
 def test_a_failure_stops_the_other_workers(tmp_path, order, whole):
     folder = tmp_path / "films"
+    before = set(multiprocessing.active_children())
     with pytest.raises(InputError, match=f"^{order[8]} is broken: mend it$"):
         build_films(folder, Films((order[8],), late=order[9]), workers=2)
     assert {7} <= {*stamps(folder)} <= {*range(10)}
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
     build_films(folder, Films(), workers=2)
     assert files(folder) == files(whole)
 
@@ -57,9 +58,10 @@ def test_a_bug_keeps_its_exception_on_a_worker(tmp_path, order):
 
 
 def test_a_killed_worker_is_reported(tmp_path, order):
+    before = set(multiprocessing.active_children())
     with pytest.raises(InputError, match=r"a worker process ended unexpectedly.* fewer workers"):
         build_films(tmp_path / "films", Films(deadly=order[9], endless=order[10]), workers=2)
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_local_build_does_not_import_beam(tmp_path):
@@ -97,7 +99,7 @@ def test_an_interrupted_build_continues_to_the_same_bytes(tmp_path, workers, how
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and len(list(folder.glob("building/*.json"))) < 3:
+    while process.poll() is None and len(list(folder.glob("building/clips-*.json"))) < 3:
         time.sleep(0.01)
     if how == signal.SIGINT:
         os.killpg(process.pid, how)
