@@ -1,5 +1,6 @@
 """Settings of JAX, processes and data folders that all tests share."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -10,10 +11,16 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 # JAX reads these variables when it is imported. What tests compile runs once or twice: optimizing
-# it takes longer than it saves.
+# it takes longer than it saves, and so does compiling it in parallel beside another worker.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
+# Tracing allocates so many objects that the default collects garbage for a third of its time.
+gc.set_threshold(50_000, 20, 50)
 # One cache of compiled functions for all workers and processes of a test run.
 _NEW_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
 if _NEW_CACHE:
