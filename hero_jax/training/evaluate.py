@@ -145,17 +145,22 @@ def _concatenate(outputs: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *x: np.concatenate(x), *outputs)
 
 
-def evaluate_checkpoint(config: ConfigDict, workdir: str | os.PathLike) -> Metrics:
+def evaluate_checkpoint(
+    config: ConfigDict, workdir: str | os.PathLike, program: Program | None = None
+) -> Metrics:
     """Scores a checkpoint of a run, or without one the weights of `init_from`, on a split.
 
     Prints the metrics and writes them to `workdir/evaluation-SPLIT-STEP.json`, and the predictions
     of downstream tasks to `workdir/predictions-SPLIT-STEP/`.
 
+    Args:
+      program: as in `train`.
+
     Raises:
       InputError: an error that the user can fix.
     """
     experiment = Experiment(config)
-    program = Program(experiment.config, experiment.tasks, experiment.mesh)
+    program = program or Program(experiment.config, experiment.tasks, experiment.mesh)
     params, step = _checkpoint_params(experiment, program, workdir)
     files: dict[str, str] = {}
     results = evaluate(experiment, program, params, files=files)

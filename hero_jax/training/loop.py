@@ -38,10 +38,16 @@ STEPS_AHEAD = 2
 CHECK_EVERY = 10
 
 
-def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float | int]:
+def train(
+    config: ConfigDict, workdir: str | os.PathLike, program: Program | None = None
+) -> dict[str, float | int]:
     """Trains from the last checkpoint in `workdir`, or from the start, to `optimizer.steps`.
 
     SIGTERM and Ctrl-C save and end the run; a second Ctrl-C ends it at once.
+
+    Args:
+      program: compiled functions of an experiment that differs in its data alone, to use them
+        again; a new one is made by default.
 
     Returns:
       The last evaluation's metrics.
@@ -55,7 +61,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float | i
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
     groups = experiment.task_groups
     batches = {name: group.batches(group.config.data.train_split) for name, group in groups.items()}
-    program = Program(config, experiment.tasks, experiment.mesh)
+    program = program or Program(config, experiment.tasks, experiment.mesh)
     state, streams = start_or_resume(experiment, program, checkpoints)
     with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
         (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))

@@ -73,17 +73,18 @@ class Program:
         whole = sharding.replicated(mesh)
         adam: Any = optimizer.AdamWState(cast(Any, whole), params, params)
         self.shardings = TrainState(cast(Any, whole), params, (optax.EmptyState(), adam))
+        self._draw = jax.jit(lambda: nnx.split(self._module(), nnx.Param)[1], out_shardings=params)
         self._train_steps: dict[str, Callable] = {}
         self._evaluate_steps: dict[tuple[str, int], Callable] = {}
 
     def init(self) -> TrainState:
         """Returns a new state, drawn from the seed."""
-        return jax.jit(lambda: self._state(self._draw()), out_shardings=self.shardings)()
+        return self.start_from(self._draw())
 
     def host_params(self) -> dict[str, np.ndarray]:
         """Returns parameters drawn from the seed, by path, whole on every host."""
-        whole = sharding.replicated(self.mesh)
-        return jax.device_get(flatten(jax.jit(self._draw, out_shardings=whole)()))
+        whole = jax.jit(lambda params: params, out_shardings=sharding.replicated(self.mesh))
+        return jax.device_get(flatten(whole(self._draw())))
 
     def place_params(self, flat: dict[str, np.ndarray]) -> nnx.State:
         """Puts parameters, by path, where they belong on the mesh."""
@@ -103,16 +104,14 @@ class Program:
         heads = {name: task.make_head for name, task in self.tasks.items() if task.has_head}
         return HERO(self.config.model, heads, rngs=nnx.Rngs(self.config.seed))
 
-    def _draw(self):
-        return nnx.split(self._module(), nnx.Param)[1]
-
     def model(self, params: nnx.State) -> HERO:
         """Returns the model with given parameters."""
         return nnx.merge(self.graphdef, params)
 
     def start_from(self, params: nnx.State) -> TrainState:
-        """Returns a new state with given parameters."""
-        return jax.jit(self._state, out_shardings=self.shardings)(params)
+        """Returns a new state with given parameters, whose memory it takes over."""
+        start = jax.jit(self._state, donate_argnums=0, out_shardings=self.shardings)
+        return start(params)
 
     def abstract_state(self) -> TrainState:
         """Returns shapes and shardings of a state."""

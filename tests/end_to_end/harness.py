@@ -21,7 +21,9 @@ from data.building.plan import Building
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
 from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
-from hero_jax.training import loop
+from hero_jax.experiment.experiment import Experiment
+from hero_jax.training import curves, loop
+from hero_jax.training.step import Program
 from tests.paths import ROOT
 
 SECONDS_PER_FEATURE = 1.5
@@ -171,15 +173,17 @@ class Runs:
         return train(self.config(**settings), workdir)
 
 
-def train(config, workdir) -> str:
-    """Trains in this process, whose handler of SIGTERM stays; returns what standard error got."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()) as text:
-            loop.train(config, str(workdir))
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+def train(config, workdir, program=None) -> str:
+    """Trains in this process; returns what standard error got."""
+    with contextlib.redirect_stderr(io.StringIO()) as text:
+        loop.train(config, str(workdir), program)
     return text.getvalue()
+
+
+def make_program(config) -> Program:
+    """The compiled functions of a config's experiment."""
+    experiment = Experiment(config)
+    return Program(experiment.config, experiment.tasks, experiment.mesh)
 
 
 class Process:
@@ -256,16 +260,9 @@ def sentence(process: Process) -> str:
 
 
 def scalars(workdir: Path) -> dict[tuple[str, int], float]:
-    """All values in a run's TensorBoard event files, by name and step."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from tensorboard.util import tensor_util
-
-    return {
-        (value.tag, event.step): float(tensor_util.make_ndarray(value.tensor))
-        for path in sorted(workdir.glob("events.out.tfevents.*"))
-        for event in EventFileLoader(str(path)).Load()
-        for value in event.summary.value
-    }
+    """All values that a run logged, by name and step."""
+    found = curves.history(workdir).items()
+    return {(name, step): value for name, values in found for step, value in values.items()}
 
 
 def steps(workdir: Path) -> list[int]:

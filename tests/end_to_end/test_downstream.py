@@ -23,11 +23,11 @@ from hero_jax.inference.model import Model, load
 from hero_jax.search import __main__ as search
 from hero_jax.search.engine import search as search_index
 from hero_jax.training.evaluate import evaluate_checkpoint
-from hero_jax.training.step import Program
 from tests.end_to_end.downstream import PARTS, SAVED, STEPS, build_annotated, make, multitask
 from tests.end_to_end.harness import (
     SECONDS_PER_FEATURE,
     assert_same_bits,
+    make_program,
     picture,
     saved,
     scalars,
@@ -54,22 +54,28 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(runs, folder, tmp_path_factory):
+def program(runs, folder):
+    """The compiled functions of all families."""
+    return make_program(multitask(folder, runs))
+
+
+@pytest.fixture(scope="module")
+def trained(runs, folder, program, tmp_path_factory):
     """The workdir of a run of all families on one device."""
     workdir = tmp_path_factory.mktemp("trained")
-    train(multitask(folder, runs), workdir)
+    train(multitask(folder, runs), workdir, program)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def resumed(runs, folder, trained, tmp_path_factory):
+def resumed(runs, folder, program, trained, tmp_path_factory):
     """The workdir of the same run, resumed in its middle, with predictions of the test split."""
     workdir = tmp_path_factory.mktemp("resumed")
     checkpoint = f"checkpoints/{SAVED}"
     shutil.copytree(trained / checkpoint, workdir / checkpoint)
-    train(multitask(folder, runs), workdir)
+    train(multitask(folder, runs), workdir, program)
     test = {f"parts__{part}__data__eval_split": "test" for part in PARTS}
-    evaluate_checkpoint(multitask(folder, runs, **test), str(workdir))
+    evaluate_checkpoint(multitask(folder, runs, **test), str(workdir), program)
     return workdir
 
 
@@ -200,11 +206,10 @@ def test_an_export_searches_as_evaluation_does(
         export.export(workdir, out)
 
 
-def test_a_run_goes_back_to_pytorch_and_comes_back(resumed, folder, runs, tmp_path):
+def test_a_run_goes_back_to_pytorch_and_comes_back(resumed, program, runs, tmp_path):
     workdir, path = resumed, tmp_path / "hero.pt"
     export.export_torch(workdir, path)
-    other = Experiment(multitask(folder, runs))
-    drawn = Program(other.config, other.tasks, other.mesh).host_params()
+    drawn = program.host_params()
     vocab_size = runs.metadata.vocab_size
     params, report = from_state_dict(read_state_dict(path), drawn, vocab_size, "hero.pt")
     assert not report.missing

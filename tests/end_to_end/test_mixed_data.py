@@ -11,6 +11,7 @@ import pytest
 from data import build as build_dataset
 from data.errors import InputError
 from data.pipeline.mixture import BLOCK
+from data.pipeline.stream import initial_state
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.training.checkpoint import Checkpoints
 from tests.end_to_end.harness import Runs, build, scalars
@@ -22,7 +23,9 @@ MIXED = {
     "data__weights": (0.75, 0.25),
     "batch__clips_per_group": 8,
     "optimizer__steps": STEPS,
-    # Two tasks without dropout are compiled sooner than four with it.
+    # MLM and VSM are evaluated, but VSM is hardly ever drawn to train on: one task without dropout
+    # is compiled sooner than four with it.
+    "tasks__vsm": 1e-9,
     "tasks__mfm_nce": 0.0,
     "tasks__fom": 0.0,
     "model__dropout": 0.0,
@@ -213,19 +216,17 @@ def imports(tmp_path_factory) -> Runs:
 
 
 @pytest.mark.shared
-def test_the_sample_and_television_do_not_mix_but_two_imports_do(imports, tmp_path):
+def test_the_sample_and_television_do_not_mix_but_two_imports_do(imports):
     with pytest.raises(InputError) as caught:
         Experiment(imports.config(data__name="tvr_a,shapes"))
     assert str(caught.value) == (
         "dataset 'tvr_a' has features of widths [128, 64], and dataset 'shapes' has [128, 80]: "
         "build the dataset to match"
     )
-    settings = MIXED | {"data__name": "tvr_a,tvr_b", "tasks__mlm": 0.0}
-    text = imports.train(tmp_path, **settings)
-    logged = scalars(tmp_path)
-    a, b = (
-        sum(logged[f"data/clips/{name}", step] for step in range(1, STEPS + 1))
-        for name in ("tvr_a", "tvr_b")
-    )
+    settings = MIXED | {"data__name": "tvr_a,tvr_b"}
+    experiment = Experiment(imports.config(**settings))
+    batch, batches = experiment.config.batch, experiment.task_groups[""].batches("train")
+    stream = batches.train(0, initial_state(range(batch.groups), batch.max_waiting), 0)
+    counts = [next(stream).counts for _ in range(STEPS)]
+    a, b = (sum(count[f"clips/{name}"] for count in counts) for name in ("tvr_a", "tvr_b"))
     assert abs(a - 0.75 * (a + b)) <= BLOCK / 4 + 2
-    assert f"{b:.0f} clips of tvr_b ({100 * b / (a + b):.1f}%)" in text

@@ -15,6 +15,7 @@ from data import build
 from data.schema import DatasetMetadata
 from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.loop import train
+from tests.end_to_end.harness import make_program
 
 SHARED = os.environ.get("HERO_SHARED")
 ANSWERS = ("vid", "vid_name", "ts", "target", "duration")
@@ -78,12 +79,12 @@ def test_imported_queries_train_score_and_predict(tmp_path):
         dtype="float32",
     )
     config.optimizer.update(steps=2, warmup_steps=1)
-    results = train(config, str(tmp_path / "run"))
+    program = make_program(config)
+    results = train(config, str(tmp_path / "run"), program)
     assert results["moment_retrieval/moment_queries"] == metadata.queries["validation"]
     config.data.update(name="hidden", eval_split="test")
-    assert "moment_retrieval/vcmr_r@1_iou0.5" not in evaluate_checkpoint(
-        config, str(tmp_path / "run")
-    )
+    scores = evaluate_checkpoint(config, str(tmp_path / "run"), program)
+    assert "moment_retrieval/vcmr_r@1_iou0.5" not in scores
     content = json.loads((tmp_path / "run" / "predictions-test-2" / "moments.json").read_text())
     assert sorted(entry["desc_id"] for entry in content["VCMR"]) == sorted(map(int, names))
     assert content["SVMR"] == []

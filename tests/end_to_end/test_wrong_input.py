@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import re
 import subprocess
 import sys
 
@@ -134,7 +133,7 @@ def test_a_corrupt_record_stops_training_unless_it_may_be_skipped(runs, tmp_path
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(InputError, match=rf"record \d+ of {shard}"):
-        list(Experiment(runs.config(data__dir=str(tmp_path))).batches("train").once(0))
+        Experiment(runs.config(data__dir=str(tmp_path)))
     experiment = Experiment(runs.config(data__dir=str(tmp_path), data__on_corrupt="skip"))
     batches = list(experiment.task_groups[""].batches("train").once(0))
     assert sum(batch.counts["clips"] for batch in batches) == 24
@@ -231,8 +230,7 @@ def test_after_an_absurd_learning_rate_nothing_is_saved(runs, tmp_path):
     """The first update is too large for float32; the loss before it was fine."""
     rate = {"optimizer__learning_rate": 1e30, "optimizer__steps": 4}
     one_task = {"tasks__mfm_nce": 0.0, "tasks__fom": 0.0, "tasks__vsm": 0.0}
-    process = runs.start(runs.command(tmp_path, **rate, **one_task, save_every=1))
-    assert process.wait() == 1
-    sentence = r"error: the parameter norm of step 1 \(task \w+\) is (nan|inf)"
-    assert re.match(sentence, process.lines[-1]), process.text
+    sentence = r"the parameter norm of step 1 \(task mlm\) is (nan|inf)"
+    with pytest.raises(InputError, match=sentence):
+        runs.train(tmp_path, **rate, **one_task, save_every=1)
     assert steps(tmp_path) == []
