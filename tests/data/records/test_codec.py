@@ -18,15 +18,8 @@ from data.records.assembly import make_clip, make_query
 from data.records.reader import QuerySplit, Split
 from data.schema import DatasetMetadata, RawSubtitle
 from data.tokenizer import Tokenizer
-from tests.data.clip_samples import (
-    TOKENIZER,
-    assert_equal,
-    build,
-    clips,
-    queries,
-    raw_clip,
-    raw_query,
-)
+from tests.data.clip_samples import TOKENIZER, assert_equal, build, clips, queries
+from tests.data.raw_samples import raw_clip, raw_query
 from tests.paths import ROOT
 
 # Importing TensorFlow takes longer than hypothesis finds normal for one example.
@@ -169,7 +162,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 SOURCE = """
 import sys
-from tests.data.clip_samples import build, raw_clip, raw_query
+from tests.data.clip_samples import build
+from tests.data.raw_samples import raw_clip, raw_query
 order = [int(i) for i in sys.argv[2]]
 build(sys.argv[1], {"train": map(raw_clip, order)}, {"train": map(raw_query, order)})
 """
