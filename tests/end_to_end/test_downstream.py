@@ -45,6 +45,14 @@ FILES = (
 COMPILED = {"encode_clip", "encode_query", "score", "spans", "answer", "entails", "caption"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_java():
+    """Leaves METEOR out: starting Java for it takes longer than all evaluations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Datasets of every type."""
