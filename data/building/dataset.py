@@ -40,6 +40,7 @@ from data.schema import (
     tokenizer_path,
 )
 from data.sources.base import Source
+from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 
 # Names that TFDS can read from the names of shards.
@@ -54,6 +55,7 @@ def build_dataset(
     tokenizer: Tokenizer,
     building: Building,
     tokenizer_name: str = "",
+    needs_subtitles: bool = False,
 ) -> tuple[DatasetMetadata, Report]:
     """Builds a dataset, or continues an interrupted build of it.
 
@@ -63,13 +65,14 @@ def build_dataset(
       tokenizer: makes the token ids; copied into the dataset.
       building: settings of the build.
       tokenizer_name: name of the tokenizer in the source.
+      needs_subtitles: whether a dataset without any subtitle is a mistake.
 
     Returns:
       The metadata, and a report of what was left out.
 
     Raises:
-      InputError: a clip cannot become a record, an id occurs twice, or the folder holds something
-        that may not be replaced.
+      InputError: a clip cannot become a record, an id occurs twice, no clip has subtitles that are
+        needed, or the folder holds something that may not be replaced.
       KeyboardInterrupt: the user interrupts the build; finished shards are kept.
     """
     out = Path(out).resolve()
@@ -85,6 +88,11 @@ def build_dataset(
         widths, clips = _make_clips(folder, source, tokenizer.identity, building)
         left_out = Report(source.report.counts, source.report.examples)
         left_out.merge(Report(**result.left_out) for result in _results(clips))
+        if needs_subtitles and not _totals(clips).get("subtitles"):
+            raise InputError(
+                "no clip has a subtitle, although subtitles are given: correct them, or leave them "
+                f"out ({'; '.join(left_out.lines()) or 'none was left out'})"
+            )
         queries = _make_queries(folder, source, clips, tokenizer.identity, building, left_out)
         metadata = DatasetMetadata(
             name=out.name,
@@ -207,8 +215,8 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
             f"{dataset_dir.name!r} cannot be a dataset's name: name the folder with letters, "
             "digits and underscores, a letter first"
         )
-    known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/*_info.json"))
-    if dataset_dir.is_dir() and any(dataset_dir.iterdir()) and not known:
+    known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/[!.]*_info.json"))
+    if dataset_dir.is_dir() and not known and not _is_vacant(dataset_dir):
         raise InputError(
             f"{dataset_dir} holds other things than a dataset: name a new or an empty folder"
         )
@@ -216,6 +224,10 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
         raise InputError(
             f"dataset {dataset_dir} exists: name another folder, or allow to overwrite it"
         )
+
+
+def _is_vacant(folder: Path) -> bool:
+    return all(passed_over(path.name) for path in folder.iterdir())
 
 
 @contextlib.contextmanager
