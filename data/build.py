@@ -18,7 +18,7 @@ from data.building.plan import Building
 from data.building.shards import ON_BAD_VIDEO
 from data.building.summary import summary
 from data.building.workers import STOPPED
-from data.command import ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.report import Report
@@ -125,7 +125,7 @@ def build_shapes(args: argparse.Namespace, building: Building) -> Built:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data.build", description=__doc__)
+    parser = Parser(prog="python -m data.build", description=__doc__)
     sources = parser.add_subparsers(required=True, metavar="raw|original|shapes")
     # An abbreviated flag may be a misspelt other one.
     add_parser = functools.partial(sources.add_parser, allow_abbrev=False)

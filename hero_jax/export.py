@@ -18,6 +18,7 @@ import safetensors.numpy
 from data.errors import InputError
 from data.files import writing_to
 from data.schema import tokenizer_path
+from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
@@ -171,7 +172,8 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields a folder beside `out` that takes its place at the end."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    leftovers = [*out.iterdir()] if out.is_dir() else []
+    if out.exists() and not (out.is_dir() and all(passed_over(file.name) for file in leftovers)):
         raise InputError(f"{out} exists already: choose another folder, or move it away")
     with writing_to(out, "choose another place"):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +181,8 @@ def _new_folder(out: Path) -> Iterator[Path]:
         try:
             yield made
             made.chmod(0o755)
+            for file in leftovers:
+                file.replace(made / file.name)
             made.replace(out)
         finally:
             shutil.rmtree(made, ignore_errors=True)

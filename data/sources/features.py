@@ -215,7 +215,7 @@ class _Part:
         if len(shape) != 2 or not np.issubdtype(dtype, np.floating) or 0 in shape:
             raise InputError(
                 f"{name} is {dtype}{list(shape)}: floating point [frames, width], neither of them "
-                f"0, is needed{self._other_files()}"
+                f"0, is needed{self._other_files(video_id)}"
             )
         return shape[0]
 
@@ -228,25 +228,27 @@ class _Part:
             check_part(part, name)
         except InputError as error:
             is_sequence = part.ndim == 2 and np.issubdtype(part.dtype, np.floating)
-            raise InputError(f"{error}{'' if is_sequence else self._other_files()}") from error
+            hint = "" if is_sequence else self._other_files(video_id)
+            raise InputError(f"{error}{hint}") from error
         return part
 
     def _stored(self, video_id: str) -> contextlib.AbstractContextManager[Stored]:
         key = self.stored_name(video_id) if _is_hdf5(self.path) else None
         return stored_array(self.file(video_id), key, self.name(video_id))
 
-    def _other_files(self) -> str:
+    def _other_files(self, video_id: str) -> str:
         """Returns the end of a message, if other files than features may lie in the folder."""
         endings = common_endings(self.endings.keys(), 1)
-        return f" ({self.path} holds {_described(endings)})" if endings else ""
+        others = {ending: n for ending, n in endings.items() if not video_id.endswith(ending)}
+        return f" ({self.path} holds {_described(endings, min(others))})" if others else ""
 
 
-def _described(endings: Mapping[str, int]) -> str:
+def _described(endings: Mapping[str, int], example: str) -> str:
     """Returns what to do about several files of a video, given how many have each ending."""
-    counts = ", ".join(f"{count:,} of names in {ending}" for ending, count in endings.items())
+    counts = ", ".join(f"{count:,} in {ending}" for ending, count in endings.items())
     return (
-        f"several files for each video, {counts}: if not all are features, name those that are, "
-        f"as feature_name={{id}}{next(iter(endings))}"
+        f"several files for a video, of which names end {counts}: if not all are features, name "
+        f"those that are, as feature_name={{id}}{example}"
     )
 
 
@@ -278,7 +280,7 @@ def _open_part(path: Path, pattern: str, report: Report) -> _Part:
         raise InputError(f"{path} holds no features{named}: it needs {requirement}")
     endings = common_endings(part.endings.keys(), 2)
     if endings:
-        logging.warning("%s holds %s.", path, _described(endings))
+        logging.warning("%s holds %s.", path, _described(endings, min(endings)))
     return part
 
 
