@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -181,11 +181,20 @@ def _new_folder(out: Path) -> Iterator[Path]:
         try:
             yield made
             made.chmod(0o755)
-            for file in leftovers:
-                file.replace(made / file.name)
-            made.replace(out)
+            _take_place(made, out, leftovers)
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _take_place(made: Path, out: Path, hidden: Iterable[Path]) -> None:
+    """Moves a folder to where there is none, or one of hidden files, which stay."""
+    moved = [file.replace(made / file.name) for file in hidden]
+    try:
+        made.replace(out)
+    except OSError:
+        for file in moved:
+            file.replace(out / file.name)
+        raise
 
 
 def _write(path: Path, text: str) -> None:

@@ -169,7 +169,7 @@ def _make_shards(
     all_tasks = list(itertools.chain(*tasks.values()))
     names = {task.name for task in all_tasks}
     for path in [*folder.glob(f"{kind}-*"), *folder.glob(".*")]:
-        if path.name.removesuffix(".json") not in names:
+        if path.name.removesuffix(".json") not in names and not path.is_dir():
             path.unlink()
     label = "videos" if kind == "clips" else "queries"
     results = write_shards(folder, all_tasks, label, building.workers, building.beam_options)

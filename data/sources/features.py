@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import logging
 import os
+import reprlib
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -214,7 +215,7 @@ class _Part:
             shape, dtype = header(stored)
         if len(shape) != 2 or not np.issubdtype(dtype, np.floating) or 0 in shape:
             raise InputError(
-                f"{name} is {dtype}{list(shape)}: floating point [frames, width], neither of them "
+                f"{name} is {dtype}{reprlib.repr([*shape])}: floating point [frames, width], neither of them "
                 f"0, is needed{self._other_files(video_id)}"
             )
         return shape[0]

@@ -89,10 +89,10 @@ def tell_spellings(found: Mapping[str, str], where: str) -> None:
     if found:
         video_id, name = min(found.items())
         logging.warning(
-            "%d names %s are spelled otherwise than in the features, as %s for %s: taken for the "
-            "same videos.",
-            len(found),
+            "Names %s that are spelled otherwise than in the features, and taken for the same: "
+            "%d, as %s for %s.",
             where,
+            len(found),
             name,
             video_id,
         )

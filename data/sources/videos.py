@@ -77,5 +77,6 @@ def _check_subtitles(
     if subtitle_ids and not used & subtitle_ids:
         raise InputError(
             f"none of the {len(used):,} videos in the splits has subtitles, which are of other "
-            f"videos ({min(subtitle_ids)}, for one): correct the splits, or leave the subtitles out"
+            "videos: correct the splits, or leave the subtitles out "
+            f"{nearest(used, subtitle_ids)}"
         )
