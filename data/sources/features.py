@@ -215,8 +215,8 @@ class _Part:
             shape, dtype = header(stored)
         if len(shape) != 2 or not np.issubdtype(dtype, np.floating) or 0 in shape:
             raise InputError(
-                f"{name} is {dtype}{reprlib.repr([*shape])}: floating point [frames, width], neither of them "
-                f"0, is needed{self._other_files(video_id)}"
+                f"{name} is {dtype}{reprlib.repr([*shape])}: floating point [frames, width], "
+                f"neither of them 0, is needed{self._other_files(video_id)}"
             )
         return shape[0]
 
