@@ -278,7 +278,9 @@ def _open_part(path: Path, pattern: str, report: Report) -> _Part:
         )
     if not part.endings:
         named = f" named {pattern}" if pattern != WHOLE_NAME else ""
-        raise InputError(f"{path} holds no features{named}: it needs {requirement}")
+        others = [example for example in report.examples.get(UNREAD, ()) if str(path) in example]
+        lies = f", and not {others[0]}" if others else ""
+        raise InputError(f"{path} holds no features{named}: it needs {requirement}{lies}")
     endings = common_endings(part.endings.keys(), 2)
     if endings:
         logging.warning("%s holds %s.", path, _described(endings, min(endings)))

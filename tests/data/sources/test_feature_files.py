@@ -220,8 +220,17 @@ def test_refuses_what_is_no_pattern(tmp_path, pattern):
 
 
 def test_says_which_pattern_no_file_has(tmp_path):
-    with pytest.raises(InputError, match=r"holds no features named \{id\}_clp: it needs ID\.npz"):
+    said = r"holds no features named \{id\}_clp: it needs ID\.npz.*, and not .*a_clip\.npy$"
+    with pytest.raises(InputError, match=said):
         FeatureParts([suffixed(tmp_path)], ["{id}_clp"])
+
+
+def test_says_what_lies_in_a_folder_without_features(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(
+        InputError, match=r"holds no features: it needs ID\.npz.*, and not .*/train$"
+    ):
+        FeatureParts([tmp_path])
 
 
 def test_says_that_other_files_may_lie_beside_the_features(tmp_path, caplog):
