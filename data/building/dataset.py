@@ -86,13 +86,9 @@ def build_dataset(
         check_target(out, building.overwrite)
         tokenizer.save(folder / TOKENIZER)
         widths, clips = _make_clips(folder, source, tokenizer.identity, building)
-        left_out = Report(source.report.counts, source.report.examples)
-        left_out.merge(Report(**result.left_out) for result in _results(clips))
-        if needs_subtitles and not _totals(clips).get("subtitles"):
-            raise InputError(
-                "no clip has a subtitle, although subtitles are given: correct them, or leave them "
-                f"out ({'; '.join(left_out.lines()) or 'none was left out'})"
-            )
+        left_out = _left_out(source, clips)
+        if needs_subtitles:
+            _check_subtitles(clips, left_out)
         queries = _make_queries(folder, source, clips, tokenizer.identity, building, left_out)
         metadata = DatasetMetadata(
             name=out.name,
@@ -135,6 +131,20 @@ def _make_clips(
             first = next(iter(clips[split][0][1].left_out["examples"].values()))[0]
             raise InputError(f"no video of split {split} can be used; the first: {first}")
     return widths, clips
+
+
+def _left_out(source: Source, clips: Shards) -> Report:
+    left_out = Report(source.report.counts, source.report.examples)
+    left_out.merge(Report(**result.left_out) for result in _results(clips))
+    return left_out
+
+
+def _check_subtitles(clips: Shards, left_out: Report) -> None:
+    if not _totals(clips).get("subtitles"):
+        raise InputError(
+            "no clip has a subtitle, although subtitles are given: correct them, or leave them "
+            f"out ({'; '.join(left_out.lines()) or 'none was left out'})"
+        )
 
 
 def _make_queries(

@@ -18,12 +18,12 @@ UNLABELLED_SPLIT = "test"
 Span = tuple[float, float]
 
 
-def in_published_clip(
-    annotation: Annotation, videos: KnownNames, clip_seconds: float
-) -> Annotation:
-    """Returns the annotation about the id of its video or, if features are of these, its clip.
+def in_published_clips(
+    annotations: Sequence[Annotation], videos: KnownNames, clip_seconds: float
+) -> list[Annotation]:
+    """Returns the annotations about the ids of the features.
 
-    The published clip `VIDEO.N` is meant if the features are of such clips.
+    If the features are of the published clips `VIDEO.N`, annotations are about these.
 
     Args:
       videos: ids that have features.
@@ -32,6 +32,12 @@ def in_published_clip(
     Raises:
       InputError: the features are of clips, which would be cut again.
     """
+    return [_in_published_clip(annotation, videos, clip_seconds) for annotation in annotations]
+
+
+def _in_published_clip(
+    annotation: Annotation, videos: KnownNames, clip_seconds: float
+) -> Annotation:
     query, window, seconds = annotation.query, annotation.window, windows.PUBLISHED_CLIP_SECONDS
     video_id = videos.find(query.clip_id)
     if video_id is not None:

@@ -19,7 +19,7 @@ from data.sources import windows
 from data.sources.annotations.base import Annotation
 from data.sources.base import FeatureReader, SubtitleReader
 from data.sources.names import KnownNames, check_alike, nearest
-from data.sources.placement import Placer, in_published_clip
+from data.sources.placement import Placer, in_published_clips
 from data.sources.splits import splits_of_annotations
 from data.sources.videos import default_splits, with_feature_ids, with_features
 
@@ -143,13 +143,9 @@ def open_source(
             f"no video has all parts of the features: extract them all ({video_id}, for one, is "
             f"not in {part})"
         )
-    names = KnownNames(feature_ids)
-    annotations = [in_published_clip(a, names, clip_seconds) for a in annotations]
-    listed = (
-        with_feature_ids(splits, feature_ids)
-        or splits_of_annotations(annotations)
-        or default_splits(feature_ids, shares)
-    )
+    annotations = in_published_clips(annotations, KnownNames(feature_ids), clip_seconds)
+    listed = with_feature_ids(splits, feature_ids) or splits_of_annotations(annotations)
+    listed = listed or default_splits(feature_ids, shares)
     videos = with_features(listed, features, subtitles.ids(), report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
