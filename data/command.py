@@ -24,9 +24,12 @@ class Parser(argparse.ArgumentParser):
         self.given = sys.argv[1:] if args is None else [*args]
         return super().parse_known_args(self.given, namespace)
 
+    # The base class has no public method that decides what a flag is.
     def _parse_optional(self, arg_string: str) -> Any:
         name = arg_string.partition("=")[0]
-        if arg_string[:1] == "-" != arg_string[1:2] and name not in self._option_string_actions:
+        # `-top` is `--top`, misspelt.
+        is_flag = {name, f"-{name}"} & self._option_string_actions.keys()
+        if arg_string[:1] == "-" != arg_string[1:2] and not is_flag:
             return None
         return super()._parse_optional(arg_string)
 

@@ -45,6 +45,8 @@ def test_a_single_hyphen_is_a_value_and_h_is_help(parser, capsys):
         ("--index=x --idx", "required: clips (if --idx is no flag, write it last, after --)"),
         ("--index=x a --idx=2", "arguments: --idx=2 (if --idx=2 is no flag, write it last, after"),
         ("--index --x a", "expected one argument (if that is --x, write --index=--x)"),
+        ("--index=x a -file b", "unrecognized arguments: -file b\n"),
+        ("--index=x a -json", "unrecognized arguments: -json\n"),
         ("--index=x", "the following arguments are required: clips\n"),
         ("a --index", "argument --index: expected one argument\n"),
     ],
