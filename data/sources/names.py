@@ -134,17 +134,22 @@ def with_ids(subtitles: SubtitleReader, ids: Collection[str]) -> SubtitleReader:
 def check_alike(first: set[str], second: set[str], first_name: str, second_name: str) -> None:
     """Checks that names of two kinds, if there are any, agree in more than a few cases.
 
+    If less than half of the fewer agree, the nearest names are logged.
+
     Raises:
-      InputError: they do not, so their spelling differs; the message shows the nearest names.
+      InputError: hardly any agree, so their spelling differs; the message shows the nearest names.
     """
     both, fewer = len(first & second), min(len(first), len(second))
-    if both > _HARDLY_ANY * fewer or not fewer:
+    if 2 * both >= fewer:
         return
-    raise InputError(
+    message = (
         f"{'only ' if both else ''}{both or 'none'} of {len(first):,} {first_name} and "
         f"{len(second):,} {second_name} have the same name: name them alike "
         f"{nearest(first - second, second - first)}"
     )
+    if both <= _HARDLY_ANY * fewer:
+        raise InputError(message)
+    logging.warning("%s.", message)
 
 
 def nearest(names: Iterable[str], others: Collection[str]) -> str:

@@ -109,11 +109,19 @@ def names(count: int, pattern: str = "v{}") -> set[str]:
     [
         (set(), names(9)),
         ({"v1"}, names(999)),
-        (names(39, "x{}") | {"v1", "v2", "v3"}, names(50)),
+        (names(39, "x{}") | names(39), names(78)),
     ],
 )
-def test_names_that_agree_here_and_there_pass(first, second):
+def test_names_that_agree_here_and_there_pass(first, second, caplog):
     check_alike(first, second, "videos here", "videos there")
+    assert caplog.text == ""
+
+
+def test_names_that_agree_in_a_few_cases_are_logged(caplog):
+    first = names(39, "x{}") | {"v1", "v2", "v3"}
+    check_alike(first, names(50), "videos here", "videos there")
+    assert "only 3 of 42 videos here and 50 videos there have the same name" in caplog.text
+    assert "(the nearest: 'x10' and 'v10'" in caplog.text
 
 
 @pytest.mark.parametrize(
