@@ -1,11 +1,22 @@
-"""Ends a command with its result, or with one sentence and status 1."""
+"""What all commands share: arguments that are paths, and ends with one sentence and status 1."""
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+from data.arguments import user_path
 from data.errors import InputError
+
+
+def path_argument(text: str) -> Path:
+    """Returns a path of the command line, the `type` of `argparse` for each; see `user_path`."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import writing_to
 from data.schema import tokenizer_path
@@ -75,7 +76,7 @@ def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported
 
 
 def _config(workdir: str | os.PathLike) -> dict[str, Any]:
-    path = Path(workdir) / "config.json"
+    path = user_path(workdir) / "config.json"
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -88,8 +89,9 @@ def _tokenizer(
     """Returns the tokenizer of the first dataset that the run was trained on."""
     parts = [config, *config.get("parts", {}).values()]
     names = [part["data"]["name"] for part in parts if "name" in part["data"]]
+    datasets = user_path(config["data"]["dir"])
     for name in names:
-        path = tokenizer_path(Path(config["data"]["dir"]) / name.split(",")[0].strip())
+        path = tokenizer_path(datasets / user_path(name.split(",")[0].strip()))
         if path.is_file() and (tokenizer := Tokenizer.load(path)).identity == data["tokenizer"]:
             return tokenizer
     raise InputError(
@@ -139,7 +141,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "lat
     Raises:
       InputError: no such run, or `out` exists already or cannot be written to.
     """
-    out = Path(out)
+    out = user_path(out)
     model, trained = _read_run(workdir, which)
     with _new_folder(out) as folder:
         description = {**model.description, "trained": trained}
@@ -165,7 +167,7 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
     state_dict = to_state_dict(model.params, vocab_size)
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
-    return Path(out)
+    return user_path(out)
 
 
 @contextlib.contextmanager

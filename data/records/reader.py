@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
@@ -44,7 +45,7 @@ class _Records:
         self.metadata = DatasetMetadata.load(dataset_dir)
         self.corrupt: dict[int, str] = {}
         self._skip = on_corrupt == "skip"
-        self._shards, lengths = self._find_shards(Path(dataset_dir), split)
+        self._shards, lengths = self._find_shards(user_path(dataset_dir), split)
         self._first_numbers = np.concatenate([[0], np.cumsum(lengths)])
         self._offsets = [tfrecord.offsets(shard) for shard in self._shards]
 

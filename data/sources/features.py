@@ -15,6 +15,7 @@ from typing import IO, Self
 import h5py
 import numpy as np
 
+from data.arguments import several, user_path
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
@@ -63,7 +64,7 @@ class FeatureParts:
         Raises:
           InputError: a part does not exist or holds no features.
         """
-        self._parts = [_open_part(path) for path in parts]
+        self._parts = [_open_part(user_path(path)) for path in several(parts, "parts", "paths")]
 
     def ids(self) -> set[str]:
         """Returns the ids of the videos that have all parts."""

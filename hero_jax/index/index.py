@@ -15,10 +15,10 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from data.arguments import user_path
 from hero_jax.index.entries import IndexedClip, decode
 from hero_jax.index.segment import open_segments
 
@@ -42,7 +42,7 @@ class Index:
         Raises:
           InputError: there is no index, or its files are damaged or too old.
         """
-        self.path = Path(path)
+        self.path = user_path(path)
         manifest, self._segments = open_segments(self.path)
         self.width, self.dtype = manifest.width, np.dtype(manifest.dtype)
         self.max_frames = manifest.max_frames

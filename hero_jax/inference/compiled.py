@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import export
 
+from data.arguments import user_path
 from data.config import Config
 from data.schema import SpecialIds
 from hero_jax.inference.exported import Exported
@@ -78,7 +79,7 @@ def _readme(source: Exported) -> str:
 
 def read(path: str | PathLike) -> Callable[..., Any]:
     """Reads a function of an export, which takes weights and arrays."""
-    return export.deserialize(bytearray(Path(path).read_bytes())).call
+    return export.deserialize(bytearray(user_path(path).read_bytes())).call
 
 
 def functions(source: Exported) -> dict[str, tuple[Callable[..., Any], list]]:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.command import ends_with_a_sentence
+from data.command import ends_with_a_sentence, path_argument
 from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
@@ -27,6 +27,8 @@ from hero_jax.search.pictures import Pictures
 
 # Sentences of a file that are searched for together.
 BATCH = 256
+# In place of a file of sentences.
+STDIN = "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         name: str, run: Callable[[argparse.Namespace], None], text: str
     ) -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=text, description=text)
-        subparser.add_argument("--index", required=True, help="folder of the index")
+        subparser.add_argument(
+            "--index", type=path_argument, required=True, help="folder of the index"
+        )
         subparser.set_defaults(run=run)
         return subparser
 
@@ -62,21 +66,36 @@ def _parser() -> argparse.ArgumentParser:
     query = command("query", _query, "Find the moments that a sentence describes.")
     _add_model_flag(query)
     query.add_argument("sentences", nargs="*", help="sentences to find")
-    query.add_argument("--file", help="file of sentences to find, one per line; - for stdin")
+    query.add_argument(
+        "--file", type=_file, help="file of sentences to find, one per line; - for stdin"
+    )
     query.add_argument("--top", type=int, default=10, help="number of moments for each sentence")
     query.add_argument("--json", action="store_true", help="print a JSON object per sentence")
-    query.add_argument("--page", help="HTML file to write the moments to")
-    query.add_argument("--data", help="dataset of the clips, for pictures of frames on the page")
+    query.add_argument("--page", type=path_argument, help="HTML file to write the moments to")
+    query.add_argument(
+        "--data",
+        type=path_argument,
+        help="dataset of the clips, for pictures of frames on the page",
+    )
     return parser
 
 
+def _file(text: str) -> str:
+    """Returns the path of a file of sentences, `-` as it is."""
+    return text if text == STDIN else str(path_argument(text).absolute())
+
+
 def _add_model_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="export, or the workdir of a run")
+    parser.add_argument(
+        "--model", type=path_argument, required=True, help="export, or the workdir of a run"
+    )
 
 
 def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
     _add_model_flag(parser)
-    parser.add_argument("--data", required=True, help="dataset made by `data.build`")
+    parser.add_argument(
+        "--data", type=path_argument, required=True, help="dataset made by `data.build`"
+    )
     parser.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
     parser.add_argument(
         "--on_corrupt", choices=("error", "skip"), default="error", help="damaged records"
@@ -152,7 +171,7 @@ def _sentences(options: argparse.Namespace) -> Iterator[str]:
     if not options.file:
         return
     try:
-        with sys.stdin if options.file == "-" else open(options.file, encoding="utf-8") as file:
+        with sys.stdin if options.file == STDIN else open(options.file, encoding="utf-8") as file:
             yield from filter(None, (line.strip() for line in file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(

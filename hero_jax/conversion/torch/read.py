@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from data.arguments import user_path
 from data.errors import InputError
 from hero_jax.conversion.torch.unpickle import ADVICE, Pickle, Storage, Tensor, damage_named
 
@@ -46,7 +47,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, cut short, damaged, of another kind, or holds anything but
         arrays of numbers. The message names the file.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     try:
         if not path.is_file():
             raise InputError("does not exist or is no file: check the path")
