@@ -55,12 +55,12 @@ def main(_: list[str]) -> None:
 
 
 def _run() -> None:
-    workdir = user_path(WORKDIR.value)
+    workdir = user_path(str(WORKDIR.value))
     if MODE.value == "export":
         from hero_jax import export
 
         write = export.export_torch if FORMAT.value == "hero-torch" else export.export
-        write(workdir, user_path(OUT.value), CHECKPOINT.value)
+        write(workdir, user_path(str(OUT.value)), CHECKPOINT.value)
         return
     from hero_jax.training import evaluate, loop
 

@@ -105,7 +105,7 @@ def instance(value: object, name: str, kind: type, source: str) -> None:
 def choice(value: object, name: str, choices: Collection[str]) -> str:
     """Returns one of some strings; raises InputError for anything else."""
     if not isinstance(value, str) or value not in choices:
-        raise refusal(name, value, f"one of {', '.join(choices)}")
+        raise InputError(f"{name} is {described(value)}: choose one of {', '.join(choices)}")
     return value
 
 

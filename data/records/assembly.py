@@ -11,6 +11,9 @@ from data.records.alignment import align
 from data.schema import Clip, Query, RawClip, RawQuery
 from data.tokenizer import Tokenizer, lower_shouting, normalise_subtitle
 
+# Numbers of frames of later times do not fit float32.
+MOST_SECONDS = 1e30
+
 
 def make_clip(
     raw: RawClip, widths: tuple[int, ...], tokenizer: Tokenizer, seconds_per_feature: float
@@ -28,7 +31,7 @@ def make_clip(
     """
     frame_features = _join(raw, widths)
     for subtitle in raw.subtitles:
-        if not -np.inf < subtitle.start <= subtitle.end < np.inf:
+        if not -MOST_SECONDS < subtitle.start <= subtitle.end < MOST_SECONDS:
             raise InputError(
                 f"clip {raw.clip_id}: a subtitle lasts from {subtitle.start} to {subtitle.end} "
                 f"seconds ({subtitle.text!r}): correct its times"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from data.arguments import user_path
+from data.arguments import choice, text, user_path
 from data.errors import InputError
 from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
@@ -40,8 +40,8 @@ class _Records:
         Raises:
           InputError: the dataset or the split does not exist or lacks files.
         """
-        if on_corrupt not in ON_CORRUPT:
-            raise InputError(f"on_corrupt is {on_corrupt!r}: choose one of {', '.join(ON_CORRUPT)}")
+        choice(on_corrupt, "on_corrupt", ON_CORRUPT)
+        text(split, "split")
         self.metadata = DatasetMetadata.load(dataset_dir)
         self.corrupt: dict[int, str] = {}
         self._skip = on_corrupt == "skip"

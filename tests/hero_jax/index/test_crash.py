@@ -165,7 +165,7 @@ def full(path):
 CHANGES = {
     "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), 1),
     "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), 1),
-    "delete": (small, lambda writer: writer.delete("14"), 1),
+    "delete": (small, lambda writer: writer.delete(["1", "4"]), 1),
     "compact": (small, lambda writer: writer.compact(), 1),
     "merge": (full, lambda writer: writer.add([entry("5", 14)]), 7),
 }
