@@ -117,7 +117,7 @@ def parse(arguments: list[str]) -> list[str]:
     Raises:
       InputError: absl or ml_collections refuses one, or one is missing.
     """
-    arguments = [_in_home(*pair) for pair in zip(["", *arguments], arguments, strict=False)]
+    arguments = [in_home(*pair) for pair in zip(["", *arguments], arguments, strict=False)]
     given = re.search(r"(?m)^--?config(?:=|\n)([^:\n]*)", "\n".join(arguments))
     if given and not given[1].endswith(".py"):
         raise InputError(
@@ -151,7 +151,7 @@ def parse(arguments: list[str]) -> list[str]:
     return rest
 
 
-def _in_home(before: str, argument: str) -> str:
+def in_home(before: str, argument: str) -> str:
     """Returns an argument, with the home directory for the `~` of --config.
 
     The parser of that flag does not replace it.

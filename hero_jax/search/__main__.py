@@ -9,7 +9,6 @@ import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from data.command import ends_with_a_sentence, path_argument
 from data.errors import InputError
@@ -146,7 +145,7 @@ def _compact(options: argparse.Namespace) -> None:
 def _query(options: argparse.Namespace) -> None:
     if not options.sentences and not options.file:
         raise InputError("there is nothing to find: give a sentence, or --file with some")
-    if options.page and not (folder := Path(options.page).absolute().parent).is_dir():
+    if options.page and not (folder := options.page.absolute().parent).is_dir():
         raise InputError(
             f"--page={options.page} cannot be written, there is no folder {folder}: make it, or "
             "name another file"
@@ -193,9 +192,9 @@ def _write_page(
     options: argparse.Namespace, searches: Sequence[Searched], pictures: Pictures | None
 ) -> None:
     durations = pictures.durations if pictures else {}
-    text = page(searches, title="Found in " + Path(options.index).name, durations=durations)
+    text = page(searches, title="Found in " + options.index.name, durations=durations)
     with writing_to(f"--page={options.page}", "name another file"):
-        Path(options.page).write_text(text, encoding="utf-8")
+        options.page.write_text(text, encoding="utf-8")
     print(f"written to {options.page}", file=sys.stderr)
 
 
