@@ -89,7 +89,7 @@ def test_commands_read_and_write_there(home, capsys, monkeypatch):
     validate(["~/films"])
     show(["~/films", "--clip=a", "--out=~/a.png"])
     search(["index", "--model=~/export", "--data=~/films", "--index=~/index"])
-    assert [name for _, name in Index(home / "index").clip_ids()] == ["a", "b"]
+    assert len(Index(home / "index")) == 2
     search(["delete", "a", "b", "--index=~/index"])
     search(["compact", "--index=~/index"])
     assert len(Index(home / "index")) == 0
