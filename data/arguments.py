@@ -99,7 +99,8 @@ def instances(values: Iterable[_Item], name: str, kind: type, source: str) -> It
 def instance(value: object, name: str, kind: type, source: str) -> None:
     """Raises InputError for a value that is not of a class; see `instances`."""
     if not isinstance(value, kind):
-        raise refusal(name, value, f"a {kind.__name__}, as {source}")
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise refusal(name, value, f"{article} {kind.__name__}, as {source}")
 
 
 def choice(value: object, name: str, choices: Collection[str]) -> str:

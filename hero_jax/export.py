@@ -37,7 +37,7 @@ LIMITS = (
 PACKAGES = ("jax", "flax", "numpy")
 
 
-def from_run(workdir: str | os.PathLike, which: str = "latest") -> exported.Exported:
+def from_run(workdir: str | os.PathLike, which: str | int = "latest") -> exported.Exported:
     """Returns the model of a run's checkpoint.
 
     Args:
@@ -49,11 +49,13 @@ def from_run(workdir: str | os.PathLike, which: str = "latest") -> exported.Expo
     return _read_run(workdir, which)[0]
 
 
-def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported, dict[str, Any]]:
+def _read_run(
+    workdir: str | os.PathLike, which: str | int
+) -> tuple[exported.Exported, dict[str, Any]]:
     """Returns the model, and JSON values about its training: step, metrics and sources."""
     config = _config(workdir)
     checkpoints = Checkpoints(workdir, best_metric=config["best_metric"], read_only=True)
-    step = checkpoints.find(which)
+    step = checkpoints.find(str(which))
     if step is None:
         raise InputError(
             f"there is no checkpoint in {checkpoints.directory}: name the workdir of a run"
@@ -133,7 +135,7 @@ def _ranking(settings: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(RankingSettings(**given))
 
 
-def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
+def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int = "latest") -> Path:
     """Writes the export of a run's checkpoint; see `hero_jax.inference.exported`.
 
     The folder appears whole or not at all.
@@ -156,7 +158,9 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "lat
     return out
 
 
-def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
+def export_torch(
+    workdir: str | os.PathLike, out: str | os.PathLike, which: str | int = "latest"
+) -> Path:
     """Writes a checkpoint as the original's state dict, which PyTorch reads.
 
     Raises:
