@@ -25,6 +25,8 @@ def feature_parts(
     needed = f"floating point numbers [frames, {sum(widths)}]"
     if len(widths) > 1:
         needed += f", or a list of parts of widths {widths}"
+    if isinstance(features, Iterator):
+        features = [*features]
     parts = []
     for part in features if _is_list_of_parts(features) else [features]:
         array = _array(part)

@@ -210,7 +210,7 @@ class Model:
         config = self.exported.batch()
         length = -(-(config.max_query_tokens + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
         sentences = strings(texts, "texts")
-        waiting = [self._words(text, config.max_query_tokens) for text in sentences][::-1]
+        waiting = [self._words(one, config.max_query_tokens) for one in sentences][::-1]
         vectors = []
         while waiting:
             tokens = sum(len(words) + 1 for words in waiting)
@@ -225,13 +225,13 @@ class Model:
             vectors.append(encoded[: packer.queries])
         return np.concatenate([np.zeros((0, self.width), np.float32), *vectors])
 
-    def _words(self, text: str, most: int) -> Sequence[int]:
-        query = make_query(RawQuery("", "", text), "query", self.tokenizer)
-        if not text.strip():
+    def _words(self, sentence: str, most: int) -> Sequence[int]:
+        query = make_query(RawQuery("", "", sentence), "query", self.tokenizer)
+        if not sentence.strip():
             raise InputError("a query is empty: write what to find")
         if len(query.token_ids) > most:
             warnings.warn(
-                f"a query of {len(query.token_ids)} tokens is cut to {most}: {text[:40]!r}...",
+                f"a query of {len(query.token_ids)} tokens is cut to {most}: {sentence[:40]!r}...",
                 stacklevel=3,
             )
         return cut(query.token_ids, most)

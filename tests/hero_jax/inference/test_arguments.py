@@ -28,8 +28,6 @@ def index():
 
 def test_a_string_is_not_taken_for_its_letters(tmp_path):
     """Where several strings are meant, one is refused."""
-    found = search.search(model(), index(), ["circle"])
-    assert len(found) == 1
     for call, argument in (
         (lambda: search.search(model(), index(), "circle"), "texts is 'circle'"),
         (lambda: model().encode_queries("circle"), "texts is 'circle'"),
@@ -54,12 +52,13 @@ def test_a_string_is_not_taken_for_its_letters(tmp_path):
     assert len(Index(path)) == 3
 
 
-def test_sentences_may_come_from_anything_that_has_them():
+def test_sentences_may_come_from_anything_that_has_them(tmp_path):
     texts = ["a red circle", "it spins"]
     expected = model().encode_queries(texts)
     for given in (tuple(texts), iter(texts), np.array(texts), dict.fromkeys(texts)):
         np.testing.assert_array_equal(model().encode_queries(given), expected)
-    assert len(search.search(model(), index(), iter(texts))) == 2
+    empty = search.build_index(model(), [], tmp_path / "index")
+    assert search.search(model(), empty, iter(texts)) == [[], []]
     answers = ["a", "b", "c"]
     expected = model().answer(clips()[0], "what", answers)
     assert model().answer(clips()[0], "what", iter(answers)) == expected
@@ -76,6 +75,7 @@ FORMS = {
     "list of rows of JAX": lambda whole, parts: list(jnp.asarray(whole)),
     "list of one": lambda whole, parts: [whole],
     "parts": lambda whole, parts: parts,
+    "parts one by one": lambda whole, parts: iter(parts),
     "parts as lists": lambda whole, parts: [part.tolist() for part in parts],
     "parts of JAX": lambda whole, parts: tuple(map(jnp.asarray, parts)),
     "nothing masked": lambda whole, parts: np.ma.masked_array(whole),
