@@ -12,10 +12,12 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from data.arguments import user_path
 from data.command import ends_with_a_sentence
 from data.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.", lock_config=True)
+CONFIG_FLAGS = ("--config", "-config")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints and logs of the run.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.")
 OUT = flags.DEFINE_string("out", None, "Where to write an export: a folder, or a .pt file.")
@@ -53,12 +55,12 @@ def main(_: list[str]) -> None:
 
 
 def _run() -> None:
-    workdir = str(WORKDIR.value)
+    workdir = user_path(str(WORKDIR.value))
     if MODE.value == "export":
         from hero_jax import export
 
         write = export.export_torch if FORMAT.value == "hero-torch" else export.export
-        write(workdir, str(OUT.value), CHECKPOINT.value)
+        write(workdir, user_path(str(OUT.value)), CHECKPOINT.value)
         return
     from hero_jax.training import evaluate, loop
 
@@ -115,6 +117,7 @@ def parse(arguments: list[str]) -> list[str]:
     Raises:
       InputError: absl or ml_collections refuses one, or one is missing.
     """
+    arguments = [in_home(*pair) for pair in zip(["", *arguments], arguments, strict=False)]
     given = re.search(r"(?m)^--?config(?:=|\n)([^:\n]*)", "\n".join(arguments))
     if given and not given[1].endswith(".py"):
         raise InputError(
@@ -146,6 +149,22 @@ def parse(arguments: list[str]) -> list[str]:
     if COORDINATOR.value not in (None, "auto") and None in (PROCESSES.value, PROCESS.value):
         raise InputError("--coordinator=HOST:PORT needs --processes and --process as well")
     return rest
+
+
+def in_home(before: str, argument: str) -> str:
+    """Returns an argument, with the home directory for the `~` of --config.
+
+    The parser of that flag does not replace it.
+
+    Args:
+      before: the argument before it.
+    """
+    flag, _, path = argument.partition("=")
+    if before in CONFIG_FLAGS and argument.startswith("~"):
+        return str(user_path(argument))
+    if flag in CONFIG_FLAGS and path.startswith("~"):
+        return f"{flag}={user_path(path)}"
+    return argument
 
 
 def _unknown_field(error: Exception, arguments: list[str]) -> str:

@@ -25,6 +25,7 @@ from flax import nnx
 
 from benchmarks.measuring import in_new_process, memory_field, seconds_of
 from configs import pretrain, tvr
+from data.command import path_argument
 from data.tokenizer import Tokenizer
 from hero_jax.experiment.compatibility import plain
 from hero_jax.export import LIMITS
@@ -225,7 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.index", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--clips", type=int, default=CLIPS, help="at most; default: %(default)s")
-    parser.add_argument("--folder", default=".", help="folder to build the index in")
+    parser.add_argument(
+        "--folder", type=path_argument, default=".", help="folder to build the index in"
+    )
     parser.add_argument(
         "--queries", type=int, nargs="+", default=[1, 8, 64, 256], help="searched for together"
     )

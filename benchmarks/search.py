@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.command import path_argument
 from data.times import temporal_iou
 from hero_jax.index.index import Index
 from hero_jax.inference.model import load
@@ -71,8 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--model", required=True, help="export")
-    parser.add_argument("--index", required=True, help="index of the test split")
+    parser.add_argument("--model", type=path_argument, required=True, help="export")
+    parser.add_argument(
+        "--index", type=path_argument, required=True, help="index of the test split"
+    )
     options = parser.parse_args(arguments)
     model, index = load(options.model), Index(options.index)
     results = search(model, index, [target.text for target in SENTENCES], top=TOP)

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
+from data.command import path_argument
 from hero_jax.training import curves
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--out", type=pathlib.Path, help="folder to keep the dataset and the runs in"
+        "--out", type=path_argument, help="folder to keep the dataset and the runs in"
     )
     options = parser.parse_args(arguments)
     if "HERO_SHARED" not in os.environ:

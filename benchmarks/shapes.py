@@ -23,6 +23,7 @@ import numpy as np
 from absl import logging
 
 from configs import pretrain, tvc, tvqa, tvr, violin
+from data.command import path_argument
 from data.config import Config
 from data.pipeline.units import AnnotatedSplit
 from data.times import temporal_iou
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.shapes", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--data", default="datasets", help="folder of datasets")
-    parser.add_argument("--runs", default="runs", help="folder of runs")
+    parser.add_argument("--data", type=path_argument, default="datasets", help="folder of datasets")
+    parser.add_argument("--runs", type=path_argument, default="runs", help="folder of runs")
     parser.add_argument("--num_clips", type=int, default=1500, help="films of the corpus")
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)
     logging.get_absl_logger().setLevel("ERROR")
-    data, runs = pathlib.Path(options.data), pathlib.Path(options.runs)
+    data, runs = options.data, options.runs
     start = pretrain.get_config("shapes")
     prepare(start, data, options.num_clips)
     run(start, runs / "shapes")

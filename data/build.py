@@ -13,12 +13,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+from data.arguments import user_path
 from data.building import dataset
 from data.building.plan import Building
 from data.building.shards import ON_BAD_VIDEO
 from data.building.summary import summary
 from data.building.workers import STOPPED
-from data.command import Parser, ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence, path_argument
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.report import Report
@@ -92,10 +93,10 @@ def _split_and_path(text: str) -> tuple[str, Path]:
     """Returns the split and the path of `SPLIT=PATH`, '' and the path of `PATH` alone."""
     name, equals, path = text.partition("=")
     if equals and name in SPLIT_NAMES:
-        return SPLIT_NAMES[name], Path(path)
-    if equals and name.isalpha() and not Path(text).exists():
+        return SPLIT_NAMES[name], user_path(path)
+    if equals and name.isalpha() and not user_path(text).exists():
         raise InputError(f"{name!r} of {text} is no split: name train, validation (or val) or test")
-    return "", Path(text)
+    return "", user_path(text)
 
 
 def build_original(args: argparse.Namespace, building: Building) -> Built:
@@ -231,7 +232,7 @@ def _add_shapes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokenizer",
-        type=Path,
+        type=path_argument,
         help="tokenizer.json or folder of another dataset, so that a model of one reads the other; "
         "default: a tokenizer trained on the subtitles of split train",
     )
@@ -254,7 +255,7 @@ class _Once(argparse.Action):
 
 def _absolute(text: str) -> Path:
     """Returns an absolute path, because workers may have other current directories."""
-    return Path(text).absolute()
+    return path_argument(text).absolute()
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -269,7 +270,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", action=_Once, type=Path, required=True, help="tokenizer.json or its folder"
+        "--tokenizer", action=_Once, type=path_argument, required=True, help="file or its folder"
     )
     parser.add_argument(
         "--seconds_per_feature",
@@ -296,7 +297,7 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         action=_Once,
-        type=Path,
+        type=path_argument,
         required=True,
         help="folder of the dataset, which gives it its name",
     )

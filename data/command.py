@@ -6,8 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from data.arguments import user_path
 from data.errors import InputError
 
 
@@ -50,6 +52,14 @@ class Parser(argparse.ArgumentParser):
         names = [name for name in arguments if name.startswith("--") and name != "--"]
         unknown = [n for n in names if n.partition("=")[0] not in self._option_string_actions]
         return f" (if {unknown[0]} is no flag, write it last, after --)" if unknown else ""
+
+
+def path_argument(text: str) -> Path:
+    """Returns a path of the command line, the `type` of `argparse` for each; see `user_path`."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 @contextlib.contextmanager

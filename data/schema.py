@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.arguments import user_path
 from data.errors import InputError
 
 # Version of the records' layout. A dataset of another version has to be built again.
@@ -231,7 +232,7 @@ class DatasetMetadata:
         """
         path = records_dir(dataset_dir, "clips") / "metadata.json"
         if not path.is_file():
-            raise InputError(_why_no_dataset(Path(dataset_dir)))
+            raise InputError(_why_no_dataset(user_path(dataset_dir)))
         try:
             return cls.from_json(json.loads(path.read_text()))
         except (ValueError, TypeError, KeyError) as error:
@@ -246,17 +247,17 @@ def records_dir(dataset_dir: str | os.PathLike, kind: str) -> Path:
 
     A builder moves the finished clips here last, so a dataset whose clips are here is complete.
     """
-    return Path(dataset_dir) / kind / SCHEMA_VERSION
+    return user_path(dataset_dir) / kind / SCHEMA_VERSION
 
 
 def building_dir(dataset_dir: str | os.PathLike) -> Path:
     """Folder of the shards of an unfinished dataset."""
-    return Path(dataset_dir) / "building"
+    return user_path(dataset_dir) / "building"
 
 
 def tokenizer_path(dataset_dir: str | os.PathLike) -> Path:
     """Path of the tokenizer that made a dataset's token ids."""
-    return Path(dataset_dir) / "tokenizer.json"
+    return user_path(dataset_dir) / "tokenizer.json"
 
 
 def _why_no_dataset(folder: Path) -> str:

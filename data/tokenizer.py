@@ -10,6 +10,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from data.arguments import several, user_path
 from data.errors import InputError
 from data.schema import SpecialIds
 
@@ -79,7 +80,7 @@ class Tokenizer:
           InputError: there are no such files, or they are not a byte-level BPE tokenizer with
             RoBERTa's special tokens.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             if path.is_file():
                 return cls(*_read_tokenizer_json(path))
@@ -119,13 +120,13 @@ class Tokenizer:
             initial_alphabet=alphabet,
             show_progress=False,
         )
-        backend.train_from_iterator(texts, trainer)
+        backend.train_from_iterator(several(texts, "texts", "strings"), trainer)
         model = json.loads(backend.to_str())["model"]
         return cls(model["vocab"], model["merges"])
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a `tokenizer.json`, which `load` and the `tokenizers` library can read."""
-        self._backend.save(str(path), pretty=False)
+        self._backend.save(str(user_path(path)), pretty=False)
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without changing the text first."""

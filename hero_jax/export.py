@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import writing_to
 from data.schema import tokenizer_path
@@ -37,7 +38,7 @@ LIMITS = (
 PACKAGES = ("jax", "flax", "numpy")
 
 
-def from_run(workdir: str | os.PathLike, which: str = "latest") -> exported.Exported:
+def from_run(workdir: str | os.PathLike, which: str | int = "latest") -> exported.Exported:
     """Returns the model of a run's checkpoint.
 
     Args:
@@ -49,11 +50,13 @@ def from_run(workdir: str | os.PathLike, which: str = "latest") -> exported.Expo
     return _read_run(workdir, which)[0]
 
 
-def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported, dict[str, Any]]:
+def _read_run(
+    workdir: str | os.PathLike, which: str | int
+) -> tuple[exported.Exported, dict[str, Any]]:
     """Returns the model, and JSON values about its training: step, metrics and sources."""
     config = _config(workdir)
     checkpoints = Checkpoints(workdir, best_metric=config["best_metric"], read_only=True)
-    step = checkpoints.find(which)
+    step = checkpoints.find(str(which))
     if step is None:
         raise InputError(
             f"there is no checkpoint in {checkpoints.directory}: name the workdir of a run"
@@ -76,7 +79,7 @@ def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported
 
 
 def _config(workdir: str | os.PathLike) -> dict[str, Any]:
-    path = Path(workdir) / "config.json"
+    path = user_path(workdir) / "config.json"
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -89,8 +92,9 @@ def _tokenizer(
     """Returns the tokenizer of the first dataset that the run was trained on."""
     parts = [config, *config.get("parts", {}).values()]
     names = [part["data"]["name"] for part in parts if "name" in part["data"]]
+    datasets = user_path(config["data"]["dir"])
     for name in names:
-        path = tokenizer_path(Path(config["data"]["dir"]) / name.split(",")[0].strip())
+        path = tokenizer_path(datasets / user_path(name.split(",")[0].strip()))
         if path.is_file() and (tokenizer := Tokenizer.load(path)).identity == data["tokenizer"]:
             return tokenizer
     raise InputError(
@@ -132,7 +136,7 @@ def _ranking(settings: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(RankingSettings(**given))
 
 
-def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
+def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int = "latest") -> Path:
     """Writes the export of a run's checkpoint; see `hero_jax.inference.exported`.
 
     The folder appears whole or not at all.
@@ -140,7 +144,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "lat
     Raises:
       InputError: no such run, or `out` exists already or cannot be written to.
     """
-    out = Path(out)
+    out = user_path(out)
     model, trained = _read_run(workdir, which)
     with _new_folder(out) as folder:
         description = {**model.description, "trained": trained}
@@ -155,7 +159,9 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "lat
     return out
 
 
-def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "latest") -> Path:
+def export_torch(
+    workdir: str | os.PathLike, out: str | os.PathLike, which: str | int = "latest"
+) -> Path:
     """Writes a checkpoint as the original's state dict, which PyTorch reads.
 
     Raises:
@@ -166,7 +172,7 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
     state_dict = to_state_dict(model.params, vocab_size)
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
-    return Path(out)
+    return user_path(out)
 
 
 @contextlib.contextmanager

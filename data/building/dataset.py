@@ -24,6 +24,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from data.arguments import user_path
 from data.building.plan import TOKENIZER, Building, clip_tasks, query_tasks, sample
 from data.building.shards import ShardResult, ShardTask
 from data.building.workers import write_shards
@@ -75,7 +76,7 @@ def build_dataset(
         needed, or the folder holds something that may not be replaced.
       KeyboardInterrupt: the user interrupts the build; finished shards are kept.
     """
-    out = Path(out).resolve()
+    out = user_path(out).resolve()
     check_target(out, building.overwrite)
     if not 0 < source.seconds_per_feature < math.inf:
         raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: correct it")
@@ -219,7 +220,7 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
       InputError: the folder's name is no name of a dataset, or the folder holds something that may
         not be replaced.
     """
-    dataset_dir = Path(dataset_dir).resolve()
+    dataset_dir = user_path(dataset_dir).resolve()
     if not _DATASET_NAME.fullmatch(dataset_dir.name):
         raise InputError(
             f"{dataset_dir.name!r} cannot be a dataset's name: name the folder with letters, "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from data.arguments import texts
 from data.building.shards import ON_BAD_VIDEO, ClipShardTask, QueryShardTask
 from data.errors import InputError
 from data.records.assembly import feature_widths
@@ -47,6 +48,7 @@ class Building:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        texts(self.beam_options, "beam_options")
         if self.on_bad_video not in ON_BAD_VIDEO:
             raise InputError(f"on_bad_video is {self.on_bad_video!r}: choose error or skip")
         if self.workers < 1:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from data.arguments import user_path
 from data.config import Config
 from data.errors import InputError
 from data.files import replacing
@@ -67,7 +68,7 @@ class AnnotatedSplit:
         self.metadata: DatasetMetadata = self.clips.metadata
         records = QuerySplit(dataset_dir, split, on_corrupt)
         self.queries = [records.read(number) for number in range(len(records))]
-        self.clip_ids = clip_ids(Path(dataset_dir), split, self.clips)
+        self.clip_ids = clip_ids(user_path(dataset_dir), split, self.clips)
         self.tokenizer = Tokenizer.load(tokenizer_path(dataset_dir))
         self._numbers = {name: number for number, name in enumerate(self.clip_ids) if name}
 

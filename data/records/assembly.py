@@ -5,10 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.arguments import texts
 from data.errors import InputError
 from data.records.alignment import align
 from data.schema import Clip, Query, RawClip, RawQuery
 from data.tokenizer import Tokenizer, lower_shouting, normalise_subtitle
+
+# Numbers of frames of later times do not fit float32.
+MOST_SECONDS = 1e30
 
 
 def make_clip(
@@ -27,7 +31,7 @@ def make_clip(
     """
     frame_features = _join(raw, widths)
     for subtitle in raw.subtitles:
-        if not -np.inf < subtitle.start <= subtitle.end < np.inf:
+        if not -MOST_SECONDS < subtitle.start <= subtitle.end < MOST_SECONDS:
             raise InputError(
                 f"clip {raw.clip_id}: a subtitle lasts from {subtitle.start} to {subtitle.end} "
                 f"seconds ({subtitle.text!r}): correct its times"
@@ -68,10 +72,11 @@ def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
       tokenizer: makes the token ids.
     """
     normalise = str if query_type == "caption" else lower_shouting
+    answers = texts(raw.answers, f"answers of query {raw.query_id!r}")
     (token_ids,) = _encode([normalise(raw.text)], [raw.token_ids], tokenizer)
     answer_ids = _encode(
-        [normalise(answer) for answer in raw.answers],
-        raw.answer_token_ids or [None] * len(raw.answers),
+        [normalise(answer) for answer in answers],
+        raw.answer_token_ids or [None] * len(answers),
         tokenizer,
     )
     return Query(
@@ -81,7 +86,7 @@ def make_query(raw: RawQuery, query_type: str, tokenizer: Tokenizer) -> Query:
         token_ids=np.array(token_ids, np.int32),
         moments=np.array(raw.moments, np.float64).reshape(-1, 2),
         kind=raw.kind,
-        answers=raw.answers,
+        answers=tuple(answers),
         answer_token_ids=np.array([*itertools.chain.from_iterable(answer_ids)], np.int32),
         answer_token_counts=np.array([len(ids) for ids in answer_ids], np.int32),
         label=raw.label,

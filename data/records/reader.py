@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from data.arguments import choice, text, user_path
 from data.errors import InputError
 from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
@@ -39,12 +40,12 @@ class _Records:
         Raises:
           InputError: the dataset or the split does not exist or lacks files.
         """
-        if on_corrupt not in ON_CORRUPT:
-            raise InputError(f"on_corrupt is {on_corrupt!r}: choose one of {', '.join(ON_CORRUPT)}")
+        choice(on_corrupt, "on_corrupt", ON_CORRUPT)
+        text(split, "split")
         self.metadata = DatasetMetadata.load(dataset_dir)
         self.corrupt: dict[int, str] = {}
         self._skip = on_corrupt == "skip"
-        self._shards, lengths = self._find_shards(Path(dataset_dir), split)
+        self._shards, lengths = self._find_shards(user_path(dataset_dir), split)
         self._first_numbers = np.concatenate([[0], np.cumsum(lengths)])
         self._offsets = [tfrecord.offsets(shard) for shard in self._shards]
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 from PIL import Image
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import writing_to
 from data.schema import Clip
@@ -60,7 +61,7 @@ def draw(shown: Shown, path: str | os.PathLike[str]) -> None:
     Raises:
       InputError: an image of the clip cannot be read, or the PNG cannot be written.
     """
-    clip = shown.clip
+    clip, path = shown.clip, user_path(path)
     bars = {"subtitles": list(_subtitle_bars(shown))}
     if shown.queries:
         bars["queries"] = list(_query_bars(shown))

@@ -14,6 +14,7 @@ from typing import Self
 import h5py
 import numpy as np
 
+from data.arguments import several, texts, user_path
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
@@ -73,6 +74,8 @@ class FeatureParts:
         Raises:
           InputError: a part does not exist or holds no features, or hardly any video has two parts.
         """
+        parts = [user_path(path) for path in several(parts, "parts", "paths")]
+        names = texts(names, "names")
         if len(names) not in (0, 1, len(parts)):
             raise InputError(
                 f"feature_name is given {len(names)} times for {len(parts)} parts of features: "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from data.arguments import several, user_path
 from data.errors import InputError
 from data.schema import SPLIT_NAMES, SPLITS
 from data.sources.annotations.base import Annotation
@@ -23,7 +24,8 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
       InputError: a file cannot be used, a video occurs twice, or no videos are listed.
     """
     splits: dict[str, list[str]] = {}
-    for file_split, path in files:
+    for file_split, path in several(files, "files", "pairs of a split and a path"):
+        path = user_path(path)
         content = read_json(path)
         if file_split:
             content = {file_split: content}

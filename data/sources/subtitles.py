@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.report import Report
 from data.schema import RawSubtitle
@@ -131,6 +132,7 @@ def open_subtitles(path: Path | None, known: Collection[str] = ()) -> SubtitleRe
     """
     if path is None:
         return NoSubtitles()
+    path = user_path(path)
     if path.is_dir():
         return _Folder(path, _list_files(path, known))
     if path.suffix == ".json":

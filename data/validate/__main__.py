@@ -7,7 +7,7 @@ then warnings (look at these) and errors (fix these). Exits with status 1 if the
 import sys
 from collections.abc import Sequence
 
-from data.command import Parser, ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence, path_argument
 from data.errors import InputError
 from data.validate.checks import validate
 from data.validate.description import describe
@@ -16,7 +16,7 @@ from data.validate.description import describe
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the report, and exits with status 1 if the dataset has errors."""
     parser = Parser(prog="python -m data.validate", description=__doc__)
-    parser.add_argument("dataset", help="its folder")
+    parser.add_argument("dataset", type=path_argument, help="its folder")
     for limit, default in (("frames", 100), ("tokens", 60)):
         parser.add_argument(
             f"--max_{limit}",

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from data.arguments import user_path
 from data.config import Config
 from data.errors import InputError
 from data.schema import DatasetMetadata
@@ -36,7 +37,7 @@ def open_dataset(config: Config, name: str) -> OpenDataset:
       MissingDataset: there is no folder of that name.
       InputError: the folder does not hold a whole dataset.
     """
-    directory = pathlib.Path(config.data.dir) / name
+    directory = user_path(config.data.dir) / user_path(name)
     if not directory.is_dir():
         raise MissingDataset(directory)
     return OpenDataset(name, directory, DatasetMetadata.load(directory))

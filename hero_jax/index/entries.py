@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from data.arguments import instances, number, refusal, text
 from data.errors import InputError
 from hero_jax.index.manifest import Manifest
 from hero_jax.index.segment import Record
@@ -68,23 +69,30 @@ def decode(record: Record, *, deleted: bool) -> IndexedClip:
 
 
 def _encode_text(entry: Entry) -> tuple[bytes, bytes]:
-    """Encodes the id and the other text of a clip; raises InputError if that is not possible."""
+    """Encodes the id, a string, and the other text; raises InputError if that is not possible."""
     if not entry.clip_id:
         raise InputError(f"a clip of video {entry.video_id!r} has an empty id: give it one")
-    lines = [(float(line.start), float(line.end), line.text) for line in entry.lines]
-    try:
-        text = _encode_json((entry.video_id, float(entry.start), lines))
-        return entry.clip_id.encode(), text.encode()
-    except ValueError as error:
-        raise InputError(
-            f"clip {entry.clip_id!r} has text that is not UTF-8, or times that are not finite "
-            f"({error}): correct it"
-        ) from error
+    of = f"of clip {entry.clip_id!r}"
+    lines = [
+        (
+            number(line.start, f"start of a line {of}"),
+            number(line.end, f"end of a line {of}"),
+            text(line.text, f"text of a line {of}"),
+        )
+        for line in instances(entry.lines, f"lines {of}", Line, "`hero_jax.index` has it")
+    ]
+    start = number(entry.start, f"start {of}")
+    content = _encode_json((text(entry.video_id, f"video_id {of}"), start, lines))
+    return entry.clip_id.encode(), content.encode()
 
 
 def _encode_frames(entry: Entry, manifest: Manifest) -> np.ndarray:
     """Converts frames to the index's dtype, `[F, H]`; raises InputError if they do not fit."""
-    clip, frames = f"clip {entry.clip_id!r}", np.asarray(entry.frames)
+    clip = f"clip {entry.clip_id!r}"
+    try:
+        frames = np.asarray(entry.frames)
+    except ValueError as error:
+        raise refusal(f"frames of {clip}", entry.frames, "an array [frames, width]") from error
     if frames.ndim != 2 or frames.shape[1] != manifest.width:
         raise InputError(
             f"{clip} has frames of shape {list(frames.shape)} where the index takes "

@@ -15,10 +15,10 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from data.arguments import refusal, user_path, whole
 from hero_jax.index.entries import IndexedClip, decode
 from hero_jax.index.segment import open_segments
 
@@ -42,7 +42,7 @@ class Index:
         Raises:
           InputError: there is no index, or its files are damaged or too old.
         """
-        self.path = Path(path)
+        self.path = user_path(path)
         manifest, self._segments = open_segments(self.path)
         self.width, self.dtype = manifest.width, np.dtype(manifest.dtype)
         self.max_frames = manifest.max_frames
@@ -79,16 +79,16 @@ class Index:
           numbers beyond `capacity`. Deleted clips still have their frames. If all the clips lie in
           one segment, this is a read-only view of the file, which is not read yet.
         """
+        first, count = _range(first, count)
         return self._rows("frames", first, count, self._zeros(count))
 
     def norms(self, first: int, count: int) -> np.ndarray:
         """Returns the lengths of the vectors of `block`, `[count, max_frames]` float32."""
+        first, count = _range(first, count)
         return self._rows("norms", first, count, np.zeros((count, self.max_frames), np.float32))
 
     def _rows(self, part: str, first: int, count: int, zeros: np.ndarray) -> np.ndarray:
         """Returns rows of an array of the segments, and of `zeros` beyond the last."""
-        if first < 0 or count < 0:
-            raise IndexError(f"clips {first} to {first + count} are not in the index")
         segment = bisect.bisect(self._firsts, first) - 1
         parts: list[np.ndarray] = []
         left = count
@@ -103,7 +103,7 @@ class Index:
 
     def frames(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns a copy of the frames of some clips, `[n, max_frames, H]`; see `block`."""
-        numbers = np.asarray(numbers, np.int64)
+        numbers = _numbers(numbers)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < self.capacity:
             raise IndexError(f"numbers of clips go from 0 to {self.capacity - 1}")
         frames = self._zeros(len(numbers))
@@ -116,10 +116,11 @@ class Index:
 
     def describe(self, number: int) -> IndexedClip:
         """Returns everything but the frames of a clip, deleted or not."""
+        number = whole(number, "number")
         if not 0 <= number < self.capacity:
             raise IndexError(f"numbers of clips go from 0 to {self.capacity - 1}, not {number}")
         place = bisect.bisect(self._firsts, number) - 1
-        segment, row = self._segments[place], int(number) - self._firsts[place]
+        segment, row = self._segments[place], number - self._firsts[place]
         return decode(segment.record(row), deleted=bool(segment.deleted[row]))
 
     def clip_ids(self) -> Iterator[tuple[int, str]]:
@@ -130,3 +131,23 @@ class Index:
 
     def _zeros(self, count: int) -> np.ndarray:
         return np.zeros((count, self.max_frames, self.width), self.dtype)
+
+
+def _range(first: int, count: int) -> tuple[int, int]:
+    """Returns the first number and the count of a block, if there can be such a block."""
+    first, count = whole(first, "first"), whole(count, "count")
+    if first < 0 or count < 0:
+        raise IndexError(f"clips {first} to {first + count} are not in the index")
+    return first, count
+
+
+def _numbers(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns numbers of clips as `[n]` int64; raises InputError for what are no whole numbers."""
+    try:
+        array = np.asarray(numbers)
+    except ValueError:  # Lists of several lengths.
+        array = np.zeros(0, object)
+    is_whole = np.issubdtype(array.dtype, np.integer) or not array.size
+    if array.ndim != 1 or array.dtype == object or not is_whole:
+        raise refusal("numbers", numbers, "a list of whole numbers")
+    return array.astype(np.int64, copy=False)

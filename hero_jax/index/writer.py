@@ -9,12 +9,24 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from data.arguments import (
+    choice,
+    instance,
+    instances,
+    number,
+    refusal,
+    text,
+    texts,
+    user_path,
+    whole,
+)
 from data.errors import InputError
 from hero_jax.index.entries import Entry, encode
 from hero_jax.index.manifest import (
@@ -69,16 +81,16 @@ def create(
     Raises:
       InputError: the folder is not empty or cannot be written to, or a value is not allowed.
     """
-    path = Path(path)
-    if dtype not in DTYPES:
-        raise InputError(f"index {path} has dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    path = user_path(path)
+    choice(dtype, "dtype", DTYPES)
+    width, max_frames = whole(width, "width"), whole(max_frames, "max_frames")
+    seconds_per_feature = number(seconds_per_feature, "seconds_per_feature")
     if min(width, max_frames) < 1 or not 0 < seconds_per_feature < math.inf:
         raise InputError(
             f"index {path} has width {width}, max_frames {max_frames} and seconds_per_feature "
             f"{seconds_per_feature}: choose values above 0"
         )
-    if not isinstance(model.get("identity"), str):
-        raise InputError(f"index {path} has a model without an identity: give it one, a string")
+    _check_identity(model)
     with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
         # Nothing is put into a folder with other content, not even a lock.
@@ -86,7 +98,17 @@ def create(
     with locked(path):
         # Another program may have made an index in the meantime.
         check_vacant(path)
-        write_manifest(path, Manifest(width, dtype, max_frames, float(seconds_per_feature), model))
+        write_manifest(path, Manifest(width, dtype, max_frames, seconds_per_feature, model))
+
+
+def _check_identity(model: dict[str, Any]) -> None:
+    instance(model, "model", dict, "`Model.identity` is one")
+    if not isinstance(model.get("identity"), str):
+        raise InputError("model has no identity: give it one, a string")
+    try:
+        json.dumps(model)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"model cannot be written as JSON ({error}): give JSON values") from error
 
 
 class _Change:
@@ -156,7 +178,7 @@ class Writer:
         Raises:
           InputError: there is no index, it is damaged or too old, or another program writes to it.
         """
-        self.path = Path(path)
+        self.path = user_path(path)
         read_manifest(self.path)  # No lock is left where there is no index.
         self._lock = contextlib.ExitStack()
         self._lock.enter_context(locked(self.path))
@@ -189,6 +211,8 @@ class Writer:
           InputError: the index cannot store a clip, two clips have the same id, or the folder
             cannot be written to.
         """
+        if outdated is not None and not callable(outdated):
+            raise refusal("outdated", outdated, "a function of an id, or None")
         with self._change() as change:
             ids: set[str] = set()
             added = change.store(_records(entries, change.manifest, ids))
@@ -216,7 +240,7 @@ class Writer:
         Raises:
           InputError: the index has no clip of such an id, or the folder cannot be written to.
         """
-        ids = set(clip_ids)
+        ids = set(texts(clip_ids, "clip_ids"))
         with self._change() as change:
             places = self._find(change.segments)
             unknown = sorted(ids - places.keys())
@@ -286,8 +310,8 @@ def _without(segments: list[IndexSegment], places: list[tuple[str, int]]) -> lis
 
 def _records(entries: Iterable[Entry], manifest: Manifest, ids: set[str]) -> Iterator[Record]:
     """Encodes entries and adds their ids to `ids`; raises InputError for one that is invalid."""
-    for entry in entries:
-        if entry.clip_id in ids:
+    for entry in instances(entries, "entries", Entry, "`Model.encode_clips` makes it"):
+        if text(entry.clip_id, "clip_id of an entry") in ids:
             raise InputError(f"clip {entry.clip_id!r} is there twice: leave one of them out")
         ids.add(entry.clip_id)
         yield encode(entry, manifest)

@@ -38,7 +38,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import export
 
+from data.arguments import user_path
 from data.config import Config
+from data.errors import InputError
 from data.schema import SpecialIds
 from hero_jax.inference.exported import Exported
 from hero_jax.models.heads import clip_scores
@@ -77,8 +79,18 @@ def _readme(source: Exported) -> str:
 
 
 def read(path: str | PathLike) -> Callable[..., Any]:
-    """Reads a function of an export, which takes weights and arrays."""
-    return export.deserialize(bytearray(Path(path).read_bytes())).call
+    """Reads a function of an export, which takes weights and arrays.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+    """
+    path = user_path(path)
+    try:
+        return export.deserialize(bytearray(path.read_bytes())).call
+    except Exception as error:  # JAX raises errors of many classes for a damaged file.
+        raise InputError(
+            f"{path} cannot be read ({error}): name a file NAME{SUFFIX} of an export"
+        ) from error
 
 
 def functions(source: Exported) -> dict[str, tuple[Callable[..., Any], list]]:

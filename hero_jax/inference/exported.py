@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ import safetensors
 import safetensors.numpy
 from flax import nnx
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.schema import SpecialIds
 from data.tokenizer import Tokenizer
@@ -186,7 +186,7 @@ def read(folder: str | os.PathLike) -> Exported:
     Raises:
       InputError: there is none, it is of another format, or its files do not go together.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         version = description["format"]

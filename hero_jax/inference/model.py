@@ -21,15 +21,25 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from data.arguments import instance, number, text
+from data.arguments import texts as strings
 from data.errors import InputError
 from data.pipeline import packing, segments
 from data.pipeline.units import UnitLayout, cut
 from data.records.assembly import make_clip, make_query
 from data.records.reader import Split
-from data.schema import Clip, RawClip, RawQuery, RawSubtitle
-from hero_jax.index.entries import Entry, Line
+from data.schema import Clip, RawClip, RawQuery
+from hero_jax.index.entries import Entry
 from hero_jax.inference import exported
-from hero_jax.inference.windows import windows
+from hero_jax.inference.arguments import (
+    check_clip,
+    check_query,
+    feature_parts,
+    moment_within,
+    readable_clips,
+    subtitle_lines,
+)
+from hero_jax.inference.windows import entry, windows
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Task
@@ -64,6 +74,7 @@ class Model:
     """
 
     def __init__(self, source: exported.Exported):
+        instance(source, "source", exported.Exported, "`hero_jax.export.from_run` returns it")
         self.exported, self.features = source, source.features
         description = source.description
         self.identity = {"identity": description["identity"], "data": description["data"]}
@@ -85,7 +96,7 @@ class Model:
     def clip(
         self,
         clip_id: str,
-        features: np.ndarray | Sequence[np.ndarray],
+        features: np.ndarray | Sequence[Any],
         subtitles: Iterable[tuple[float, float, str]] = (),
         *,
         video_id: str = "",
@@ -96,25 +107,19 @@ class Model:
         Args:
           clip_id: its name.
           features: `[frames, width]`, or the parts that stand side by side in them (2D, 3D); one
-            frame every `self.features.seconds_per_feature` seconds.
+            frame every `self.features.seconds_per_feature` seconds. What is not an array becomes
+            one.
           subtitles: (first second, last second, text), in time of the clip.
           video_id: of the video that it is cut from.
           start: of the clip in that video, in seconds.
 
         Raises:
-          InputError: features of another width, or that are not finite; impossible times.
+          InputError: features of another form or width, or that are not finite; impossible times.
         """
-        parts = (features,) if isinstance(features, np.ndarray) else tuple(features)
-        widths = self.features.widths
-        if len(parts) == 1 and parts[0].ndim == 2 and parts[0].shape[1] == sum(widths):
-            parts = tuple(np.split(parts[0], np.cumsum(widths)[:-1], axis=1))
-        actual = tuple(part.shape[-1] for part in parts)
-        if actual != widths:
-            raise InputError(
-                f"clip {clip_id} has features of widths {actual}, and the model reads {widths}: "
-                "extract them as those that it was trained on"
-            )
-        lines = tuple(RawSubtitle(text, first, last) for first, last, text in subtitles)
+        clip_id, video_id = text(clip_id, "clip_id"), text(video_id, "video_id")
+        widths, start = self.features.widths, number(start, "start")
+        parts = feature_parts(features, widths, clip_id)
+        lines = subtitle_lines(subtitles, clip_id)
         raw = RawClip(clip_id, parts, lines, video_id=video_id, video_start=start)
         return make_clip(raw, widths, self.tokenizer, self.features.seconds_per_feature)
 
@@ -153,13 +158,13 @@ class Model:
         seconds = self.features.seconds_per_feature
         prepared_windows = (
             (window, start, segments.prepare(window, 0, config, self.features, framed=True))
-            for clip in clips
+            for clip in readable_clips(clips, self.features.feature_width)
             for window, start in windows(clip, config.max_frames, seconds)
         )
         for batch, inside in self._packed(prepared_windows, config):
             encoded = self.run("encode_clips", _encode_clips, batch)[0]
             for frames, (clip, start, prepared) in zip(encoded, inside, strict=False):
-                yield _entry(clip, start, frames[: len(prepared.frame_features)])
+                yield entry(clip, start, frames[: len(prepared.frame_features)])
 
     def _config(self, batch: exported.Settings, clips: int) -> exported.Settings:
         """Returns the limits of a batch of so many clips, with the rows per clip of training."""
@@ -204,7 +209,8 @@ class Model:
         """
         config = self.exported.batch()
         length = -(-(config.max_query_tokens + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
-        waiting = [self._words(text, config.max_query_tokens) for text in texts][::-1]
+        sentences = strings(texts, "texts")
+        waiting = [self._words(one, config.max_query_tokens) for one in sentences][::-1]
         vectors = []
         while waiting:
             tokens = sum(len(words) + 1 for words in waiting)
@@ -219,13 +225,13 @@ class Model:
             vectors.append(encoded[: packer.queries])
         return np.concatenate([np.zeros((0, self.width), np.float32), *vectors])
 
-    def _words(self, text: str, most: int) -> Sequence[int]:
-        query = make_query(RawQuery("", "", text), "query", self.tokenizer)
-        if not text.strip():
+    def _words(self, sentence: str, most: int) -> Sequence[int]:
+        query = make_query(RawQuery("", "", sentence), "query", self.tokenizer)
+        if not sentence.strip():
             raise InputError("a query is empty: write what to find")
         if len(query.token_ids) > most:
             warnings.warn(
-                f"a query of {len(query.token_ids)} tokens is cut to {most}: {text[:40]!r}...",
+                f"a query of {len(query.token_ids)} tokens is cut to {most}: {sentence[:40]!r}...",
                 stacklevel=3,
             )
         return cut(query.token_ids, most)
@@ -242,7 +248,9 @@ class Model:
         Raises:
           InputError: no such task, or one that does not read queries about a clip.
         """
-        task = self.tasks.get(name)
+        check_query(query)
+        check_clip(clip, self.features.feature_width)
+        task = self.tasks.get(text(name, "name"))
         if task is None:
             known = ", ".join(self.tasks) or "none"
             raise InputError(f"this model has no task {name!r}: its tasks are {known}")
@@ -261,9 +269,10 @@ class Model:
           InputError: the model was not trained to answer, or there are no answers.
         """
         name = self._task_of_kind("question_answering", "answer questions")
-        if not answers:
+        question, choices = text(question, "question"), strings(answers, "answers")
+        if not choices:
             raise InputError(f"the question {question!r} comes without answers to choose from")
-        return self.respond(name, clip, RawQuery("", "", question, answers=tuple(answers)))
+        return self.respond(name, clip, RawQuery("", "", question, answers=tuple(choices)))
 
     def entails(self, clip: Clip, statement: str) -> float:
         """Returns the probability that a statement about a clip is true.
@@ -272,7 +281,7 @@ class Model:
           InputError: the model was not trained to judge statements.
         """
         name = self._task_of_kind("inference", "judge statements")
-        return self.respond(name, clip, RawQuery("", "", statement))
+        return self.respond(name, clip, RawQuery("", "", text(statement, "statement")))
 
     def caption(self, clip: Clip, moment: tuple[float, float] | None = None) -> str:
         """Returns a sentence about a moment of a clip (seconds), by default about all of it.
@@ -281,7 +290,9 @@ class Model:
           InputError: the model was not trained to describe.
         """
         name = self._task_of_kind("captioning", "describe moments")
-        moments = () if moment is None else (moment,)
+        check_clip(clip, self.features.feature_width)
+        seconds = len(clip.frame_features) * self.features.seconds_per_feature
+        moments = () if moment is None else (moment_within(moment, seconds),)
         return self.respond(name, clip, RawQuery("", "", "", moments=moments))
 
     def _task_of_kind(self, kind: str, purpose: str) -> str:
@@ -316,20 +327,6 @@ class Model:
 def _group(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the arrays of a batch's only group."""
     return {name: array[0] for name, array in arrays.items()}
-
-
-def _entry(clip: Clip, start: float, frames: np.ndarray) -> Entry:
-    shift = clip.video_start
-    lines = tuple(
-        Line(first + shift, last + shift, text)
-        for first, last, text in zip(
-            clip.subtitle_starts.tolist(),
-            clip.subtitle_ends.tolist(),
-            clip.subtitle_texts,
-            strict=True,
-        )
-    )
-    return Entry(clip.clip_id, clip.video_id or clip.clip_id, start, frames, lines)
 
 
 def _encode_clips(model: HERO, batch: Batch) -> jax.Array:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from data.schema import Clip
+from hero_jax.index.entries import Entry, Line
 
 # Separates the name of a clip from the number of its window.
 WINDOW = "#"
@@ -56,3 +57,23 @@ def window(clip: Clip, number: int, first: int, count: int) -> Clip:
         token_counts=clip.token_counts[kept],
         frame_subtitle=renumbered[frame_subtitle],
     )
+
+
+def entry(clip: Clip, start: float, frames: np.ndarray) -> Entry:
+    """Returns a clip or window as an index stores it.
+
+    Args:
+      start: of the window in the video, in seconds.
+      frames: `[F, width]`, encoded.
+    """
+    shift = clip.video_start
+    lines = tuple(
+        Line(first + shift, last + shift, text)
+        for first, last, text in zip(
+            clip.subtitle_starts.tolist(),
+            clip.subtitle_ends.tolist(),
+            clip.subtitle_texts,
+            strict=True,
+        )
+    )
+    return Entry(clip.clip_id, clip.video_id or clip.clip_id, start, frames, lines)

@@ -17,6 +17,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
+from data.arguments import texts
+
 # A moment; any key will do.
 _Moment = TypeVar("_Moment", bound=Hashable)
 
@@ -87,7 +89,10 @@ def _tokenized(
     references: Mapping[_Moment, Sequence[str]], hypotheses: Mapping[_Moment, str]
 ) -> tuple[dict[_Moment, list[str]], dict[_Moment, list[str]]]:
     """Returns tokenized references and hypotheses, as lists, by moment."""
-    reference_tokens = {moment: [*map(tokenize, texts)] for moment, texts in references.items()}
+    reference_tokens = {
+        moment: [*map(tokenize, texts(of_moment, f"references[{moment!r}]"))]
+        for moment, of_moment in references.items()
+    }
     return reference_tokens, {moment: [tokenize(hypotheses[moment])] for moment in references}
 
 

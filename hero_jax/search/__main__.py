@@ -9,9 +9,8 @@ import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
-from data.command import Parser, ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence, path_argument
 from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
@@ -27,6 +26,8 @@ from hero_jax.search.pictures import Pictures
 
 # Sentences of a file that are searched for together.
 BATCH = 256
+# In place of a file of sentences.
+STDIN = "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
         subparser = commands.add_parser(name, help=text, description=text)
-        subparser.add_argument("--index", required=True, help="folder of the index")
+        subparser.add_argument(
+            "--index", type=path_argument, required=True, help="folder of the index"
+        )
         subparser.set_defaults(run=run)
         return subparser
 
@@ -60,21 +63,36 @@ def _parser() -> argparse.ArgumentParser:
     query = command("query", _query, "Find the moments that a sentence describes.")
     _add_model_flag(query)
     query.add_argument("sentences", nargs="*", help="sentences to find")
-    query.add_argument("--file", help="file of sentences to find, one per line; - for stdin")
+    query.add_argument(
+        "--file", type=_file, help="file of sentences to find, one per line; - for stdin"
+    )
     query.add_argument("--top", type=int, default=10, help="number of moments for each sentence")
     query.add_argument("--json", action="store_true", help="print a JSON object per sentence")
-    query.add_argument("--page", help="HTML file to write the moments to")
-    query.add_argument("--data", help="dataset of the clips, for pictures of frames on the page")
+    query.add_argument("--page", type=path_argument, help="HTML file to write the moments to")
+    query.add_argument(
+        "--data",
+        type=path_argument,
+        help="dataset of the clips, for pictures of frames on the page",
+    )
     return parser
 
 
+def _file(text: str) -> str:
+    """Returns the path of a file of sentences, `-` as it is."""
+    return text if text == STDIN else str(path_argument(text).absolute())
+
+
 def _add_model_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="export, or the workdir of a run")
+    parser.add_argument(
+        "--model", type=path_argument, required=True, help="export, or the workdir of a run"
+    )
 
 
 def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
     _add_model_flag(parser)
-    parser.add_argument("--data", required=True, help="dataset made by `data.build`")
+    parser.add_argument(
+        "--data", type=path_argument, required=True, help="dataset made by `data.build`"
+    )
     parser.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
     parser.add_argument(
         "--on_corrupt", choices=("error", "skip"), default="error", help="damaged records"
@@ -125,7 +143,7 @@ def _compact(options: argparse.Namespace) -> None:
 def _query(options: argparse.Namespace) -> None:
     if not options.sentences and not options.file:
         raise InputError("there is nothing to find: give a sentence, or --file with some")
-    if options.page and not (folder := Path(options.page).absolute().parent).is_dir():
+    if options.page and not (folder := options.page.absolute().parent).is_dir():
         raise InputError(
             f"--page={options.page} cannot be written, there is no folder {folder}: make it, or "
             "name another file"
@@ -150,7 +168,7 @@ def _sentences(options: argparse.Namespace) -> Iterator[str]:
     if not options.file:
         return
     try:
-        with sys.stdin if options.file == "-" else open(options.file, encoding="utf-8") as file:
+        with sys.stdin if options.file == STDIN else open(options.file, encoding="utf-8") as file:
             yield from filter(None, (line.strip() for line in file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -172,9 +190,9 @@ def _write_page(
     options: argparse.Namespace, searches: Sequence[Searched], pictures: Pictures | None
 ) -> None:
     durations = pictures.durations if pictures else {}
-    text = page(searches, title="Found in " + Path(options.index).name, durations=durations)
+    text = page(searches, title="Found in " + options.index.name, durations=durations)
     with writing_to(f"--page={options.page}", "name another file"):
-        Path(options.page).write_text(text, encoding="utf-8")
+        options.page.write_text(text, encoding="utf-8")
     print(f"written to {options.page}", file=sys.stderr)
 
 

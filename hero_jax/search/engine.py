@@ -16,6 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from data.arguments import instance, user_path, whole
+from data.arguments import texts as strings
 from data.errors import InputError
 from data.schema import Clip
 from data.times import temporal_iou
@@ -34,6 +36,7 @@ QUERY_BLOCKS = (1, 2, 4, 8, 64, 256)
 # If two moments of one video overlap by more, only the better is returned. It stands in for the
 # `nms_iou` of a model that has none.
 LARGEST_OVERLAP = 0.5
+MODEL_SOURCE = "`hero_jax.inference.load` returns it"
 
 _merge_block = jax.jit(exact.merge_block, donate_argnums=0)
 
@@ -68,11 +71,15 @@ def build_index(
     Raises:
       InputError: the folder is not empty, or a clip cannot be encoded.
     """
-    computes_in = model.exported.description["model"]["dtype"]
+    instance(model, "model", Model, MODEL_SOURCE)
+    path = user_path(path)
+    if dtype is None:
+        bfloat16 = model.exported.description["model"]["dtype"] == "bfloat16"
+        dtype = "bfloat16" if bfloat16 else "float16"
     create(
         path,
         width=model.width,
-        dtype=dtype or ("bfloat16" if computes_in == "bfloat16" else "float16"),
+        dtype=dtype,
         max_frames=model.exported.batch()["max_frames"],
         seconds_per_feature=model.features.seconds_per_feature,
         model=model.identity,
@@ -95,6 +102,7 @@ def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> t
     Raises:
       InputError: the index was made with another model; nothing is changed then.
     """
+    instance(model, "model", Model, MODEL_SOURCE)
     check_model(model, Index(path))
     names = set()
 
@@ -110,6 +118,8 @@ def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> t
 
 def check_model(model: Model, index: Index) -> None:
     """Raises InputError if an index was made with another model."""
+    instance(model, "model", Model, MODEL_SOURCE)
+    instance(index, "index", Index, "`Index(path)` opens it")
     if index.model != model.identity:
         raise InputError(
             f"index {index.path} was made with another model ({index.model['identity'][:12]}, and "
@@ -130,11 +140,12 @@ def search(
       InputError: the index was made with another model, or a sentence is empty.
     """
     check_model(model, index)
-    if top < 1:
+    sentences = strings(texts, "texts")
+    if whole(top, "top") < 1:
         raise InputError(f"top={top} is too small: ask for at least one moment")
-    queries = model.encode_queries(texts)
+    queries = model.encode_queries(sentences)
     if not len(index):
-        return [[] for _ in texts]
+        return [[] for _ in sentences]
     results: list[list[FoundMoment]] = []
     for first in range(0, len(queries), QUERY_BLOCKS[-1]):
         block = queries[first : first + QUERY_BLOCKS[-1]]

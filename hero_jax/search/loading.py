@@ -5,6 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
+from data.arguments import user_path
 from data.errors import InputError
 from hero_jax.inference import exported, model
 
@@ -19,7 +20,7 @@ def load(path: str | os.PathLike) -> model.Model:
     Raises:
       InputError: there is no such model, it cannot be read, or packages are missing.
     """
-    path = Path(path)
+    path = user_path(path)
     is_run = (path / "checkpoints").is_dir() and not (path / exported.DESCRIPTION).exists()
     return _load_run(path) if is_run else model.load(path)
 

@@ -2,8 +2,8 @@
 
 import functools
 import os
-from pathlib import Path
 
+from data.arguments import user_path
 from data.pipeline.units import clip_ids
 from data.records.reader import Split
 from data.schema import DatasetMetadata
@@ -34,7 +34,7 @@ class Pictures:
         self._places: dict[str, tuple[Split, int]] = {}
         for split in metadata.clips:
             clips = Split(dataset, split, "skip")
-            names = enumerate(clip_ids(Path(dataset), split, clips))
+            names = enumerate(clip_ids(user_path(dataset), split, clips))
             self._places |= {name: (clips, number) for number, name in names if name}
         # The same clips are found again and again.
         self._clip = functools.lru_cache(CLIPS_KEPT)(self._read)

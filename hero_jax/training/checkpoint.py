@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import writing_to
 from hero_jax.models.params import flatten_nested
@@ -46,7 +47,7 @@ class Checkpoints:
         Raises:
           InputError: workdir cannot be written to.
         """
-        self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
+        self.directory = user_path(workdir).absolute() / "checkpoints"
         if not read_only:
             _make_folder(self.directory)
         self.best_metric = best_metric

@@ -6,20 +6,22 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from data.arguments import user_path
+
 HISTORY = "metrics.jsonl"
 PICTURE = "curves.png"
 
 
 def record(workdir: str | os.PathLike, step: int, values: Mapping[str, float]) -> None:
     """Appends a line of metrics to the run's history."""
-    with open(pathlib.Path(workdir) / HISTORY, "a") as file:
+    with open(user_path(workdir) / HISTORY, "a") as file:
         file.write(json.dumps({"step": step, **values}) + "\n")
 
 
 def history(workdir: str | os.PathLike) -> dict[str, dict[int, float]]:
     """Returns values by metric and step; of steps repeated after a resume, the last."""
     curves: dict[str, dict[int, float]] = {}
-    for line in (pathlib.Path(workdir) / HISTORY).read_text().splitlines():
+    for line in (user_path(workdir) / HISTORY).read_text().splitlines():
         try:
             values = json.loads(line)
         except json.JSONDecodeError:  # a killed run was writing this line
@@ -57,7 +59,7 @@ def draw(workdir: str | os.PathLike) -> pathlib.Path:
             if axis.has_data():
                 axis.legend(fontsize=8)
     figure.tight_layout()
-    path = pathlib.Path(workdir) / PICTURE
+    path = user_path(workdir) / PICTURE
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
     return path

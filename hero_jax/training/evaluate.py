@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.pipeline.batches import Batches
@@ -159,13 +160,14 @@ def evaluate_checkpoint(
     Raises:
       InputError: an error that the user can fix.
     """
+    workdir = user_path(workdir)
     experiment = Experiment(config)
     program = program or Program(experiment.config, experiment.tasks, experiment.mesh)
     params, step = _checkpoint_params(experiment, program, workdir)
     files: dict[str, str] = {}
     results = evaluate(experiment, program, params, files=files)
     if jax.process_index() == 0:
-        _write(pathlib.Path(workdir), f"{_split_name(experiment)}-{step}", results, files)
+        _write(workdir, f"{_split_name(experiment)}-{step}", results, files)
         shown = table(results) if results else "  it has no labels: there is nothing to score"
         print(f"{_split_name(experiment)} at step {step} of {workdir}:\n{shown}")
     return results

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from data.arguments import user_path
 from data.errors import InputError
 from hero_jax.conversion import original_names
 from hero_jax.conversion.state_dict import ConversionReport, from_state_dict
@@ -31,7 +32,7 @@ def initial_params(experiment: Experiment, program: Program) -> nnx.State | None
     source = experiment.config.init_from
     if not source:
         return None
-    path = pathlib.Path(source)
+    path = user_path(source)
     # Drawing takes a while, so a wrong path is reported before.
     if path.is_dir():
         params, report = _from_run(experiment, program, path)

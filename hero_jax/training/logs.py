@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tqdm import tqdm
 
+from data.arguments import user_path
 from hero_jax.metrics.report import means
 from hero_jax.training import curves
 
@@ -27,7 +27,7 @@ class EventFile:
     def __init__(self, workdir: str | os.PathLike):
         """Makes a new file in a folder."""
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
-        self._records = RecordWriter((Path(workdir) / name).open("ab"))
+        self._records = RecordWriter((user_path(workdir) / name).open("ab"))
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.pipeline.stream import initial_state
@@ -56,6 +57,7 @@ def train(
       InputError: an error that the user can fix.
       KeyboardInterrupt: after Ctrl-C, when the run is saved.
     """
+    workdir = user_path(workdir)
     experiment = Experiment(config)
     config = experiment.config
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
@@ -64,7 +66,7 @@ def train(
     program = program or Program(config, experiment.tasks, experiment.mesh)
     state, streams = start_or_resume(experiment, program, checkpoints)
     with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
-        (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
+        (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
         feeds = Feeds(experiment, batches, streams, int(state.step))
         log = Log(workdir, int(state.step), config.optimizer.steps)
         if state.step:
@@ -73,7 +75,7 @@ def train(
             for line in group.left_out.lines():
                 log.say(f"left out of training: {line}")
         try:
-            run = _Run(experiment, program, checkpoints, feeds, log, pathlib.Path(workdir))
+            run = _Run(experiment, program, checkpoints, feeds, log, workdir)
             results = run.train(state, interruption)
         except InputError:
             # Saves that have begun are of good steps.

@@ -186,7 +186,7 @@ def test_an_export_searches_as_evaluation_does(
         expected = [[names[clip], *times] for clip, *times, _ in entry["predictions"]]
         assert found == expected[:9]
     # The run itself, without an export, finds the same.
-    live, sentence = Model(export.from_run(workdir)), lines[0]["query"]
+    live, sentence = Model(export.from_run(workdir, STEPS)), lines[0]["query"]
     first = search_index(live, Index(index), [sentence], top=3)[0]
     assert [one.clip_id for one in first] == [one["clip_id"] for one in lines[0]["found"][:3]]
 

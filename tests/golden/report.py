@@ -17,6 +17,7 @@ import numpy as np
 # The project is not installed, and the folder of this script is not its root.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
+from data.command import path_argument
 from data.records.alignment import align
 from data.schema import RawSubtitle
 from tests.golden import downstream, pretraining, ranking
@@ -74,7 +75,7 @@ def report_alignment(directory, report):
 def main(arguments=None):
     """Reports the files that the arguments name; returns True if all of them pass."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory")
+    parser.add_argument("directory", type=path_argument)
     parser.add_argument("--host", action="store_true", help="a directory laid out like golden/host")
     parser.add_argument(
         "--files",

@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.report import Report
 from data.sources.annotations.base import Annotation, AnnotationForm
@@ -48,7 +49,7 @@ def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[A
     Raises:
       InputError: there is no such form, or no row of the file can be used.
     """
-    reader = _find_form(form)
+    path, reader = user_path(path), _find_form(form)
     file_type = ""
     kept: dict[str, Annotation] = {}
     first_mistake = ""

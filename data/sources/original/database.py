@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 import msgpack
 import numpy as np
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
@@ -47,7 +48,7 @@ class _Database:
     """
 
     def __init__(self, folder: Path):
-        self._folder = Path(folder)
+        self._folder = user_path(folder)
         with reading(self._folder) as transaction:
             keys = list(transaction.cursor().iternext(keys=True, values=False))
         self._ids = frozenset(names_of(keys, self._folder))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.report import Report
 from data.schema import RawQuery
@@ -70,7 +71,7 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
     Raises:
       InputError: the folder is no such database, or a query is damaged or lacks a field.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     has_captions = (folder / "cap.db").is_dir()
     database = folder / "cap.db" if has_captions else folder
     with reading(database) as transaction:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.arguments import several
 from data.errors import InputError
 from data.records.alignment import align
 from data.report import Report
@@ -114,7 +115,7 @@ def _read_all_queries(
     """Returns the type of all queries, '' for none, and the queries, each with its split."""
     query_type = ""
     annotations: list[Annotation] = []
-    for split, folder in folders:
+    for split, folder in several(folders, "queries_dbs", "pairs of a split and a path"):
         folder_type, stored = read_queries(folder, report)
         query_type = same_type(query_type, folder_type, folder)
         annotations += [

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor, damage_named
@@ -31,7 +32,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, cut short, damaged, of another kind, or holds anything but
         arrays of numbers. The message names the file.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     try:
         if not path.is_file():
             raise InputError("does not exist or is no file: check the path")

@@ -6,7 +6,6 @@ The format is defined by PyTorch's `torch/serialization.py`, `torch/_utils.py` a
 
 import math
 import os
-import pathlib
 import pickle
 import struct
 import zipfile
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from data.arguments import user_path
 from data.errors import InputError
 from data.files import replacing, writing_to
 from hero_jax.conversion.torch.read import TORCH_SUFFIXES
@@ -44,7 +44,7 @@ def write_state_dict(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) 
       InputError: the path has another ending or cannot be written to, or the disk is full.
       TypeError: an array is not float32.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.suffix not in TORCH_SUFFIXES:
         endings = ", ".join(TORCH_SUFFIXES)
         raise InputError(f"{path} does not end in one of {endings}: choose another name")

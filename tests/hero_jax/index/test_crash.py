@@ -179,7 +179,7 @@ def full(path):
 CHANGES = {
     "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), (0, 1)),
     "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), (0, 1)),
-    "delete": (small, lambda writer: writer.delete("14"), (0, 1)),
+    "delete": (small, lambda writer: writer.delete(["1", "4"]), (0, 1)),
     "compact": (small, lambda writer: writer.compact(), (0, 1)),
     "merge": (full, lambda writer: writer.add([entry("64", 14)]), (190, 11)),
 }
