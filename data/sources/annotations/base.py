@@ -12,16 +12,18 @@ from data.errors import InputError
 from data.schema import SPLIT_NAMES, RawQuery
 from data.sources.json_files import (
     Mistake,
+    as_object,
     as_positive,
-    check_span,
+    check_moment,
     open_text,
     optional_text,
+    parse_json,
     read_json_lines,
 )
 
 Row = TypeVar("Row")
 
-_NUMBER = r"\s*([0-9]+\.?[0-9]*)\s*"
+_NUMBER = r"\s*(-?[0-9]+\.?[0-9]*)\s*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,31 @@ def line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
         yield f"{path} line {number}", row
 
 
+def lines_or_list_rows(
+    path: Path, id_name: str
+) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
+    """Yields the place and the object of each JSON line or, in a file of one list, of each entry.
+
+    Args:
+      id_name: see `list_rows`.
+    """
+    with open_text(path) as file:
+        first = next(filter(str.strip, file), "").lstrip()
+        content = first + file.read() if first.startswith("[") else ""
+    try:
+        entries = parse_json(content) if content else None
+    except Mistake:  # The file has more than one line.
+        entries = None
+    if not isinstance(entries, list):
+        yield from line_rows(path)
+        return
+    for where, entry in list_rows(path, entries, id_name):
+        try:
+            yield where, as_object(entry, "it")
+        except Mistake as mistake:
+            yield where, mistake
+
+
 def list_rows(path: Path, entries: Sequence[object], id_name: str) -> Iterator[tuple[str, object]]:
     """Yields the place and the value of each entry of a list.
 
@@ -127,21 +154,21 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
                 yield f"{path} line {line}", Mistake(message)
 
 
-def span_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
-    """Returns the span in seconds of a field `[start:end]`."""
-    return _span_in(row[name], name, rf"\[{_NUMBER}:{_NUMBER}\]", "[start:end]")
+def moment_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
+    """Returns the moment in seconds of a field `[start:end]`."""
+    return _moment_in(row[name], name, rf"\[{_NUMBER}:{_NUMBER}\]", "[start:end]")
 
 
-def span_with_dash(value: str, name: str) -> tuple[float, float]:
-    """Returns the span in seconds of a string `start-end`."""
-    return _span_in(value, name, f"{_NUMBER}-{_NUMBER}", "start-end")
+def moment_with_dash(value: str, name: str) -> tuple[float, float]:
+    """Returns the moment in seconds of a string `start-end`."""
+    return _moment_in(value, name, f"{_NUMBER}-{_NUMBER}", "start-end")
 
 
-def _span_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:
+def _moment_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:
     match = re.fullmatch(pattern, value)
     if match is None:
         raise Mistake(f"{name} has to be {description} in seconds, not {reprlib.repr(value)}")
-    return check_span(float(match[1]), float(match[2]), name)
+    return check_moment(float(match[1]), float(match[2]), name)
 
 
 def optional_duration(row: Mapping[str, Any]) -> float | None:
