@@ -145,12 +145,12 @@ class Placer:
         if num_clips > 1 or annotation.window is not None:
             _check_has_place(query, end)
         query = dataclasses.replace(query, moments=self._moments_inside(annotation, end))
-        number, parts = 0, query.moments
+        number, moments = 0, query.moments
         if num_clips > 1:
             annotation = dataclasses.replace(annotation, query=query)
-            number, parts = self._cut_moments(annotation, num_clips)
+            number, moments = self._cut_moments(annotation, num_clips)
         name = windows.clip_name(query.clip_id, number)
-        return dataclasses.replace(query, clip_id=name, moments=tuple(parts))
+        return dataclasses.replace(query, clip_id=name, moments=moments)
 
     def _count_frames(self, video_id: str) -> int:
         try:
@@ -176,7 +176,7 @@ class Placer:
             inside.append((start, end))
         return tuple(inside)
 
-    def _cut_moments(self, annotation: Annotation, num_clips: int) -> tuple[int, list[Span]]:
+    def _cut_moments(self, annotation: Annotation, num_clips: int) -> tuple[int, tuple[Span, ...]]:
         """Returns the number of a clip, and the parts of the moments in it."""
         moments, seconds, window = annotation.query.moments, self._clip_seconds, annotation.window
         if window is not None and window[1] - window[0] == seconds:
@@ -187,12 +187,12 @@ class Placer:
                 latest = seconds + self._step
                 parts = [(start, end if end <= latest else seconds) for start, end in parts]
                 self._count_cuts(annotation, parts)
-                return int(window_number), parts
+                return int(window_number), tuple(parts)
         placed = [windows.clip_of_moment(moment, seconds, num_clips) for moment in moments]
         number = placed[0][0]
         parts = [part for clip, part in placed if clip == number]
         self._count_cuts(annotation, parts)
-        return number, parts
+        return number, tuple(parts)
 
     def _count_cuts(self, annotation: Annotation, parts: Sequence[Span]) -> None:
         moments = annotation.query.moments

@@ -23,7 +23,8 @@ from data.sources.json_files import (
 
 Row = TypeVar("Row")
 
-_NUMBER = r"\s*(-?[0-9]+\.?[0-9]*)\s*"
+# A number of seconds in text, as a group of a regular expression.
+NUMBER = r"\s*(-?[0-9]+\.?[0-9]*)\s*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ class AnnotationForm(Generic[Row]):
     rows: returns the place of each row of a file for messages, and the row or the `Mistake` in it.
       It raises InputError for a file that is not of this form.
     parse: returns the annotation of a row and its place, or raises `Mistake`.
+    fields: fields that every row has to have, for messages; empty if rows have no named fields.
     whole_video: True if the rows are about whole videos, which are cut into clips by default.
     without_moment: reason under which rows without a moment are counted; '' if these are ordinary.
     """
@@ -70,6 +72,7 @@ class AnnotationForm(Generic[Row]):
     query_type: str | Callable[[Row], str]
     rows: Callable[[Path], Iterator[tuple[str, Row | Mistake]]]
     parse: Callable[[Row, str], Annotation]
+    fields: Sequence[str] = ()
     whole_video: bool = False
     without_moment: str = ""
 
@@ -84,9 +87,7 @@ def line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
         yield f"{path} line {number}", row
 
 
-def lines_or_list_rows(
-    path: Path, id_name: str
-) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
+def lines_or_list_rows(path: Path, id_name: str) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
     """Yields the place and the object of each JSON line or, in a file of one list, of each entry.
 
     Args:
@@ -156,12 +157,12 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
 
 def moment_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
     """Returns the moment in seconds of a field `[start:end]`."""
-    return _moment_in(row[name], name, rf"\[{_NUMBER}:{_NUMBER}\]", "[start:end]")
+    return _moment_in(row[name], name, rf"\[{NUMBER}:{NUMBER}\]", "[start:end]")
 
 
 def moment_with_dash(value: str, name: str) -> tuple[float, float]:
     """Returns the moment in seconds of a string `start-end`."""
-    return _moment_in(value, name, f"{_NUMBER}-{_NUMBER}", "start-end")
+    return _moment_in(value, name, f"{NUMBER}-{NUMBER}", "start-end")
 
 
 def _moment_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:

@@ -113,5 +113,6 @@ FORM = AnnotationForm(
     query_type=_type_of,
     rows=_rows,
     parse=_parse,
+    fields=("text or caption",),
     whole_video=True,
 )

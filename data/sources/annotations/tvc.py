@@ -60,4 +60,11 @@ def _parse(row: Row, where: str) -> Annotation:
     return Annotation(query, where, duration=optional_duration(moment))
 
 
-FORM = AnnotationForm(name="tvc", help="TVC", query_type="caption", rows=_rows, parse=_parse)
+FORM = AnnotationForm(
+    name="tvc",
+    help="TVC",
+    query_type="caption",
+    rows=_rows,
+    parse=_parse,
+    fields=("clip_id", "vid_name", "ts"),
+)

@@ -55,5 +55,6 @@ FORM = AnnotationForm(
     query_type="question",
     rows=functools.partial(lines_or_list_rows, id_name="qid"),
     parse=_parse,
+    fields=("qid", "q", *_ANSWERS, "vid_name"),
     without_moment=NO_TIME,
 )

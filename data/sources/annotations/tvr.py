@@ -48,4 +48,5 @@ FORM = AnnotationForm(
     query_type="query",
     rows=line_rows,
     parse=_parse,
+    fields=("desc_id", "desc"),
 )

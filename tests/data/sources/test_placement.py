@@ -236,7 +236,7 @@ def test_what_is_built_of_a_database_is_valid(tmp_path):
     records = QuerySplit(tmp_path / "films", "train")
     moments = {q.query_id: q.moments.tolist() for q in map(records.read, range(len(records)))}
     assert moments == {
-        **dict.fromkeys("0345", []),
+        **{query_id: [] for query_id in "0345"},
         "1": [[50.0, 60.0]],
         "2": [[0.0, 5.0]],
         "6": [[1.0, 2.0]],

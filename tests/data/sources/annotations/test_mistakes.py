@@ -8,12 +8,15 @@ from data.errors import InputError
 from data.report import Report
 from data.sources.annotations.registry import FORMS, MISTAKE
 from tests.data.sources.annotations.annotation_samples import (
+    CHARADES,
     DIDEMO,
     MSRVTT_SENTENCE,
     MSRVTT_VIDEO,
     PLAIN,
+    QVHIGHLIGHTS,
     TVC,
     TVQA,
+    TVQA_PLUS,
     TVR,
     VIOLIN,
     File,
@@ -241,7 +244,7 @@ def test_a_byte_order_mark_and_windows_lines_do_not_matter(file):
 UNUSABLE = {
     "empty": ("tvr", b"\n", r"has nothing that can be used as tvr \(it has no rows\): correct"),
     "a list": ("tvr", b'[{"desc_id": 1}]', r"as tvr \(.* line 1: it has to be an object"),
-    "all bad": ("tvqa", b"{}\n{", r"as tvqa \(.* line 1: a0 is missing\)"),
+    "all bad": ("tvqa", b"{}\n{", r"as tvqa \(.* line 1: a0 is missing;"),
     "Latin-1": ("tvr", b'{"desc": "\xe9"}', "is not UTF-8"),
     "Latin-1 CSV": ("how2r", b"\xe9", "is not UTF-8"),
     "Latin-1 object": ("violin", b'{"a": "\xe9"}', "is not UTF-8"),
@@ -280,6 +283,43 @@ def test_says_in_a_sentence_why_a_file_cannot_be_used(file, form, content, said)
 def test_says_that_there_is_no_file(file, form):
     with pytest.raises(InputError, match=r"rows\.json cannot be read \(No such file"):
         file.read(form)
+
+
+# A form, rows in another, what is said of their fields, and the form that they are in.
+OTHER_FORMS = [
+    (
+        "tvr",
+        QVHIGHLIGHTS,
+        "desc_id is missing; tvr needs desc_id, desc, and it has qid, query, duration, vid, "
+        "relevant_windows, relevant_clip_ids, saliency_scores",
+        "qvhighlights",
+    ),
+    ("qvhighlights", TVR, "qid is missing; qvhighlights needs qid, query, vid, and it", "tvr"),
+    ("tvqa", TVR, "a0 is missing; tvqa needs qid, q, a0, a1, a2, a3, a4, vid_name, and it", "tvr"),
+    ("plain", TVQA_PLUS, "'answer_idx' is no field (did you mean 'answer'?); plain", "tvqa"),
+    ("violin", TVC, "desc_id is missing; violin needs desc_id, desc, vid_name, and it", "tvc"),
+    ("tvc", PLAIN, "clip_id is missing; tvc needs clip_id, vid_name, ts, and it has id,", "plain"),
+    ("tvr", CHARADES, "it is not JSON", "charades"),
+    ("charades", QVHIGHLIGHTS, "it has to be VIDEO start end##sentence", "qvhighlights"),
+    ("how2r", CHARADES, "it has 1 columns instead of 4", "charades"),
+    ("didemo", TVR, "it is not JSON (Extra data", "tvr"),
+    ("msrvtt", VIOLIN, "it is not JSON (Extra data", "violin"),
+]
+
+
+@pytest.mark.parametrize(("form", "row", "said", "other"), OTHER_FORMS)
+def test_names_the_fields_and_the_form_that_a_file_is_in(file, form, row, said, other):
+    with pytest.raises(InputError) as caught:
+        file.lines(row, row).read(form)
+    assert said in str(caught.value)
+    assert str(caught.value).endswith(f"it is of the form {other}, name that one")
+
+
+def test_names_no_form_that_does_not_fit(file):
+    with pytest.raises(InputError, match=r"and it has star, fish\): correct it or name another"):
+        file.lines({"star": 1, "fish": 2}).read("tvr")
+    with pytest.raises(InputError, match=r"and it has f0, .*, f14, \.\.\.\): correct it"):
+        file.lines({f"f{number}": 1 for number in range(20)}).read("tvr")
 
 
 def test_says_which_forms_there_are(file):
