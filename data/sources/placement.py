@@ -181,7 +181,8 @@ class Placer:
         moments, seconds, window = annotation.query.moments, self._clip_seconds, annotation.window
         if window is not None and window[1] - window[0] == seconds:
             window_number, remainder = divmod(window[0], seconds)
-            if not remainder and window_number < num_clips and moments[0][0] >= window[0]:
+            starts_inside = window[0] <= moments[0][0] < window[1]
+            if not remainder and window_number < num_clips and starts_inside:
                 # The published clip, even if a moment continues a little after its end.
                 parts = [(start - window[0], end - window[0]) for start, end in moments]
                 latest = seconds + self._step

@@ -13,7 +13,7 @@ from data.report import Report
 from data.schema import RawQuery
 from data.sources.annotations.base import Annotation
 from data.sources.features import FeatureParts
-from data.sources.placement import Placer
+from data.sources.placement import Placer, in_published_clip
 from data.validate import validate
 from tests.data.clip_samples import TOKENIZER
 from tests.data.sources.annotations.annotation_samples import DIDEMO, TVC, TVQA, TVR
@@ -100,6 +100,38 @@ def test_moments_of_cut_videos_are_placed_by_what_is_inside(features):
     assert place(features, [(181.0, 190.0)], window=(180.0, 240.0), **cut) == (None, after)
 
 
+def test_moments_beyond_the_window_that_annotators_saw(features):
+    long = {"video": "long", "clip_seconds": 60.0, "in_video": True, "window": (60.0, 120.0)}
+    query, counted = place(features, [(125.0, 130.0)], **long)
+    assert (query.clip_id, query.moments, counted) == ("long.2", ((5.0, 10.0),), {})
+    query, counted = place(features, [(50.0, 70.0)], **long)
+    assert (query.clip_id, query.moments) == ("long.0", ((50.0, 60.0),))
+    assert list(counted.values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("moment", "part", "counts"),
+    [
+        ((61.5, 70.25), ((1.5, 10.25),), {}),
+        ((50.0, 70.0), ((0.0, 10.0),), {BEFORE: 1}),
+        ((110.0, 121.5), ((50.0, 61.5),), {}),
+        ((110.0, 130.0), ((50.0, 60.0),), {AFTER: 1}),
+        ((125.0, 130.0), (), {OUTSIDE: 1}),
+        ((30.0, 40.0), (), {OUTSIDE: 1}),
+    ],
+)
+def test_moments_of_features_that_are_of_published_clips(tmp_path, moment, part, counts):
+    np.save(tmp_path / "long.1.npy", np.ones((40, 4)))
+    features = FeatureParts([tmp_path])
+    query = RawQuery("q", "long", "a dog", (moment,))
+    annotation = Annotation(query, "rows line 1", in_video=True, window=(60.0, 120.0))
+    annotation = in_published_clip(annotation, features.ids(), 0.0)
+    report = Report()
+    placer = Placer(features, {"train": ["long.1"]}, STEP, 0.0, {}, report)
+    assert placer.place(annotation) == ("train", RawQuery("q", "long.1", "a dog", part))
+    assert report.counts == counts
+
+
 seconds = st.floats(-100, 300, allow_nan=False).map(lambda value: round(value, 2))
 moment_lists = st.lists(st.tuples(seconds, seconds).map(lambda pair: tuple(sorted(pair))))
 
@@ -109,11 +141,13 @@ moment_lists = st.lists(st.tuples(seconds, seconds).map(lambda pair: tuple(sorte
     duration=st.none() | st.floats(59, 61),
     clip_seconds=st.sampled_from([0.0, 60.0]),
     video=st.sampled_from(["x", "long"]),
+    window=st.none() | st.integers(0, 5).map(lambda minute: (60.0 * minute, 60.0 * minute + 60.0)),
 )
 def test_every_placed_moment_is_valid_and_every_change_counted(
-    features, moments, duration, clip_seconds, video
+    features, moments, duration, clip_seconds, video, window
 ):
     durations = {"x": duration} if duration else {}
+    moments = moments if window is None else moments[:1]
     query, counted = place(
         features,
         moments,
@@ -121,6 +155,7 @@ def test_every_placed_moment_is_valid_and_every_change_counted(
         clip_seconds=clip_seconds,
         durations=durations,
         in_video=clip_seconds > 0,
+        window=window,
     )
     if query is None:
         assert sum(counted.values()) == 1
