@@ -27,7 +27,7 @@ _NO_PREDICTION = [0.0, 0.0, 0.0]
 
 
 def metrics(
-    moments: Moments, queries: Sequence[Query], *, seconds_per_feature: float
+    moments: Moments, queries: Sequence[Query], seconds_per_feature: float
 ) -> dict[str, float]:
     """Returns recalls and mean average precisions over the queries that have windows.
 
@@ -88,7 +88,7 @@ def _iou(predicted: np.ndarray, windows: np.ndarray) -> np.ndarray:
     return temporal_iou(predicted[:, None], windows)
 
 
-def submission(moments: Moments, queries: Sequence[Query], *, seconds_per_feature: float) -> str:
+def submission(moments: Moments, queries: Sequence[Query], seconds_per_feature: float) -> str:
     """Returns the predictions as JSON lines, in the form that the benchmark reads.
 
     A query without a prediction has a window without length, which counts as wrong. Queries whose

@@ -48,9 +48,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(
-    ("predicted", "windows", "expected"), BY_HAND.values(), ids=BY_HAND.keys()
-)
+@pytest.mark.parametrize(("predicted", "windows", "expected"), BY_HAND.values(), ids=BY_HAND.keys())
 def test_average_precision_by_hand(predicted, windows, expected):
     assert precision(predicted, windows) == pytest.approx(expected)
 
