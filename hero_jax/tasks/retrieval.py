@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.pipeline.clips import CorpusClips
-from data.pipeline.retrieval import QueryTexts, Retrieval
+from data.pipeline.retrieval import QueryTexts, Retrieval, WindowRetrieval
 from data.pipeline.units import AnnotatedSplit
 from data.report import Report
 from data.schema import Query
@@ -24,7 +24,7 @@ from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Moments, Ranking
-from hero_jax.tasks.base import Context, Loss, Pass, Task
+from hero_jax.tasks.base import Context, Loss, Pass, Task, Tokens
 from hero_jax.tasks.matching import (
     MatchingSettings,
     RankingLossSettings,
@@ -197,6 +197,13 @@ class MomentRetrieval(Search):
     Settings = MomentRetrievalSettings
     file = "moments.json"
     search_priority = 2
+
+    def __init__(
+        self, settings: MomentRetrievalSettings, tokens: Tokens, name: str = "", kind: str = ""
+    ):
+        super().__init__(settings, tokens, name, kind)
+        if self.several_moments == "windows":
+            self.layout = WindowRetrieval
 
     @property
     def suppressed(self) -> bool:

@@ -13,7 +13,7 @@ from flax import nnx
 from data.errors import InputError
 from data.pipeline import packing
 from data.pipeline.clips import CorpusClips
-from data.pipeline.retrieval import QueryTexts, Retrieval
+from data.pipeline.retrieval import QueryTexts, Retrieval, WindowRetrieval
 from hero_jax import sharding
 from hero_jax.tasks import matching
 from hero_jax.tasks.base import Context
@@ -266,6 +266,7 @@ def test_several_windows_are_evaluated_and_handed_in_as_those_of_qvhighlights(nm
     windows = [(0.0, 3.0), (4.5, 9.0), (0.0, 9.0), (3.0, 4.5)]
     queries = [q and dataclasses.replace(q, moments=np.array(windows)) for q in SPLIT.queries]
     split = SimpleNamespace(**{**vars(SPLIT), "queries": queries, "name": "validation"})
+    assert (task.layout, TASKS["moments"].layout) == (WindowRetrieval, Retrieval)
     files = task.submission(found, split)
     assert files.keys() == {"moments.json", "hl_val_submission.jsonl"}
     lines = [*map(json.loads, files["hl_val_submission.jsonl"].splitlines())]
