@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import build
@@ -136,6 +136,7 @@ seconds = st.floats(-100, 300, allow_nan=False).map(lambda value: round(value, 2
 moment_lists = st.lists(st.tuples(seconds, seconds).map(lambda pair: tuple(sorted(pair))))
 
 
+@settings(deadline=None)
 @given(
     moments=moment_lists,
     duration=st.none() | st.floats(59, 61),
