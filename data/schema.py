@@ -68,7 +68,8 @@ class RawQuery:
 
     clip_id: the clip that it is about, '' if unknown.
     text: the query, question, statement or caption; '' if the caption of a moment is hidden.
-    moments: start and end in seconds, one moment for each annotator; empty if unknown.
+    moments: start and end in seconds, one moment for each annotator, or all windows that fit the
+      query (QVHighlights); empty if unknown.
     kind: modalities that the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if unknown.
     answers: choices of a question.
     label: index of a question's right answer; 1 for a true and 0 for a false statement; -1 if

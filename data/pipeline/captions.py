@@ -71,13 +71,17 @@ class Captions(UnitLayout):
         prepared = segments.prepare(clip, number, self.config, self.metadata, framed=True)
         frames, step = len(prepared.frame_features), self.metadata.seconds_per_feature
         most = self.config.max_query_tokens
+        moments = [segments.moment_in_frames(q.moment, step, frames) for _, q in queries]
         asked = [
-            (n, caption_range(query.moment, step, frames), cut(query.token_ids, most))
-            for n, query in queries
+            (n, caption_range(moment, step, frames), cut(query.token_ids, most))
+            for (n, query), (moment, _) in zip(queries, moments, strict=True)
         ]
         lost = sum(max(len(query.token_ids) - most, 0) for _, query in queries)
         return dataclasses.replace(
-            prepared, annotated=tuple(asked), cut_tokens=prepared.cut_tokens + lost
+            prepared,
+            annotated=tuple(asked),
+            cut_tokens=prepared.cut_tokens + lost,
+            cut_moments=sum(is_cut for _, is_cut in moments),
         )
 
     def arrays(self, groups: int) -> dict[str, np.ndarray]:

@@ -84,9 +84,11 @@ class Choices(UnitLayout):
         prepared = segments.prepare(
             clip, number, self.config, self.metadata, tails=texts, framed=True
         )
-        moment = None if self.statements else queries[0][1].moment
         frames = len(prepared.frame_features)
         step = self.metadata.seconds_per_feature
+        moment, is_cut = segments.moment_in_frames(
+            None if self.statements else queries[0][1].moment, step, frames
+        )
         asked = _Asked(
             texts,
             self._labels(queries, len(texts)),
@@ -94,7 +96,10 @@ class Choices(UnitLayout):
             moment and segments.moment_span(moment, step, frames),
         )
         return dataclasses.replace(
-            prepared, annotated=(asked,), cut_tokens=prepared.cut_tokens + lost
+            prepared,
+            annotated=(asked,),
+            cut_tokens=prepared.cut_tokens + lost,
+            cut_moments=int(is_cut),
         )
 
     def _statements(self, queries: list[NumberedQuery]) -> tuple[list[list[int]], int]:

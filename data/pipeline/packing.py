@@ -202,6 +202,7 @@ class ClipPacker:
             ("filled_slots", len(text)),
             ("cut_tokens", prepared.cut_tokens),
             ("cut_frames", prepared.cut_frames),
+            ("cut_moments", prepared.cut_moments),
         ):
             self.counts[name] += value
 
@@ -292,6 +293,7 @@ COUNTS = (
     "filled_query_slots",
     "cut_tokens",
     "cut_frames",
+    "cut_moments",
 )
 
 

@@ -62,6 +62,46 @@ class Retrieval(UnitLayout):
         return [*segment_limits(config), *query_limits(config)]
 
 
+class WindowRetrieval(Retrieval):
+    """The same, for queries of several windows: a query's span is one of them, drawn in each step.
+
+    The draw depends on the seed, the step and the clip.
+    """
+
+    name = "windows"
+
+    def prepare(self, clip: Clip, number: int, queries: list[NumberedQuery]) -> segments.Prepared:
+        """Returns the clip as segments, with its query and the spans of all of its windows."""
+        prepared = super().prepare(clip, number, queries)
+        frames, step = len(prepared.frame_features), self.metadata.seconds_per_feature
+        asked, cut_moments = [], 0
+        for (words, _), (_, query) in zip(prepared.annotated, queries, strict=True):
+            windows = [
+                segments.moment_in_frames((start, end), step, frames)
+                for start, end in query.moments.tolist()
+            ]
+            kept: list[tuple[float, float] | None]
+            kept = [window for window, _ in windows if window is not None] or [None]
+            asked.append((words, [segments.moment_span(w, step, frames) for w in kept]))
+            cut_moments += any(is_cut for _, is_cut in windows)
+        return dataclasses.replace(prepared, annotated=tuple(asked), cut_moments=cut_moments)
+
+    def packer(
+        self, arrays: dict[str, np.ndarray], seed: int = 0, step: int = 0
+    ) -> packing.GroupPacker:
+        """Returns a packer of clips with their queries, each with one of its spans."""
+
+        def choose(prepared: segments.Prepared) -> tuple[np.ndarray, list[packing.Asked]]:
+            generator = np.random.default_rng([seed, step, prepared.number])
+            drawn = [
+                (words, spans[generator.integers(len(spans))])
+                for words, spans in prepared.annotated
+            ]
+            return np.empty(0, int), drawn
+
+        return packing.GroupPacker(arrays, self.config, self.metadata.special_ids, choose)
+
+
 @dataclasses.dataclass(frozen=True)
 class QueryText:
     """A query to search with.

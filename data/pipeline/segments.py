@@ -35,6 +35,7 @@ class Prepared:
       spans: first and last frame, inclusive, of each subtitle that has frames and words.
       annotated: the clip's queries in the form that its packer reads.
       cut_tokens, cut_frames: number of tokens and frames that are left out.
+      cut_moments: number of queries whose moments go on after the frames that are kept.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Prepared:
     annotated: tuple
     cut_tokens: int
     cut_frames: int
+    cut_moments: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ def prepare(
     slot_lists, lengths = _slots(segments, words, config, metadata, tails)
     _check_lengths(clip, lengths, config)
     token, position, frame, subtitle = (np.array(slots, np.int32) for slots in slot_lists)
-    asked, cut_queries = _asked(queries, num_frames, config, metadata)
+    asked, cut_queries, cut_moments = _asked(queries, num_frames, config, metadata)
     return Prepared(
         number=number,
         clip_id=clip.clip_id,
@@ -124,6 +126,7 @@ def prepare(
         annotated=asked,
         cut_tokens=cut_tokens + cut_queries + sum(_cut(segment, words) for segment in segments),
         cut_frames=len(clip.frame_features) - num_frames,
+        cut_moments=cut_moments,
     )
 
 
@@ -157,14 +160,30 @@ def _frames_of(clip: Clip, num_frames: int) -> list[list[int]]:
 
 def _asked(
     queries: Iterable[Query], num_frames: int, config: Config, metadata: Metadata
-) -> tuple[tuple[tuple[np.ndarray, tuple[int, int]], ...], int]:
-    """Returns the words and the span of each query, and the number of words cut."""
+) -> tuple[tuple[tuple[np.ndarray, tuple[int, int]], ...], int, int]:
+    """Returns the words and the span of each query, and the numbers of words and moments cut."""
     most, step = config.max_query_tokens, metadata.seconds_per_feature
-    asked, cut = [], 0
+    asked, cut_words, cut_moments = [], 0, 0
     for query in queries:
-        asked.append((query.token_ids[:most], moment_span(query.moment, step, num_frames)))
-        cut += max(len(query.token_ids) - most, 0)
-    return tuple(asked), cut
+        moment, cut = moment_in_frames(query.moment, step, num_frames)
+        asked.append((query.token_ids[:most], moment_span(moment, step, num_frames)))
+        cut_words += max(len(query.token_ids) - most, 0)
+        cut_moments += cut
+    return tuple(asked), cut_words, cut_moments
+
+
+def moment_in_frames(
+    moment: tuple[float, float] | None, seconds_per_feature: float, num_frames: int
+) -> tuple[tuple[float, float] | None, bool]:
+    """Returns a moment, None if it lies after the frames, and whether it goes on after them.
+
+    Less than a frame is rounding. What goes on after the frames is cut by the functions that return
+    frames.
+    """
+    latest = (num_frames + 1) * seconds_per_feature
+    if moment is None or moment[1] <= latest:
+        return moment, False
+    return (moment if moment[0] <= latest else None), True
 
 
 def subtitle_span(frames: Sequence[int], num_frames: int) -> tuple[int, int]:

@@ -155,14 +155,30 @@ def as_positive(value: object, name: str) -> float:
     return number
 
 
-def as_span(value: object, name: str) -> tuple[float, float]:
-    """Returns the numbers of a list `[start, end]` that `check_span` accepts; see `as_object`."""
+def as_moment(value: object, name: str) -> tuple[float, float]:
+    """Returns the numbers of a list `[start, end]` that `check_moment` accepts; see `as_object`."""
     match value:
         case None:
             raise Mistake(f"{name} is missing")
         case [start, end]:
-            return check_span(as_number(start, name), as_number(end, name), name)
+            return check_moment(as_number(start, name), as_number(end, name), name)
     raise _unlike(value, name, "[start, end]")
+
+
+def as_span(value: object, name: str) -> tuple[float, float]:
+    """Returns the numbers of a list `[start, end]` that `check_span` accepts; see `as_object`."""
+    return check_span(*as_moment(value, name), name)
+
+
+def check_moment(start: float, end: float, name: str) -> tuple[float, float]:
+    """Returns `(start, end)`, which may lie outside the clip: placement finds the part inside.
+
+    Raises:
+      Mistake: the moment ends before it starts, or is not finite.
+    """
+    if not -math.inf < start <= end < math.inf:
+        raise Mistake(f"{name} goes from {start} to {end}")
+    return start, end
 
 
 def check_span(start: float, end: float, name: str) -> tuple[float, float]:
@@ -171,9 +187,9 @@ def check_span(start: float, end: float, name: str) -> tuple[float, float]:
     Raises:
       Mistake: the span starts before 0, ends before it starts, or is not finite.
     """
-    if not 0 <= start <= end < math.inf:
+    if start < 0:
         raise Mistake(f"{name} goes from {start} to {end}")
-    return start, end
+    return check_moment(start, end, name)
 
 
 def required_text(record: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,7 @@
 """Finds the split, the clip and the part of the clip that an annotation is about."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -47,8 +48,6 @@ def _in_published_clip(
         return annotation
     if window is None or window[0] % seconds:
         return annotation
-    if query.moments and query.moments[0][0] < window[0]:
-        return annotation
     name = videos.find(windows.clip_name(query.clip_id, int(window[0] // seconds)))
     if name is None:
         return annotation
@@ -66,8 +65,28 @@ class _LeftOut(Exception):
     """An annotation that is left out of the dataset; the message is the reason."""
 
 
+def _overlaps(moment: Span, clip_end: float) -> bool:
+    """Returns whether a moment, which may have no length, is at least partly in a clip."""
+    start, end = moment
+    return start < clip_end and (end > 0 or start >= 0)
+
+
+def _check_has_place(query: RawQuery, video_end: float) -> None:
+    """Raises _LeftOut for a query that does not say which of a video's clips it is about."""
+    if not query.moments:
+        raise _LeftOut("queries without a time of videos that are cut")
+    if not any(_overlaps(moment, video_end) for moment in query.moments):
+        where = "after the end" if query.moments[0][0] >= video_end else "before the start"
+        raise _LeftOut(f"queries of a time {where} of the video")
+
+
 class Placer:
-    """Finds the split of each annotation, and the query about a clip that it becomes."""
+    """Finds the split of each annotation, and the query about a clip that it becomes.
+
+    One rule holds for the moments of all annotations. What lies outside the clip or the video loses
+    its time; what sticks out at the start, or by more than a frame at the end, is cut there. Less
+    than a frame is the rounding of networks. All of it is counted.
+    """
 
     def __init__(
         self,
@@ -75,6 +94,7 @@ class Placer:
         videos: Mapping[str, Sequence[str]],
         seconds_per_feature: float,
         clip_seconds: float,
+        durations: Mapping[str, float],
         report: Report,
     ):
         """Takes what is known of the dataset's videos.
@@ -82,11 +102,14 @@ class Placer:
         Args:
           videos: ids by split.
           clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
+          durations: seconds by video, of the videos whose duration is known.
           report: counts what is left out, cut or changed.
         """
         self._features, self._report, self._videos = features, report, videos
         self._split_of = {i: split for split, ids in videos.items() for i in ids}
         self._clip_seconds, self._step = clip_seconds, seconds_per_feature
+        self._durations = durations
+        self._num_frames = functools.cache(features.num_frames)
 
     def place(self, annotation: Annotation) -> tuple[str, RawQuery] | None:
         """Returns the split and the query, in seconds from the start of its clip.
@@ -95,14 +118,13 @@ class Placer:
         """
         try:
             split = self._find_split(annotation)
-            if annotation.query.clip_id and (self._clip_seconds or annotation.in_video):
-                return split, self._find_clip(annotation)
+            query = self._find_clip(annotation) if annotation.query.clip_id else annotation.query
         except _LeftOut as reason:
             name = annotation.query.clip_id
             example = annotation.where + (f": {name}" if name else "")
             self._report.add(f"{reason}: skipped", example)
             return None
-        return split, annotation.query
+        return split, query
 
     def _find_split(self, annotation: Annotation) -> str:
         video_id = annotation.query.clip_id
@@ -123,48 +145,70 @@ class Placer:
 
     def _find_clip(self, annotation: Annotation) -> RawQuery:
         """Returns the query about its video, or about one of the clips that the video is cut to."""
-        query = annotation.query
-        try:
-            num_frames = self._features.num_frames(query.clip_id)
-        except InputError as error:  # Reading the video will report it.
-            raise _LeftOut("queries of videos whose features cannot be read") from error
-        video_end = num_frames * self._step
-        if query.moments and query.moments[0][0] >= video_end:
-            raise _LeftOut("queries of a time after the end of the video")
-        if any(end > video_end + self._step for _, end in query.moments):
-            self._report.add("moments that go on after the video: cut at its end", annotation.where)
-            moments = tuple((start, min(end, video_end)) for start, end in query.moments)
-            query = dataclasses.replace(query, moments=moments)
-            annotation = dataclasses.replace(annotation, query=query)
-        if not self._clip_seconds:
-            return query
+        query, is_cut = annotation.query, self._clip_seconds > 0
+        if not is_cut:
+            if not query.moments:
+                return query
+            # Records have the duration if it is known, and validation compares moments with it.
+            known = self._durations.get(query.clip_id)
+            end = self._count_frames(query.clip_id) * self._step if known is None else known
+            return dataclasses.replace(query, moments=self._moments_inside(annotation, end))
+        num_frames = self._count_frames(query.clip_id)
+        end = num_frames * self._step
         frames = windows.frames_per_clip(self._clip_seconds, self._step)
         num_clips = math.ceil(num_frames / frames)
-        if not query.moments:
-            if num_clips > 1:
-                raise _LeftOut("queries without a time of videos that are cut")
-            return dataclasses.replace(query, clip_id=windows.clip_name(query.clip_id, 0))
-        number, parts = self._cut_moments(annotation, num_clips)
+        if num_clips > 1 or annotation.window is not None:
+            _check_has_place(query, end)
+        query = dataclasses.replace(query, moments=self._moments_inside(annotation, end))
+        number, moments = 0, query.moments
+        if num_clips > 1:
+            annotation = dataclasses.replace(annotation, query=query)
+            number, moments = self._cut_moments(annotation, num_clips)
         name = windows.clip_name(query.clip_id, number)
-        return dataclasses.replace(query, clip_id=name, moments=tuple(parts))
+        return dataclasses.replace(query, clip_id=name, moments=moments)
 
-    def _cut_moments(self, annotation: Annotation, num_clips: int) -> tuple[int, list[Span]]:
+    def _count_frames(self, video_id: str) -> int:
+        try:
+            return self._num_frames(video_id)
+        except InputError as error:  # Reading the video will report it.
+            raise _LeftOut("queries of videos whose features cannot be read") from error
+
+    def _moments_inside(self, annotation: Annotation, clip_end: float) -> tuple[Span, ...]:
+        """Returns the parts of the moments that are in a clip of so many seconds."""
+        inside = []
+        for moment in annotation.query.moments:
+            start, end = moment
+            example = f"{annotation.where}: {start:g} to {end:g} s of {clip_end:g} s"
+            if not _overlaps(moment, clip_end):
+                self._report.add("moments outside their clip or video: not used", example)
+                continue
+            if start < 0:
+                self._report.add("moments that start before the video: cut at its start", example)
+                start = 0.0
+            if end > clip_end + self._step:
+                self._report.add("moments that go on after the video: cut at its end", example)
+                end = clip_end
+            inside.append((start, end))
+        return tuple(inside)
+
+    def _cut_moments(self, annotation: Annotation, num_clips: int) -> tuple[int, tuple[Span, ...]]:
         """Returns the number of a clip, and the parts of the moments in it."""
         moments, seconds, window = annotation.query.moments, self._clip_seconds, annotation.window
         if window is not None and window[1] - window[0] == seconds:
             window_number, remainder = divmod(window[0], seconds)
-            if not remainder and window_number < num_clips and moments[0][0] >= window[0]:
+            starts_inside = window[0] <= moments[0][0] < window[1]
+            if not remainder and window_number < num_clips and starts_inside:
                 # The published clip, even if a moment continues a little after its end.
                 parts = [(start - window[0], end - window[0]) for start, end in moments]
                 latest = seconds + self._step
                 parts = [(start, end if end <= latest else seconds) for start, end in parts]
                 self._count_cuts(annotation, parts)
-                return int(window_number), parts
+                return int(window_number), tuple(parts)
         placed = [windows.clip_of_moment(moment, seconds, num_clips) for moment in moments]
         number = placed[0][0]
         parts = [part for clip, part in placed if clip == number]
         self._count_cuts(annotation, parts)
-        return number, parts
+        return number, tuple(parts)
 
     def _count_cuts(self, annotation: Annotation, parts: Sequence[Span]) -> None:
         moments = annotation.query.moments

@@ -152,7 +152,7 @@ def open_source(
         seconds_per_feature = derive_seconds_per_feature(features, durations)
     if clip_seconds:
         windows.frames_per_clip(clip_seconds, seconds_per_feature)
-    placer = Placer(features, videos, seconds_per_feature, clip_seconds, report)
+    placer = Placer(features, videos, seconds_per_feature, clip_seconds, durations, report)
     return source_class(
         videos=videos,
         queries=_place_all(annotations, placer, feature_ids),

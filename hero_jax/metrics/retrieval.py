@@ -19,6 +19,9 @@ RECALLS = (1, 5, 10, 100)
 MAX_PREDICTIONS = max(RECALLS)
 # Least temporal intersection over union of a correct moment.
 IOU_THRESHOLDS = (0.5, 0.7)
+# Meanings of several moments of one query: one of each annotator, who do not agree, of which a
+# prediction has to be like most (DiDeMo), or all that fit the query (QVHighlights).
+SEVERAL_MOMENTS = ("annotators", "windows")
 # A query with at least this many annotated moments (DiDeMo) ...
 MANY_ANNOTATORS = 4
 # ... needs a prediction that overlaps at least this many of them.
@@ -55,6 +58,7 @@ def metrics(
     clip_ids: Sequence[str],
     *,
     seconds_per_feature: float,
+    several_moments: str,
 ) -> dict[str, float | int]:
     """Returns the recalls of a ranking, as fractions, and the numbers of queries evaluated.
 
@@ -63,6 +67,7 @@ def metrics(
       queries: the N queries.
       clip_ids: ids of the clips of the corpus.
       seconds_per_feature: distance of two frames.
+      several_moments: one of SEVERAL_MOMENTS, the meaning of several moments of one query.
 
     Returns:
       `vr_r@K` over queries whose clip is known; `vcmr_r@K_iouT` and `svmr_r@K_iouT` over those
@@ -74,6 +79,7 @@ def metrics(
       InputError: a query is about a clip that the corpus lacks.
     """
     truth = ground_truth_clips(queries, clip_ids)
+    annotated = _annotated_moments(queries, several_moments)
     clip_known = truth >= 0
     moment_known = clip_known & np.array([len(query.moments) > 0 for query in queries], bool)
     results: dict[str, float | int] = {"vr_queries": int(clip_known.sum())}
@@ -86,7 +92,7 @@ def metrics(
         moments = getattr(ranking, name)
         if moments is None:
             continue
-        for threshold, correct in _correct_moments(moments, queries, truth, seconds_per_feature):
+        for threshold, correct in _correct_moments(moments, annotated, truth, seconds_per_feature):
             name_at_k = f"{name}_r@{{}}_iou{threshold}"
             results |= _recalls(name_at_k, correct, moment_known, queries)
     return results
@@ -118,20 +124,23 @@ def _recalls(
 
 
 def _correct_moments(
-    moments: Moments, queries: Sequence[Query], truth: np.ndarray, seconds_per_feature: float
+    moments: Moments,
+    annotated: tuple[np.ndarray, np.ndarray],
+    truth: np.ndarray,
+    seconds_per_feature: float,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yields each IoU threshold and the predictions that are correct, `[N, <= MAX_PREDICTIONS]`.
 
     Args:
       moments: predictions for N queries.
-      queries: the N queries.
+      annotated: from `_annotated_moments`.
       truth: `[N]`, from `ground_truth_clips`.
       seconds_per_feature: distance of two frames.
     """
     clips = moments.clips[:, :MAX_PREDICTIONS]
     times = seconds(np.asarray(moments.spans[:, :MAX_PREDICTIONS]), seconds_per_feature)
-    annotated, required = _annotated_moments(queries)
-    iou = temporal_iou(times[:, :, None], annotated[:, None])
+    known, required = annotated
+    iou = temporal_iou(times[:, :, None], known[:, None])
     # Absent predictions are -1, so an unknown clip is -2.
     clip_correct = clips == np.where(truth >= 0, truth, -2)[:, None]
     for threshold in IOU_THRESHOLDS:
@@ -139,15 +148,18 @@ def _correct_moments(
         yield threshold, clip_correct & (overlapping >= required[:, None])
 
 
-def _annotated_moments(queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
+def _annotated_moments(
+    queries: Sequence[Query], several_moments: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the moments to evaluate with, and how many of them a prediction must overlap.
 
     Returns:
       `[N, M, 2]` float32 in seconds, NaN beyond a query's moments, and `[N]` int.
     """
-    has_many = [len(query.moments) >= MANY_ANNOTATORS for query in queries]
+    are_windows = several_moments == "windows"
+    has_many = [not are_windows and len(query.moments) >= MANY_ANNOTATORS for query in queries]
     chosen = [
-        query.moments if many else np.reshape(query.moment or (), (-1, 2))
+        query.moments if many or are_windows else np.reshape(query.moment or (), (-1, 2))
         for query, many in zip(queries, has_many, strict=True)
     ]
     shape = (len(queries), max(map(len, chosen), default=0), 2)

@@ -160,7 +160,7 @@ class Task:
     """
 
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
-    layout: ClassVar[type[Layout]] = Clips
+    layout: type[Layout] = Clips
     query_type = ""
     query_metrics = ""
     temporal = False

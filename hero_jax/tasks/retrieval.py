@@ -1,8 +1,8 @@
 """Tasks that search a corpus: a split's clips and queries are encoded, then ranked.
 
-Moment retrieval (TVR, How2R, DiDeMo) answers three questions with one ranking: the moment in the
-corpus (VCMR), the moment in a known clip (SVMR), the clip (VR). Video retrieval (MSR-VTT) answers
-the last.
+Moment retrieval (TVR, How2R, DiDeMo, QVHighlights) answers three questions with one ranking: the
+moment in the corpus (VCMR), the moment in a known clip (SVMR), the clip (VR). Video retrieval
+(MSR-VTT) answers the last.
 """
 
 import dataclasses
@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.pipeline.clips import CorpusClips
-from data.pipeline.retrieval import QueryTexts, Retrieval
+from data.pipeline.retrieval import QueryTexts, Retrieval, WindowRetrieval
 from data.pipeline.units import AnnotatedSplit
 from data.report import Report
 from data.schema import Query
-from hero_jax.metrics import retrieval
+from hero_jax.metrics import retrieval, windows
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.retrieval import ranking
 from hero_jax.retrieval.moments import RankingSettings
-from hero_jax.retrieval.results import Ranking
-from hero_jax.tasks.base import Context, Loss, Pass, Task
+from hero_jax.retrieval.results import Moments, Ranking
+from hero_jax.tasks.base import Context, Loss, Pass, Task, Tokens
 from hero_jax.tasks.matching import (
     MatchingSettings,
     RankingLossSettings,
@@ -34,6 +34,9 @@ from hero_jax.tasks.matching import (
     weigh_ranking,
 )
 from hero_jax.tasks.work import Work
+
+# Our names of splits, as QVHighlights has them in the names of files.
+BENCHMARK_SPLITS = {"validation": "val"}
 
 
 class Search(Task):
@@ -51,6 +54,11 @@ class Search(Task):
     def suppressed(self) -> bool:
         """True if the file of predictions has moments after non-maximum suppression."""
         return False
+
+    @property
+    def several_moments(self) -> str:
+        """What several moments of one query are; see `MomentRetrievalSettings`."""
+        return "annotators"
 
     def products(self, work: Work) -> float:
         return work.clips + work.queries
@@ -105,6 +113,7 @@ class Search(Task):
             queries,
             clip_ids,
             seconds_per_feature=split.metadata.seconds_per_feature,
+            several_moments=self.several_moments,
         )
         return {**metrics, "clips": len(clip_ids)}
 
@@ -163,9 +172,21 @@ def queries_and_clips(numbers: dict, split: AnnotatedSplit) -> tuple[Sequence[Qu
 
 @dataclasses.dataclass(frozen=True)
 class MomentRetrievalSettings(RankingSettings, MatchingSettings):
-    """Settings of moment retrieval: of its losses and of its ranking."""
+    """Settings of moment retrieval: of its losses and of its ranking.
+
+    Attributes:
+      several_moments: one of `hero_jax.metrics.retrieval.SEVERAL_MOMENTS`: what several moments of
+        one query are. With 'windows', metrics and predictions are also those of QVHighlights. It
+        is a setting because a dataset of several annotators cannot be told from one of windows.
+    """
+
+    several_moments: str = "annotators"
 
     def __post_init__(self):
+        meanings = retrieval.SEVERAL_MOMENTS
+        self.require(
+            "several_moments", self.several_moments in meanings, f"one of {', '.join(meanings)}"
+        )
         MatchingSettings.__post_init__(self)
         RankingSettings.__post_init__(self)
 
@@ -177,9 +198,20 @@ class MomentRetrieval(Search):
     file = "moments.json"
     search_priority = 2
 
+    def __init__(
+        self, settings: MomentRetrievalSettings, tokens: Tokens, name: str = "", kind: str = ""
+    ):
+        super().__init__(settings, tokens, name, kind)
+        if self.several_moments == "windows":
+            self.layout = WindowRetrieval
+
     @property
     def suppressed(self) -> bool:
         return self.settings.nms_iou > 0
+
+    @property
+    def several_moments(self) -> str:
+        return self.settings.several_moments
 
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         losses, metrics = matching_losses(model, batch, context, self.settings)
@@ -189,6 +221,30 @@ class MomentRetrieval(Search):
         self, model: HERO, queries: np.ndarray, corpus: ranking.Corpus, own_clip: np.ndarray
     ) -> Ranking:
         return ranking.rank(model.span_head, queries, corpus, self.settings, own_clip)
+
+    def summarize(self, predictions: dict, split: AnnotatedSplit | None) -> dict[str, float | int]:
+        results = super().summarize(predictions, split)
+        if split is not None and self.several_moments == "windows":
+            results |= windows.metrics(*self._windows(predictions, split))
+        return results
+
+    def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
+        """Returns TVR's form; where several moments are windows, that of QVHighlights as well."""
+        files = super().submission(predictions, split)
+        if self.several_moments == "windows":
+            name = BENCHMARK_SPLITS.get(split.name, split.name)
+            text = windows.submission(*self._windows(predictions, split))
+            files |= {f"hl_{name}_submission.jsonl": text}
+        return files
+
+    def _windows(
+        self, predictions: dict, split: AnnotatedSplit
+    ) -> tuple[Moments, Sequence[Query], float]:
+        """Returns the moments in the queries' own clips, the queries, and the frame rate."""
+        queries, _ = queries_and_clips(predictions, split)
+        ranking = predictions["ranking"]
+        moments = ranking.svmr_nms if self.suppressed else ranking.svmr
+        return moments, queries, split.metadata.seconds_per_feature
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Meter:
         Args:
           waited: seconds this process has waited for its feed since the run started.
         """
-        self.cut = {"tokens": 0, "frames": 0}
+        self.cut = {"tokens": 0, "frames": 0, "moments": 0}
         self.clips: dict[str, int] = {}
         self.corrupt = 0
         self._reset(waited)
@@ -187,6 +187,7 @@ class Meter:
             "data/frames_per_step": counts["frames"] / self.steps,
             "data/cut_tokens": counts["cut_tokens"],
             "data/cut_frames": counts["cut_frames"],
+            "data/cut_moments": counts["cut_moments"],
             "data/damaged_records": self.corrupt,
         }
         for name, count in _by_source(counts).items():

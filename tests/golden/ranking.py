@@ -37,7 +37,7 @@ def report_ranking(directory, report):
             ratio = our_scores / np.resize(scores, our_scores.shape)
             report.add(f"{name} scores", np.ones_like(scores), ratio, SCORE_TOLERANCE)
         filled = filled_up(ranked, ours, theirs, suffix, frame["seconds_per_feature"])
-        values = retrieval.metrics(filled, queries, clip_ids, **frame)
+        values = retrieval.metrics(filled, queries, clip_ids, several_moments="annotators", **frame)
         for task, metrics in expected[f"metrics{suffix}"].items():
             for key in sorted(metrics.keys() - {"desc_type_ratio"}):
                 value = values[metric_name(task.removesuffix("_by_type") + suffix, key)]

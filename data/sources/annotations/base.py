@@ -12,16 +12,19 @@ from data.errors import InputError
 from data.schema import SPLIT_NAMES, RawQuery
 from data.sources.json_files import (
     Mistake,
+    as_object,
     as_positive,
-    check_span,
+    check_moment,
     open_text,
     optional_text,
+    parse_json,
     read_json_lines,
 )
 
 Row = TypeVar("Row")
 
-_NUMBER = r"\s*([0-9]+\.?[0-9]*)\s*"
+# A number of seconds in text, as a group of a regular expression.
+NUMBER = r"\s*(-?[0-9]+\.?[0-9]*)\s*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,7 @@ class AnnotationForm(Generic[Row]):
     rows: returns the place of each row of a file for messages, and the row or the `Mistake` in it.
       It raises InputError for a file that is not of this form.
     parse: returns the annotation of a row and its place, or raises `Mistake`.
+    fields: fields that every row has to have, for messages; empty if rows have no named fields.
     whole_video: True if the rows are about whole videos, which are cut into clips by default.
     without_moment: reason under which rows without a moment are counted; '' if these are ordinary.
     """
@@ -68,6 +72,7 @@ class AnnotationForm(Generic[Row]):
     query_type: str | Callable[[Row], str]
     rows: Callable[[Path], Iterator[tuple[str, Row | Mistake]]]
     parse: Callable[[Row, str], Annotation]
+    fields: Sequence[str] = ()
     whole_video: bool = False
     without_moment: str = ""
 
@@ -80,6 +85,29 @@ def line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
     """Yields the place and the object of each line of a file of JSON lines."""
     for number, row in read_json_lines(path):
         yield f"{path} line {number}", row
+
+
+def lines_or_list_rows(path: Path, id_name: str) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
+    """Yields the place and the object of each JSON line or, in a file of one list, of each entry.
+
+    Args:
+      id_name: see `list_rows`.
+    """
+    with open_text(path) as file:
+        first = next(filter(str.strip, file), "").lstrip()
+        content = first + file.read() if first.startswith("[") else ""
+    try:
+        entries = parse_json(content) if content else None
+    except Mistake:  # The file has more than one line.
+        entries = None
+    if not isinstance(entries, list):
+        yield from line_rows(path)
+        return
+    for where, entry in list_rows(path, entries, id_name):
+        try:
+            yield where, as_object(entry, "it")
+        except Mistake as mistake:
+            yield where, mistake
 
 
 def list_rows(path: Path, entries: Sequence[object], id_name: str) -> Iterator[tuple[str, object]]:
@@ -127,21 +155,21 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
                 yield f"{path} line {line}", Mistake(message)
 
 
-def span_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
-    """Returns the span in seconds of a field `[start:end]`."""
-    return _span_in(row[name], name, rf"\[{_NUMBER}:{_NUMBER}\]", "[start:end]")
+def moment_in_brackets(row: Mapping[str, str], name: str) -> tuple[float, float]:
+    """Returns the moment in seconds of a field `[start:end]`."""
+    return _moment_in(row[name], name, rf"\[{NUMBER}:{NUMBER}\]", "[start:end]")
 
 
-def span_with_dash(value: str, name: str) -> tuple[float, float]:
-    """Returns the span in seconds of a string `start-end`."""
-    return _span_in(value, name, f"{_NUMBER}-{_NUMBER}", "start-end")
+def moment_with_dash(value: str, name: str) -> tuple[float, float]:
+    """Returns the moment in seconds of a string `start-end`."""
+    return _moment_in(value, name, f"{NUMBER}-{NUMBER}", "start-end")
 
 
-def _span_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:
+def _moment_in(value: str, name: str, pattern: str, description: str) -> tuple[float, float]:
     match = re.fullmatch(pattern, value)
     if match is None:
         raise Mistake(f"{name} has to be {description} in seconds, not {reprlib.repr(value)}")
-    return check_span(float(match[1]), float(match[2]), name)
+    return check_moment(float(match[1]), float(match[2]), name)
 
 
 def optional_duration(row: Mapping[str, Any]) -> float | None:

@@ -52,4 +52,11 @@ def _moment(value: object) -> tuple[float, float]:
     return check_span(first * _SEGMENT_SECONDS, (last + 1) * _SEGMENT_SECONDS, "times")
 
 
-FORM = AnnotationForm(name="didemo", help="DiDeMo", query_type="query", rows=_rows, parse=_parse)
+FORM = AnnotationForm(
+    name="didemo",
+    help="DiDeMo",
+    query_type="query",
+    rows=_rows,
+    parse=_parse,
+    fields=("annotation_id", "video", "description", "times"),
+)

@@ -7,7 +7,7 @@ from data.sources.annotations.base import (
     Annotation,
     AnnotationForm,
     csv_rows,
-    span_in_brackets,
+    moment_in_brackets,
 )
 from data.sources.json_files import required_text
 from data.sources.windows import PUBLISHED_CLIP_SECONDS
@@ -17,8 +17,8 @@ _COLUMNS = ("video", "moment", "wrong 1", "wrong 2", "wrong 3", "question", "rig
 
 def _parse(row: dict[str, str], where: str) -> Annotation:
     """Returns an annotation; its window is the published clip in which its moment starts."""
-    moment = span_in_brackets(row, "moment")
-    start = moment[0] // PUBLISHED_CLIP_SECONDS * PUBLISHED_CLIP_SECONDS
+    moment = moment_in_brackets(row, "moment")
+    start = max(moment[0], 0.0) // PUBLISHED_CLIP_SECONDS * PUBLISHED_CLIP_SECONDS
     answers = row["wrong 1"], row["wrong 2"], row["wrong 3"], required_text(row, "right")
     query = RawQuery(
         query_id=row["id"],

@@ -7,17 +7,17 @@ from data.sources.annotations.base import (
     Annotation,
     AnnotationForm,
     csv_rows,
-    span_in_brackets,
+    moment_in_brackets,
 )
-from data.sources.json_files import required_text
+from data.sources.json_files import check_span, required_text
 
 _COLUMNS = ("video", "clip", "moment", "query")
 
 
 def _parse(row: dict[str, str], where: str) -> Annotation:
     """Returns an annotation; its moment may have no length or end a little after its window."""
-    moment = span_in_brackets(row, "moment")
-    window = span_in_brackets(row, "clip")
+    moment = moment_in_brackets(row, "moment")
+    window = check_span(*moment_in_brackets(row, "clip"), "clip")
     query = RawQuery(
         query_id=row["id"],
         clip_id=required_text(row, "video"),

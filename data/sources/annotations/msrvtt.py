@@ -61,4 +61,11 @@ def _parse(row: Row, where: str) -> Annotation:
     return Annotation(query, where, split=optional_split(video), duration=duration)
 
 
-FORM = AnnotationForm(name="msrvtt", help="MSR-VTT", query_type="query", rows=_rows, parse=_parse)
+FORM = AnnotationForm(
+    name="msrvtt",
+    help="MSR-VTT",
+    query_type="query",
+    rows=_rows,
+    parse=_parse,
+    fields=("sen_id", "video_id", "caption"),
+)

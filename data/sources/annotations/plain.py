@@ -30,7 +30,7 @@ from data.sources.json_files import (
     as_list,
     as_number,
     as_string,
-    check_span,
+    check_moment,
     identifier,
     optional_index,
     optional_text,
@@ -104,7 +104,7 @@ def _moments(row: dict[str, Any]) -> tuple[tuple[float, float], ...]:
     if row.get("video") is None:
         raise Mistake("video is missing where start and end are not")
     start, end = (as_number(row.get(name), name) for name in ("start", "end"))
-    return (check_span(start, end, "start to end"),)
+    return (check_moment(start, end, "start to end"),)
 
 
 FORM = AnnotationForm(
@@ -113,5 +113,6 @@ FORM = AnnotationForm(
     query_type=_type_of,
     rows=_rows,
     parse=_parse,
+    fields=("text or caption",),
     whole_video=True,
 )

@@ -2,6 +2,8 @@
 
 import difflib
 import importlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,13 @@ _MODULES = (
     "how2qa",
     "didemo",
     "msrvtt",
+    "qvhighlights",
+    "charades",
 )
+# Rows of a file that are tried in each form to find the one it is in.
+_TRIED = 10
+# Fields of a row that a message names.
+_NAMED = 15
 MISTAKE = "queries with a mistake: left out"
 
 
@@ -53,7 +61,7 @@ def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[A
     file_type = ""
     kept: dict[str, Annotation] = {}
     first_mistake = ""
-    for where, row in reader.rows(path):
+    for where, row in _rows(reader, path):
         try:
             if isinstance(row, Mistake):
                 raise row
@@ -66,18 +74,60 @@ def read_annotations(path: Path, form: str, report: Report) -> tuple[str, list[A
                 raise Mistake(f"it is a {row_type} in a file that began with a {file_type}")
         except Mistake as mistake:
             report.add(MISTAKE, f"{where}: {mistake}")
-            first_mistake = first_mistake or f"{where}: {mistake}"
+            first_mistake = first_mistake or f"{where}: {mistake}{_fields(reader, row)}"
             continue
         if reader.without_moment and not annotation.query.moments:
             report.add(reader.without_moment, where)
         file_type = row_type
         kept[query_id] = annotation
     if not kept:
+        advice = _advice(path, reader) or "correct it or name another form"
         raise InputError(
             f"{path} has nothing that can be used as {form} ({first_mistake or 'it has no rows'}): "
-            "correct it or name another form"
+            f"{advice}"
         )
     return file_type, list(kept.values())
+
+
+def _rows(form: AnnotationForm[Any], path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields the form's rows; the error of a file that is not of this form names the right one."""
+    try:
+        yield from form.rows(path)
+    except InputError as error:
+        advice = _advice(path, form)
+        raise InputError(f"{error}; {advice}" if advice else str(error)) from error
+
+
+def _fields(form: AnnotationForm[Any], row: Any) -> str:
+    """Describes the fields that a form needs and those of a row, '' for a row without fields."""
+    row = row[0] if isinstance(row, tuple) else row  # With what belongs to it.
+    if not form.fields or not isinstance(row, dict):
+        return ""
+    names = [str(name) if str(name).isprintable() else ascii(name) for name in row]
+    found = ", ".join(names[:_NAMED] + ["..."] * (len(names) > _NAMED)) or "no fields"
+    return f"; {form.name} needs {', '.join(form.fields)}, and it has {found}"
+
+
+def _advice(path: Path, unlike: AnnotationForm[Any]) -> str:
+    """Names the form that a file is in, of several the one that needs most fields; '' for none."""
+    forms = [form for form in FORMS.values() if form is not unlike and _fits(form, path)]
+    most = max((len(form.fields) for form in forms), default=0)
+    names = [form.name for form in forms if len(form.fields) == most]
+    return f"it is of the form {' or '.join(names)}, name that one" if names else ""
+
+
+def _fits(form: AnnotationForm[Any], path: Path) -> bool:
+    """Returns whether the first rows of a file, of which there are some, can be read in a form."""
+    fits = False
+    try:
+        for where, row in itertools.islice(form.rows(path), _TRIED):
+            if isinstance(row, Mistake):
+                return False
+            form.parse(row, where)
+            fits = True
+    except (InputError, Mistake):
+        return False
+    return fits
 
 
 def same_type(known: str, new: str, path: Path) -> str:

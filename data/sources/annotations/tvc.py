@@ -13,7 +13,7 @@ from data.sources.annotations.base import (
 )
 from data.sources.json_files import (
     Mistake,
-    as_span,
+    as_moment,
     identifier,
     optional_text,
     required_text,
@@ -53,11 +53,18 @@ def _parse(row: Row, where: str) -> Annotation:
         query_id=query_id,
         clip_id=required_text(moment, "vid_name"),
         text=text,
-        moments=(as_span(moment.get("ts"), "ts"),),
+        moments=(as_moment(moment.get("ts"), "ts"),),
         kind=kind,
         group=group,
     )
     return Annotation(query, where, duration=optional_duration(moment))
 
 
-FORM = AnnotationForm(name="tvc", help="TVC", query_type="caption", rows=_rows, parse=_parse)
+FORM = AnnotationForm(
+    name="tvc",
+    help="TVC",
+    query_type="caption",
+    rows=_rows,
+    parse=_parse,
+    fields=("clip_id", "vid_name", "ts"),
+)

@@ -1,41 +1,60 @@
-"""Annotations of TVQA as they are published."""
+"""Annotations of TVQA and TVQA+ as they are published."""
 
+import functools
 from typing import Any
 
 from data.schema import RawQuery
 from data.sources.annotations.base import (
     Annotation,
     AnnotationForm,
-    line_rows,
-    span_with_dash,
+    lines_or_list_rows,
+    moment_with_dash,
 )
-from data.sources.json_files import as_string, identifier, optional_index, required_text
+from data.sources.json_files import (
+    as_moment,
+    as_string,
+    identifier,
+    optional_index,
+    required_text,
+)
 
 _ANSWERS = ("a0", "a1", "a2", "a3", "a4")
 NO_TIME = "questions without a usable time: kept without it"
 
 
 def _parse(row: dict[str, Any], where: str) -> Annotation:
+    """Returns the annotation of a question; the boxes of TVQA+ are not read."""
     answers = tuple(as_string(row.get(name), name) for name in _ANSWERS)
-    span = row.get("ts")
-    # Some published lines have the time 'nan-nan'.
-    has_time = span is not None and "nan" not in str(span).lower()
+    right = row.get("answer_idx")
+    if isinstance(right, str) and right.isdecimal():  # As in TVQA+.
+        right = int(right)
     query = RawQuery(
         query_id=identifier(row, "qid"),
         clip_id=required_text(row, "vid_name"),
         text=required_text(row, "q"),
-        moments=(span_with_dash(as_string(span, "ts"), "ts"),) if has_time else (),
+        moments=_moments(row.get("ts")),
         answers=answers,
-        label=optional_index(row, "answer_idx", len(answers)),
+        label=optional_index({"answer_idx": right}, "answer_idx", len(answers)),
     )
     return Annotation(query, where)
 
 
+def _moments(value: object) -> tuple[tuple[float, float], ...]:
+    """Returns the moment of a string 'START-END' or, in TVQA+, of a list `[start, end]`."""
+    # Some published lines have the time 'nan-nan'.
+    if value is None or "nan" in str(value).lower():
+        return ()
+    if isinstance(value, list):
+        return (as_moment(value, "ts"),)
+    return (moment_with_dash(as_string(value, "ts"), "ts"),)
+
+
 FORM = AnnotationForm(
     name="tvqa",
-    help="TVQA",
+    help="TVQA or TVQA+",
     query_type="question",
-    rows=line_rows,
+    rows=functools.partial(lines_or_list_rows, id_name="qid"),
     parse=_parse,
+    fields=("qid", "q", *_ANSWERS, "vid_name"),
     without_moment=NO_TIME,
 )

@@ -11,7 +11,7 @@ from data.sources.annotations.base import (
 )
 from data.sources.json_files import (
     Mistake,
-    as_span,
+    as_moment,
     identifier,
     optional_text,
     required_text,
@@ -38,8 +38,8 @@ def _moments(value: object) -> tuple[tuple[float, float], ...]:
         case None:
             return ()
         case [[*_], *_]:
-            return tuple(as_span(span, "ts") for span in value)
-    return (as_span(value, "ts"),)
+            return tuple(as_moment(span, "ts") for span in value)
+    return (as_moment(value, "ts"),)
 
 
 FORM = AnnotationForm(
@@ -48,4 +48,5 @@ FORM = AnnotationForm(
     query_type="query",
     rows=line_rows,
     parse=_parse,
+    fields=("desc_id", "desc"),
 )

@@ -69,4 +69,5 @@ FORM = AnnotationForm(
     query_type="statement",
     rows=_rows,
     parse=_parse,
+    fields=("desc_id", "desc", "vid_name"),
 )

@@ -13,8 +13,8 @@ from data.schema import RawQuery
 from data.sources.json_files import (
     Mistake,
     as_list,
+    as_moment,
     as_positive,
-    as_span,
     as_string,
     identifier,
     optional_index,
@@ -182,10 +182,8 @@ def _moments(stored: object, where: str, report: Report) -> tuple[tuple[float, f
     for value in values:
         try:
             # Those of questions are written 'START-END'.
-            if isinstance(value, str):
-                moments.append(as_span([float(second) for second in value.split("-")], "ts"))
-            else:
-                moments.append(as_span(value, "ts"))
+            parts = re.split(r"(?<=[^-])-", value) if isinstance(value, str) else None
+            moments.append(as_moment(value if parts is None else [*map(float, parts)], "ts"))
         except ValueError:
             report.add("moments with impossible times: not used", f"{where}: ts is {value!r}")
     return tuple(moments)

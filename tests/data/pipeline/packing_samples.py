@@ -116,6 +116,17 @@ def frame_targets(moment, num_frames, seconds_per_feature=1.5):
     return start, min(max(end, start + 1), num_frames - 1)
 
 
+def seen(moment, num_frames, seconds_per_feature=1.5):
+    """The moment, None if it starts more than a frame after the frames that are kept."""
+    after = moment is not None and moment[0] > (num_frames + 1) * seconds_per_feature
+    return None if after else moment
+
+
+def goes_on(moment, num_frames, seconds_per_feature=1.5):
+    """Whether a moment ends more than a frame after the frames that are kept."""
+    return moment is not None and moment[1] > (num_frames + 1) * seconds_per_feature
+
+
 def group_of(batch, group=0) -> dict[str, np.ndarray]:
     """The arrays of one group of a batch."""
     return {name: array[group] for name, array in batch.items()}

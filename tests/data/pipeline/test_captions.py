@@ -16,9 +16,11 @@ from tests.data.pipeline.packing_samples import (
     copy,
     expected_segments,
     found_segments,
+    goes_on,
     group_of,
     make_clip,
     make_query,
+    seen,
 )
 
 CONFIG = batch_config(queries_per_clip=3, row_length=24, rows_per_group=3)
@@ -96,7 +98,7 @@ def test_captions_are_with_their_clips(units):
             continue
         for name, array in before.items():
             np.testing.assert_array_equal(arrays[name], array)
-    expected = []
+    expected, cut_moments = [], 0
     for place, (record, clip, numbered) in enumerate(packed):
         num_frames = min(len(clip.frame_features), CONFIG.max_frames)
         assert arrays["clip_numbers"][place] == record
@@ -107,10 +109,13 @@ def test_captions_are_with_their_clips(units):
         ]
         for number, query in numbered:
             words = query.token_ids[: CONFIG.max_query_tokens].tolist()
-            expected.append((place, number, expected_range(query.moment, num_frames), words))
+            moment = seen(query.moment, num_frames)
+            expected.append((place, number, expected_range(moment, num_frames), words))
+            cut_moments += goes_on(query.moment, num_frames)
     assert found_captions(arrays) == expected
     check_unused(arrays, len(expected))
     assert packer.counts["queries"] == len(expected)
+    assert packer.counts["cut_moments"] == cut_moments
     assert packer.counts["filled_query_slots"] == sum(len(words) + 1 for *_, words in expected)
 
 

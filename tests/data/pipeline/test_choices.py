@@ -19,9 +19,11 @@ from tests.data.pipeline.packing_samples import (
     expected_segments,
     found_segments,
     frame_targets,
+    goes_on,
     group_of,
     make_clip,
     make_query,
+    seen,
     subtitles_of,
 )
 from tests.paths import GOLDEN
@@ -164,10 +166,12 @@ def test_a_clip_is_read_once_with_each_answer(units):
         np.testing.assert_array_equal(
             arrays["frame_features"][place, :num_frames], clip.frame_features[:num_frames]
         )
-        assert arrays["span_mask"][place] == (query.moment is not None)
-        if query.moment is not None:
+        moment = seen(query.moment, num_frames)
+        assert arrays["span_mask"][place] == (moment is not None)
+        assert prepared.cut_moments == goes_on(query.moment, num_frames)
+        if moment is not None:
             span = tuple(arrays["query_spans"][place].tolist())
-            assert span == frame_targets(query.moment, num_frames)
+            assert span == frame_targets(moment, num_frames)
     check_group(arrays, packed, counts)
 
 

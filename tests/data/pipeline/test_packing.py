@@ -20,8 +20,11 @@ from tests.data.pipeline.packing_samples import (
     found_queries,
     found_segments,
     frame_targets,
+    goes_on,
     group_of,
     make_clip,
+    make_query,
+    seen,
     subtitles_of,
 )
 
@@ -118,6 +121,7 @@ def check_counts(counts, arrays, clips, config):
         "filled_query_slots": int((arrays["query_segment_ids"] > 0).sum()),
         "cut_tokens": cut,
         "cut_frames": sum(len(clip.frame_features) for clip in clips) - sum(frames),
+        "cut_moments": 0,
     }
 
 
@@ -167,13 +171,37 @@ def test_annotated_queries_are_packed_and_hold_nothing_out(clip, lengths):
     assert found_queries(arrays, 0) == [
         (
             query.token_ids[: config.max_query_tokens].tolist(),
-            frame_targets(query.moment, num_frames),
+            frame_targets(seen(query.moment, num_frames), num_frames),
         )
         for query in queries
     ]
     cut = sum(max(count - config.max_tokens, 0) for count in clip.token_counts)
     cut += sum(max(count - config.max_query_tokens, 0) for count in lengths)
     assert packer.counts["cut_tokens"] == cut
+    cut_moments = sum(goes_on(query.moment, num_frames) for query in queries)
+    assert packer.counts["cut_moments"] == cut_moments
+
+
+@pytest.mark.parametrize(
+    ("moment", "span", "cut"),
+    [
+        ((3.0, 6.0), (2, 3), 0),
+        # Less than a frame after the eight that are kept is rounding.
+        ((9.0, 13.5), (6, 7), 0),
+        ((12.2, 13.0), (7, 7), 0),
+        ((9.0, 13.6), (6, 7), 1),
+        # Nobody knows where in the frames that are kept this would be.
+        ((14.0, 18.0), (0, 7), 1),
+        (None, (0, 7), 0),
+    ],
+)
+def test_moments_after_the_frames_that_are_kept_are_counted(moment, span, cut):
+    clip = make_clip(np.random.default_rng(0), [2], [0] * 20)
+    moments = np.reshape(() if moment is None else moment, (-1, 2))
+    query = make_query("q", [7], moments=moments)
+    prepared = segments.prepare(clip, 0, batch_config(max_frames=8), METADATA, [query])
+    assert [found for _, found in prepared.annotated] == [span]
+    assert prepared.cut_moments == cut
 
 
 @pytest.mark.parametrize("changes", [{"query_rows_per_group": 1}, {"queries_per_clip": 1}])

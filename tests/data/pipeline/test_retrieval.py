@@ -1,5 +1,6 @@
 """Queries to search with and clips to search in: each of a split once."""
 
+import collections
 import shutil
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.pipeline.batches import Batches
 from data.pipeline.clips import CorpusClips
-from data.pipeline.retrieval import QueryTexts, Retrieval
+from data.pipeline.retrieval import QueryTexts, Retrieval, WindowRetrieval
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import Split
 from tests.data.pipeline.packing_samples import (
@@ -199,3 +200,50 @@ def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_without_frames(
     ((words, span),) = prepared.annotated
     assert (words.tolist(), span) == ([7, 8], (1, 2))
     assert layout.slots(prepared) == (5 + 4, [3])
+
+
+def windows_layout(**changes):
+    config = batch_config(queries_per_clip=1, **changes)
+    return WindowRetrieval(config, METADATA)
+
+
+def drawn(layout, prepared, seed, step):
+    """The span of the one query of a clip in a batch of this step."""
+    arrays = group_of(layout.arrays(1))
+    assert layout.packer(arrays, seed, step).add(prepared)
+    assert arrays["query_mask"].tolist()[:2] == [True, False]
+    return tuple(arrays["query_spans"][0].tolist())
+
+
+def test_each_window_of_a_query_is_trained_on():
+    clip = make_clip(np.random.default_rng(0), [2], [0] * 8)
+    windows = np.array([[0.0, 3.0], [4.5, 7.5], [9.0, 12.0]])
+    layout = windows_layout()
+    prepared = layout.prepare(clip, 4, [(9, make_query("q", [7, 8], moments=windows))])
+    found = [drawn(layout, prepared, 0, step) for step in range(600)]
+    counts = collections.Counter(found)
+    assert counts.keys() == {(0, 1), (3, 4), (6, 7)}
+    # 200 times on average, with a standard deviation of 12.
+    assert all(abs(count - 200) < 5 * 12 for count in counts.values())
+    assert found[:9] == [drawn(layout, prepared, 0, step) for step in range(9)]
+    assert found[:9] != [drawn(layout, prepared, 1, step) for step in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("windows", "spans", "cut"),
+    [
+        ([], {(0, 7)}, 0),
+        ([(3.0, 6.0)], {(2, 3)}, 0),
+        # Of the windows those in the frames that are kept are drawn.
+        ([(3.0, 6.0), (30.0, 40.0)], {(2, 3)}, 1),
+        ([(9.0, 40.0), (30.0, 40.0)], {(6, 7)}, 1),
+        ([(30.0, 40.0)], {(0, 7)}, 1),
+    ],
+)
+def test_windows_after_the_frames_that_are_kept_are_not_trained_on(windows, spans, cut):
+    clip = make_clip(np.random.default_rng(0), [2], [0] * 20)
+    layout = windows_layout(max_frames=8)
+    query = make_query("q", [7], moments=np.reshape(windows, (-1, 2)))
+    prepared = layout.prepare(clip, 0, [(0, query)])
+    assert {drawn(layout, prepared, 0, step) for step in range(20)} == spans
+    assert prepared.cut_moments == cut

@@ -11,7 +11,7 @@ from data.errors import InputError
 from data.pipeline.batches import Batches, fitting_rows
 from data.pipeline.captions import Captions
 from data.pipeline.choices import Choices
-from data.pipeline.retrieval import Retrieval
+from data.pipeline.retrieval import Retrieval, WindowRetrieval
 from data.pipeline.units import AnnotatedSplit, Unit, UnitItems
 from tests.data.pipeline.packing_samples import (
     batch_config,
@@ -23,7 +23,12 @@ from tests.data.pipeline.stream_samples import assert_same, train
 from tests.data.pipeline.unit_samples import IDS, all_are_good, damage
 
 FEW = settings(max_examples=6, deadline=None)
-LAYOUTS = {"choices": Choices, "captions": Captions, "retrieval": Retrieval}
+LAYOUTS = {
+    "choices": Choices,
+    "captions": Captions,
+    "retrieval": Retrieval,
+    "windows": WindowRetrieval,
+}
 SHAPES = st.fixed_dictionaries(
     {
         "groups": st.integers(1, 3),

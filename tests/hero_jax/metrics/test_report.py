@@ -16,6 +16,8 @@ def test_the_table_joins_recalls_and_shows_fractions_as_percentages():
         "tvr/vr_r@10": 1.0,
         "tvr/vcmr_r@1_iou0.5": 0.25,
         "tvr/vr_queries": 12,
+        "tvr/mr_map": 0.375,
+        "tvr/mr_map_iou0.75": 0.0625,
         "tvr/chance_r@1": 0.01,
         "vsm/loss": 0.12345,
         "vsm/accuracy_vt": 0.2,
@@ -24,6 +26,8 @@ def test_the_table_joins_recalls_and_shows_fractions_as_percentages():
     assert table(results).splitlines() == [
         "  tvr",
         "    chance r@1                    1.00%",
+        "    mr map                       37.50%",
+        "    mr map iou0.75                6.25%",
         "    vr queries                       12",
         "    vcmr iou0.5 recall        @1  25.00%",
         "    vr recall                 @5  50.00%  @10 100.00%",

@@ -49,8 +49,14 @@ def make_ranking(clips, vcmr, svmr=None):
     return Ranking(clips, np.ones(clips.shape, np.float32), make_moments(vcmr), svmr)
 
 
-def count(ranking, queries):
-    return metrics(ranking, queries, CLIP_IDS, seconds_per_feature=SECONDS)
+def count(ranking, queries, several_moments="annotators"):
+    return metrics(
+        ranking,
+        queries,
+        CLIP_IDS,
+        seconds_per_feature=SECONDS,
+        several_moments=several_moments,
+    )
 
 
 @settings(deadline=None)
@@ -124,6 +130,20 @@ def test_the_moment_that_annotators_share_and_the_agreement_of_many():
     assert recall(hit, miss, miss, miss) == 0
     assert recall(hit, miss, hit, miss) == 1
     assert recall(miss, hit, miss) == 0
+
+
+def test_a_moment_that_overlaps_any_of_the_windows_is_right():
+    """However many there are, and whichever window the other windows overlap most."""
+    ranking = make_ranking([[0]], [[(0, 0, 3)]])
+
+    def recall(*moments):
+        query = make_query(moments=moments)
+        return count(ranking, [query], "windows")["svmr_r@1_iou0.7"]
+
+    hit, miss = (0, 6), (30, 36)
+    assert recall(hit, miss, miss, miss) == 1
+    assert recall(miss, miss, hit) == 1
+    assert recall((0, 4), (2, 6), miss) == 0
 
 
 def test_recalls_of_each_kind():

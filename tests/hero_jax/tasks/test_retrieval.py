@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from data.errors import InputError
 from data.pipeline import packing
 from data.pipeline.clips import CorpusClips
-from data.pipeline.retrieval import QueryTexts, Retrieval
+from data.pipeline.retrieval import QueryTexts, Retrieval, WindowRetrieval
 from hero_jax import sharding
 from hero_jax.tasks import matching
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.registry import make_task
 from hero_jax.tasks.retrieval import VideoRetrieval
 from tests.data.pipeline.packing_samples import make_query
+from tests.hero_jax.metrics.test_windows import overlap
 from tests.hero_jax.random_models import random_model
 from tests.hero_jax.tiny import FEATURE_SIZE, METADATA, QUICK, TOKENS, make_clips, make_config
 
@@ -253,6 +255,47 @@ def test_the_file_has_every_query_and_moments_in_its_own_clip_where_that_is_know
         times = [prediction[1:3] for prediction in one["predictions"]]
         spans = kept.spans[n, : kept.counts[n]]
         np.testing.assert_allclose(times, (spans + np.array([0, 1])) * SECONDS)
+
+
+@pytest.mark.parametrize("nms_iou", [0.0, 0.5])
+def test_several_windows_are_evaluated_and_handed_in_as_those_of_qvhighlights(nms_iou):
+    """What the file says is what is counted, after suppression if there is any."""
+    settings = {**SETTINGS, "several_moments": "windows", "nms_iou": nms_iou}
+    task = make_task("moment_retrieval", settings, TOKENS, "moments")
+    found = completed("moments", 0)
+    windows = [(0.0, 3.0), (4.5, 9.0), (0.0, 9.0), (3.0, 4.5)]
+    queries = [q and dataclasses.replace(q, moments=np.array(windows)) for q in SPLIT.queries]
+    split = SimpleNamespace(**{**vars(SPLIT), "queries": queries, "name": "validation"})
+    assert (task.layout, TASKS["moments"].layout) == (WindowRetrieval, Retrieval)
+    files = task.submission(found, split)
+    assert files.keys() == {"moments.json", "hl_val_submission.jsonl"}
+    lines = [*map(json.loads, files["hl_val_submission.jsonl"].splitlines())]
+    assert [(line["qid"], line["vid"]) for line in lines] == [
+        (f"q{number}", ABOUT[number]) for number in ASKED if ABOUT[number]
+    ]
+    metrics = task.summarize(found, split)
+    best = []
+    for line in lines:
+        start, end, _ = line["pred_relevant_windows"][0]
+        best.append(max(overlap((start, end), window) for window in windows))
+    assert metrics["mr_r@1_iou0.5"] == np.mean(np.array(best) >= 0.5)
+    assert 0 <= metrics["mr_map"] <= metrics["mr_map_iou0.5"] <= 1
+    kept = found["ranking"].svmr_nms if nms_iou else found["ranking"].svmr
+    known = [row for row, number in enumerate(ASKED) if ABOUT[number]]
+    counts = np.minimum(kept.counts[known], 10)
+    assert [len(line["pred_relevant_windows"]) for line in lines] == counts.tolist()
+    name = "svmr_nms_r@1_iou0.5" if nms_iou else "svmr_r@1_iou0.5"
+    assert metrics[name] == metrics["mr_r@1_iou0.5"]
+
+
+def test_moments_of_annotators_have_no_metrics_of_windows():
+    metrics = TASKS["moments"].summarize(completed("moments", 0), SPLIT)
+    assert not any(name.startswith("mr_") for name in metrics)
+
+
+def test_the_meaning_of_several_moments_is_checked():
+    with pytest.raises(InputError, match=r"several_moments='many' has to be one of annotators, w"):
+        make_task("moment_retrieval", {"several_moments": "many"}, TOKENS)
 
 
 def test_a_query_about_a_damaged_clip_is_left_out_and_told(capsys):

@@ -39,6 +39,19 @@ TVQA = {
     "ts": "1.21-8",
     "vid_name": "met_s06e22_seg01_clip_02",
 }
+TVQA_PLUS = {
+    "answer_idx": "1",
+    "qid": 134094,
+    "ts": [5.99, 11.98],
+    "a0": "To Bernadette",
+    "a1": "To Raj and Leonard",
+    "a2": "To Sheldon , and Raj",
+    "a3": "To Leonard and Penny",
+    "a4": "To Penny",
+    "q": "Who is Howard talking to when he is in the lab room ?",
+    "vid_name": "s05e02_seg02_clip_00",
+    "bbox": {"14": [{"img_id": 14, "top": 153, "label": "Howard", "width": 180, "left": 339}]},
+}
 VIOLIN = {
     "desc_id": "dh_s08e07_clip_1374_1411-2-1",
     "desc": "The woman is glad.",
@@ -62,6 +75,16 @@ MSRVTT_VIDEO = {
     "id": 0,
 }
 MSRVTT_SENTENCE = {"caption": "a car is shown", "video_id": "video0", "sen_id": 0}
+QVHIGHLIGHTS = {
+    "qid": 8737,
+    "query": "People play ball.",
+    "duration": 150,
+    "vid": "bP5_660.0_810.0",
+    "relevant_windows": [[0, 16], [20, 30.5]],
+    "relevant_clip_ids": [0, 1, 2, 3, 4, 5, 6, 7],
+    "saliency_scores": [[4, 1, 1], [4, 1, 1]],
+}
+CHARADES = "3MSZA 24.3 30.4##person turn a light on."
 PLAIN = {"id": "q1", "video": "film", "text": "a dog jumps", "start": 3.2, "end": 7.5}
 
 

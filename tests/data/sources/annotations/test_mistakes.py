@@ -8,12 +8,15 @@ from data.errors import InputError
 from data.report import Report
 from data.sources.annotations.registry import FORMS, MISTAKE
 from tests.data.sources.annotations.annotation_samples import (
+    CHARADES,
     DIDEMO,
     MSRVTT_SENTENCE,
     MSRVTT_VIDEO,
     PLAIN,
+    QVHIGHLIGHTS,
     TVC,
     TVQA,
+    TVQA_PLUS,
     TVR,
     VIOLIN,
     File,
@@ -57,7 +60,6 @@ MISTAKES = [
     ("tvr", TVR | {"ts": [3, float("nan")]}, "ts is not finite"),
     ("tvr", TVR | {"ts": [3, float("inf")]}, "ts is not finite"),
     ("tvr", TVR | {"ts": [3, 10**400]}, "ts is not finite"),
-    ("tvr", TVR | {"ts": [-0.5, 4]}, "ts goes from -0.5 to 4.0"),
     ("tvr", TVR | {"ts": [[1, 2], [4, 3]]}, "ts goes from 4.0 to 3.0"),
     ("tvr", TVR | {"duration": 0}, "duration is 0.0"),
     ("tvr", TVR | {"duration": "61"}, "duration has to be a number, not '61'"),
@@ -74,17 +76,24 @@ MISTAKES = [
     ("tvqa", TVQA | {"answer_idx": -1}, "answer_idx has to be a whole number from 0 to 4, not -1"),
     (
         "tvqa",
-        TVQA | {"answer_idx": "4"},
-        "answer_idx has to be a whole number from 0 to 4, not '4'",
+        TVQA | {"answer_idx": "5"},
+        "answer_idx has to be a whole number from 0 to 4, not 5",
+    ),
+    (
+        "tvqa",
+        TVQA | {"answer_idx": "a4"},
+        "answer_idx has to be a whole number from 0 to 4, not 'a4'",
     ),
     (
         "tvqa",
         TVQA | {"answer_idx": True},
         "answer_idx has to be a whole number from 0 to 4, not Tr",
     ),
-    ("tvqa", TVQA | {"ts": [1, 2]}, "ts has to be a string, not [1, 2]"),
+    ("tvqa", TVQA | {"ts": [1, 2, 3]}, "ts has to be [start, end], not [1, 2, 3]"),
+    ("tvqa", TVQA | {"ts": [2, 1]}, "ts goes from 2.0 to 1.0"),
+    ("tvqa", TVQA | {"ts": 3}, "ts has to be a string, not 3"),
     ("tvqa", TVQA | {"ts": "1.2"}, "ts has to be start-end in seconds, not '1.2'"),
-    ("tvqa", TVQA | {"ts": "-1.2-3"}, "ts has to be start-end in seconds, not '-1.2-3'"),
+    ("tvqa", TVQA | {"ts": "1-2-3"}, "ts has to be start-end in seconds, not '1-2-3'"),
     ("tvqa", TVQA | {"ts": "9-8"}, "ts goes from 9.0 to 8.0"),
     ("violin", without(VIOLIN, "vid_name"), "vid_name is missing"),
     ("violin", VIOLIN | {"label": 2}, "label has to be true or false, not 2"),
@@ -128,7 +137,7 @@ CSV_MISTAKES = [
     (",[0:60],[1:2],sews", "video is empty"),
     ("a,0:60,[1:2],sews", "clip has to be [start:end] in seconds, not '0:60'"),
     ("a,[60:0],[1:2],sews", "clip goes from 60.0 to 0.0"),
-    ("a,[0:60],[-1:2],sews", "moment has to be [start:end] in seconds, not '[-1:2]'"),
+    ("a,[-60:0],[1:2],sews", "clip goes from -60.0 to 0.0"),
     ("a,[0:60],[nan:2],sews", "moment has to be [start:end] in seconds, not '[nan:2]'"),
     ("a,[0:60],[1:" + "9" * 400 + "],sews", "moment goes from 1.0 to inf"),
     ('a,[0:60],[1:2],"sews" slowly', "it is not CSV"),
@@ -235,7 +244,7 @@ def test_a_byte_order_mark_and_windows_lines_do_not_matter(file):
 UNUSABLE = {
     "empty": ("tvr", b"\n", r"has nothing that can be used as tvr \(it has no rows\): correct"),
     "a list": ("tvr", b'[{"desc_id": 1}]', r"as tvr \(.* line 1: it has to be an object"),
-    "all bad": ("tvqa", b"{}\n{", r"as tvqa \(.* line 1: a0 is missing\)"),
+    "all bad": ("tvqa", b"{}\n{", r"as tvqa \(.* line 1: a0 is missing;"),
     "Latin-1": ("tvr", b'{"desc": "\xe9"}', "is not UTF-8"),
     "Latin-1 CSV": ("how2r", b"\xe9", "is not UTF-8"),
     "Latin-1 object": ("violin", b'{"a": "\xe9"}', "is not UTF-8"),
@@ -274,6 +283,43 @@ def test_says_in_a_sentence_why_a_file_cannot_be_used(file, form, content, said)
 def test_says_that_there_is_no_file(file, form):
     with pytest.raises(InputError, match=r"rows\.json cannot be read \(No such file"):
         file.read(form)
+
+
+# A form, rows in another, what is said of their fields, and the form that they are in.
+OTHER_FORMS = [
+    (
+        "tvr",
+        QVHIGHLIGHTS,
+        "desc_id is missing; tvr needs desc_id, desc, and it has qid, query, duration, vid, "
+        "relevant_windows, relevant_clip_ids, saliency_scores",
+        "qvhighlights",
+    ),
+    ("qvhighlights", TVR, "qid is missing; qvhighlights needs qid, query, vid, and it", "tvr"),
+    ("tvqa", TVR, "a0 is missing; tvqa needs qid, q, a0, a1, a2, a3, a4, vid_name, and it", "tvr"),
+    ("plain", TVQA_PLUS, "'answer_idx' is no field (did you mean 'answer'?); plain", "tvqa"),
+    ("violin", TVC, "desc_id is missing; violin needs desc_id, desc, vid_name, and it", "tvc"),
+    ("tvc", PLAIN, "clip_id is missing; tvc needs clip_id, vid_name, ts, and it has id,", "plain"),
+    ("tvr", CHARADES, "it is not JSON", "charades"),
+    ("charades", QVHIGHLIGHTS, "it has to be VIDEO start end##sentence", "qvhighlights"),
+    ("how2r", CHARADES, "it has 1 columns instead of 4", "charades"),
+    ("didemo", TVR, "it is not JSON (Extra data", "tvr"),
+    ("msrvtt", VIOLIN, "it is not JSON (Extra data", "violin"),
+]
+
+
+@pytest.mark.parametrize(("form", "row", "said", "other"), OTHER_FORMS)
+def test_names_the_fields_and_the_form_that_a_file_is_in(file, form, row, said, other):
+    with pytest.raises(InputError) as caught:
+        file.lines(row, row).read(form)
+    assert said in str(caught.value)
+    assert str(caught.value).endswith(f"it is of the form {other}, name that one")
+
+
+def test_names_no_form_that_does_not_fit(file):
+    with pytest.raises(InputError, match=r"and it has star, fish\): correct it or name another"):
+        file.lines({"star": 1, "fish": 2}).read("tvr")
+    with pytest.raises(InputError, match=r"and it has f0, .*, f14, \.\.\.\): correct it"):
+        file.lines({f"f{number}": 1 for number in range(20)}).read("tvr")
 
 
 def test_says_which_forms_there_are(file):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.report import Report
@@ -134,6 +134,7 @@ def check_generated(folder, form, row_type, rows, expected, ascii_only):
     assert not report.counts[MISTAKE]
 
 
+@settings(deadline=None)
 @given(
     files(
         st.tuples(st.none() | WORDS, WORDS, SPANS | st.lists(SPANS), st.none() | WORDS, DURATIONS)
@@ -152,6 +153,7 @@ def test_reads_back_what_was_written_as_tvr(folder, generated):
     check_generated(folder, "tvr", "query", rows, expected, generated[1])
 
 
+@settings(deadline=None)
 @given(
     files(
         st.tuples(
@@ -192,6 +194,7 @@ PLAIN_FIELDS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(files(st.tuples(PLAIN_FIELDS, st.none() | WORDS, st.none() | SPANS, st.none() | WORDS)))
 def test_reads_back_what_was_written_as_plain(folder, generated):
     written = generated[0]

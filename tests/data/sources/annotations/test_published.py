@@ -17,6 +17,7 @@ from tests.data.sources.annotations.annotation_samples import (
     MSRVTT_VIDEO,
     TVC,
     TVQA,
+    TVQA_PLUS,
     TVR,
     VIOLIN,
     File,
@@ -111,6 +112,35 @@ def test_tvqa(file):
     assert [e.split(":")[0] for e in report.examples[NO_TIME]] == [
         file.at(f"line {line}") for line in (2, 3, 4)
     ]
+
+
+def test_tvqa_plus(file):
+    """A list, with answers as text and moments as lists."""
+    rows = [
+        TVQA_PLUS,
+        TVQA_PLUS | {"qid": 2, "ts": [float("nan"), 3]},
+        {name: TVQA_PLUS[name] for name in TVQA_PLUS if name != "answer_idx"} | {"qid": 3},
+        TVQA_PLUS | {"qid": 4, "answer_idx": "5"},
+    ]
+    answers = tuple(TVQA_PLUS[f"a{number}"] for number in range(5))
+
+    def expected(query_id, where, moments=((5.99, 11.98),), label=1):
+        clip, text = TVQA_PLUS["vid_name"], TVQA_PLUS["q"]
+        query = RawQuery(query_id, clip, text, moments, answers=answers, label=label)
+        return Annotation(query, file.at(where))
+
+    mistake = "answer_idx has to be a whole number from 0 to 4, not 5"
+    for content, places in (
+        (json.dumps(rows), [f"entry {n} ({row['qid']})" for n, row in enumerate(rows)]),
+        ("\n".join(map(json.dumps, rows)), [f"line {n}" for n in range(1, 5)]),
+    ):
+        first, second, third, fourth = places
+        found = [
+            expected("134094", first),
+            expected("2", second, moments=()),
+            expected("3", third, label=-1),
+        ]
+        file.text(content).check("tvqa", found, [f"{fourth}: {mistake}"])
 
 
 def test_violin_as_lines(file):
