@@ -1,12 +1,15 @@
 """Writes files atomically, under a lock, and with a clear error if the disk is full."""
 
 import contextlib
+import datetime
 import errno
 import fcntl
 import os
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from data.errors import InputError
 
@@ -73,20 +76,39 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Holds a lock on a file, which the system releases when the program ends.
+def locked(path: Path, busy: str, advice: str) -> Iterator[None]:
+    """Holds a lock on a file, which the system releases when the program ends in any way.
+
+    The file tells who holds it, and stays.
 
     Args:
       path: the lock file; it is created if it does not exist.
-      refusal: the message of the error if another program holds the lock.
+      busy: the beginning of the message of the error if another program holds the lock, as "DIR is
+        being written to".
+      advice: its end: what to do.
 
     Raises:
       InputError: another program holds the lock.
-      OSError: the file cannot be created.
+      OSError: the file cannot be created, or is on a file system without locks.
     """
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(refusal) from error
-        yield
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "another program"
+            raise InputError(f"{busy} by {holder}: {advice}") from error
+        began = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        _write_holder(file, f"process {os.getpid()} on {socket.gethostname()} since {began}\n")
+        try:
+            yield
+        finally:
+            _write_holder(file, "")
+
+
+def _write_holder(file: BinaryIO, text: str) -> None:
+    # A full disk keeps nobody from holding the lock.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(text.encode())
+        file.flush()

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from hero_jax.inference import compiled, exported
 from hero_jax.metrics.report import table
 from hero_jax.models.params import unflatten
 from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.tasks.captioning import Captioning
 from hero_jax.tasks.registry import TASKS
 from hero_jax.training.checkpoint import Checkpoints
 
@@ -69,8 +71,7 @@ def _read_run(workdir: str | os.PathLike, which: str) -> tuple[exported.Exported
         tasks=tasks,
         params=params,
     )
-    metrics = checkpoints.manager.metrics(step) or {}
-    trained = {"step": step, "metrics": metrics, "sources": metadata["sources"]}
+    trained = {"step": step, "metrics": checkpoints.metrics(step), "sources": metadata["sources"]}
     return exported.Exported(description, params, tokenizer), trained
 
 
@@ -162,7 +163,9 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
     """
     model, trained = _read_run(workdir, which)
     vocab_size = model.description["model"]["vocab_size"]
-    state_dict = to_state_dict(model.params, vocab_size)
+    captioning = (t for t in model.tasks().values() if isinstance(t, Captioning))
+    smoothing = next((task.settings.label_smoothing for task in captioning), 0.0)
+    state_dict = to_state_dict(model.params, vocab_size, smoothing)
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
     return Path(out)
@@ -171,15 +174,22 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields a folder beside `out` that takes its place at the end."""
+    exists = f"{out} exists already: choose another folder, or move it away"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} exists already: choose another folder, or move it away")
+        raise InputError(exists)
     with writing_to(out, "choose another place"):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
             yield made
             made.chmod(0o755)
-            made.replace(out)
+            try:
+                made.replace(out)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                # Another export took the place in the meantime.
+                raise InputError(exists) from error
         finally:
             shutil.rmtree(made, ignore_errors=True)
 

@@ -222,11 +222,11 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
 def _building_folder(dataset_dir: Path) -> Iterator[Path]:
     """Makes the folder of finished shards and holds it for this program alone."""
     folder = building_dir(dataset_dir)
-    refusal = f"{dataset_dir} is being built by another program: wait for it or name another folder"
     with contextlib.ExitStack() as held:
         with writing_to(folder, "fix this or name another folder"):
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(folder / "lock", refusal))
+            advice = "wait for it or name another folder"
+            held.enter_context(locked(folder / "lock", f"{dataset_dir} is being built", advice))
         yield folder
 
 

@@ -93,10 +93,10 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
       InputError: another program holds it, or the folder cannot be written to.
     """
-    refusal = f"{path} is being written to by another program: wait until that has ended"
+    busy, advice = f"{path} is being written to", "wait until that has ended"
     with contextlib.ExitStack() as stack:
         with writing_to(path):
-            stack.enter_context(files.locked(path / _LOCK, refusal))
+            stack.enter_context(files.locked(path / _LOCK, busy, advice))
         yield
 
 

@@ -22,13 +22,14 @@ from hero_jax import sharding
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.metrics.report import table
 from hero_jax.training import curves, flops
-from hero_jax.training.checkpoint import ADVICE, Checkpoints
+from hero_jax.training.checkpoint import ADVICE, Checkpoints, DamagedCheckpoint
 from hero_jax.training.evaluate import evaluate
 from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.logs import Log, Meter
 from hero_jax.training.state import TrainState
 from hero_jax.training.step import Program, draw_task
+from hero_jax.training.workdir import held
 
 # The profile leaves compilation out.
 PROFILE_AFTER = 10
@@ -57,6 +58,13 @@ def train(
       KeyboardInterrupt: after Ctrl-C, when the run is saved.
     """
     experiment = Experiment(config)
+    with held(workdir):
+        return _train(experiment, workdir, program)
+
+
+def _train(
+    experiment: Experiment, workdir: str | os.PathLike, program: Program | None
+) -> dict[str, float | int]:
     config = experiment.config
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
     groups = experiment.task_groups
@@ -90,7 +98,24 @@ def train(
 def start_or_resume(
     experiment: Experiment, program: Program, checkpoints: Checkpoints
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Returns the training state, and the stream state of this process's groups by task group."""
+    """Returns the training state, and the stream state of this process's groups by task group.
+
+    Raises:
+      DamagedCheckpoint: the last checkpoint is, unless `on_damaged_checkpoint` is 'previous' and
+        one before is whole, which is taken then.
+    """
+    while True:
+        try:
+            return _start_or_resume(experiment, program, checkpoints)
+        except DamagedCheckpoint as damaged:
+            if experiment.config.on_damaged_checkpoint != "previous" or damaged.whole is None:
+                raise
+            checkpoints.set_aside(damaged)
+
+
+def _start_or_resume(
+    experiment: Experiment, program: Program, checkpoints: Checkpoints
+) -> tuple[TrainState, dict[str, np.ndarray]]:
     mesh = experiment.mesh
     fresh, like = {}, {}
     for name, group in experiment.task_groups.items():
@@ -99,7 +124,7 @@ def start_or_resume(
         fresh[name] = initial_state(local_groups, batch.max_waiting)
         array = stream_to_devices(fresh[name], mesh, batch.groups)
         like[name or ONLY] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
-    latest = checkpoints.latest()
+    latest = checkpoints.find("latest")
     if latest is None:
         params = initial_params(experiment, program)
         return program.init() if params is None else program.start_from(params), fresh
