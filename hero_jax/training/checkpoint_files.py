@@ -35,7 +35,7 @@ def read_arrays(path: Path, *branches: str) -> dict[str, Any]:
     """Returns the arrays of a saved tree, or of some of its branches."""
     checkpointer = ocp.PyTreeCheckpointer()
     tree = checkpointer.metadata(path).item_metadata.tree
-    chosen = {name: tree[name] for name in branches or tree}
+    chosen = {name: tree[name] for name in branches} if branches else tree
     abstract = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype), chosen)
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract)
     args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from data.errors import InputError
-from data.files import locked, writing_to
+from data.files import NO_WRITING, locked, writing_to
 
 # Error numbers of file systems without locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -47,7 +47,8 @@ def _lock(workdir: Path, lock: contextlib.ExitStack) -> None:
         f"{workdir} is in use",
         "wait until that run has ended, or choose another workdir",
     )
-    with writing_to(workdir, "fix that or choose another workdir"):
+    failures = (*NO_WRITING, errno.EEXIST)
+    with writing_to(workdir, "fix that or choose another workdir", failures):
         workdir.mkdir(parents=True, exist_ok=True)
         try:
             lock.enter_context(locked(workdir / "lock", busy, advice))
