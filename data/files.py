@@ -5,7 +5,9 @@ import datetime
 import errno
 import fcntl
 import os
+import shutil
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,6 +75,32 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `path` that takes its place at the end, and is removed after an error.
+
+    Raises:
+      InputError: there is something at `path` before or at the end, or it cannot be written to.
+    """
+    exists = f"{path} exists already: choose another folder, or move it away"
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(exists)
+    with writing_to(path, "choose another place"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield made
+            made.chmod(0o755)
+            made.replace(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and path.exists():
+                # Another program has taken the place in the meantime.
+                raise InputError(exists) from error
+            raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager

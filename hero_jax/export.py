@@ -1,13 +1,8 @@
 """Exports of runs: a folder that inference and search read, or the original's state dict."""
 
-import contextlib
 import dataclasses
-import errno
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +12,7 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 
 from data.errors import InputError
-from data.files import writing_to
+from data.files import new_folder
 from data.schema import tokenizer_path
 from data.tokenizer import Tokenizer
 from hero_jax.conversion.state_dict import to_state_dict
@@ -142,7 +137,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str = "lat
     """
     out = Path(out)
     model, trained = _read_run(workdir, which)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         description = {**model.description, "trained": trained}
         _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))
         model.tokenizer.save(folder / exported.TOKENIZER)
@@ -169,29 +164,6 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
     return Path(out)
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yields a folder beside `out` that takes its place at the end."""
-    exists = f"{out} exists already: choose another folder, or move it away"
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(exists)
-    with writing_to(out, "choose another place"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            yield made
-            made.chmod(0o755)
-            try:
-                made.replace(out)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                # Another export took the place in the meantime.
-                raise InputError(exists) from error
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from data.errors import InputError
-from data.files import NO_ROOM, writing_to
+from data.files import NO_ROOM, replacing, writing_to
 from data.pipeline.stream import initial_state
 from hero_jax import sharding
 from hero_jax.experiment.experiment import Experiment
@@ -72,7 +72,9 @@ def _train(
     program = program or Program(config, experiment.tasks, experiment.mesh)
     state, streams = start_or_resume(experiment, program, checkpoints)
     with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
-        (pathlib.Path(workdir) / "config.json").write_text(config.to_json_best_effort(indent=1))
+        # An export may read it now.
+        with replacing(pathlib.Path(workdir) / "config.json") as temporary:
+            temporary.write_text(config.to_json_best_effort(indent=1))
         feeds = Feeds(experiment, batches, streams, int(state.step))
         log = Log(workdir, int(state.step), config.optimizer.steps)
         if state.step:

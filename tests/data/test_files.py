@@ -1,5 +1,6 @@
-"""The lock of a file: who holds it, and who gets it."""
+"""Files and folders that several programs want."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from data.errors import InputError
-from data.files import locked
+from data.files import locked, new_folder
 from tests.paths import ROOT
 
 HOLDER = """
@@ -71,3 +72,21 @@ def test_an_error_frees_the_lock(tmp_path):
         raise ZeroDivisionError
     assert not (tmp_path / "lock").read_text()
     take(tmp_path / "lock")
+
+
+def test_of_two_programs_that_make_a_folder_one_does(tmp_path):
+    path = tmp_path / "exports" / "mine"
+    with contextlib.ExitStack() as late:
+        (late.enter_context(new_folder(path)) / "late").write_text("")
+        with new_folder(path) as early:
+            (early / "early").write_text("")
+        with pytest.raises(InputError, match="mine exists already: choose another"):
+            late.close()
+    assert [file.name for file in path.iterdir()] == ["early"]
+    assert [folder.name for folder in path.parent.iterdir()] == ["mine"]
+
+
+def test_no_folder_is_left_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "mine"):
+        raise ZeroDivisionError
+    assert not any(tmp_path.iterdir())
