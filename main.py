@@ -80,6 +80,8 @@ def _with_flags(error: InputError) -> str:
         # A field of a block, or a field of the config itself that is given a value.
         names = "|".join(name if r"\." in name else f"{name}(?==)" for name in fields)
         text = re.sub(rf"(?<![\w./-])({names})(?![\w/-]|\.\w)", r"--config.\1", text)
+    elif MODE.value == "export":
+        text = re.sub(r"(?<![\w./-])checkpoint(?==)", "--checkpoint", text)
     text = re.sub(r"\banother workdir\b", "another --workdir", text)
     text = re.sub(r"\bthe workdir of a run\b", "the --workdir of a run", text)
     if isinstance(error, MissingDataset):

@@ -43,6 +43,9 @@ def get_config(preset: str = "") -> ConfigDict:
     config.keep_checkpoints = 2
     config.best_metric = "vsm/r@1"  # of evaluation; the best checkpoint by it is also kept
     config.checkpoint = "latest"  # to evaluate: 'latest', 'best' or a step
+    # If the last checkpoint is damaged, stop ('error') or go on from the newest that is whole
+    # ('previous').
+    config.on_damaged_checkpoint = "error"
     config.profile_steps = 0  # number of steps to profile, after the first ten of the run
 
     if preset == "shapes":

@@ -1,12 +1,17 @@
 """Writes files atomically, under a lock, and with a clear error if the disk is full."""
 
 import contextlib
+import datetime
 import errno
 import fcntl
 import os
+import shutil
+import socket
+import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from data.errors import InputError
 
@@ -14,6 +19,18 @@ from data.errors import InputError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_DISK = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EIO)
 NO_WRITING = (*NO_DISK, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+# Names, in lower case, of what systems and servers leave in folders.
+_LEFTOVERS = frozenset(
+    (
+        *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
+        *("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found"),
+    )
+)
+
+
+def passed_over(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or was left by macOS, Windows or a server."""
+    return name.startswith(".") or name.lower() in _LEFTOVERS
 
 
 @contextlib.contextmanager
@@ -73,20 +90,79 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Holds a lock on a file, which the system releases when the program ends.
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `path` that takes its place at the end, and is removed after an error.
+
+    Hidden files and leftovers of the system may lie at `path` before; they stay.
+
+    Raises:
+      InputError: there is something at `path` before or at the end, or it cannot be written to.
+    """
+    exists = f"{path} exists already: choose another folder, or move it away"
+    leftovers = [*path.iterdir()] if path.is_dir() else []
+    if path.exists() and not (path.is_dir() and all(passed_over(file.name) for file in leftovers)):
+        raise InputError(exists)
+    with writing_to(path, "choose another place"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield made
+            made.chmod(0o755)
+            _take_place(made, path, leftovers)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and path.exists():
+                # Another program has taken the place in the meantime.
+                raise InputError(exists) from error
+            raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _take_place(made: Path, path: Path, leftovers: Iterable[Path]) -> None:
+    """Moves a folder to where there is none, or one of leftovers, which stay."""
+    moved = [file.replace(made / file.name) for file in leftovers]
+    try:
+        made.replace(path)
+    except OSError:
+        for file in moved:
+            file.replace(path / file.name)
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str, advice: str) -> Iterator[None]:
+    """Holds a lock on a file, which the system releases when the program ends in any way.
+
+    The file tells who holds it, and stays.
 
     Args:
       path: the lock file; it is created if it does not exist.
-      refusal: the message of the error if another program holds the lock.
+      busy: the beginning of the message of the error if another program holds the lock, as "DIR is
+        being written to".
+      advice: its end: what to do.
 
     Raises:
       InputError: another program holds the lock.
-      OSError: the file cannot be created.
+      OSError: the file cannot be created, or is on a file system without locks.
     """
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(refusal) from error
-        yield
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "another program"
+            raise InputError(f"{busy} by {holder}: {advice}") from error
+        began = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        _write_holder(file, f"process {os.getpid()} on {socket.gethostname()} since {began}\n")
+        try:
+            yield
+        finally:
+            _write_holder(file, "")
+
+
+def _write_holder(file: BinaryIO, text: str) -> None:
+    # A full disk keeps nobody from holding the lock.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(text.encode())
+        file.flush()

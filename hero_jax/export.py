@@ -1,12 +1,8 @@
 """Exports of runs: a folder that inference and search read, or the original's state dict."""
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +13,8 @@ import safetensors.numpy
 
 from data.arguments import user_path
 from data.errors import InputError
-from data.files import writing_to
+from data.files import new_folder
 from data.schema import tokenizer_path
-from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
@@ -27,6 +22,7 @@ from hero_jax.inference import compiled, exported
 from hero_jax.metrics.report import table
 from hero_jax.models.params import unflatten
 from hero_jax.retrieval.moments import RankingSettings
+from hero_jax.tasks.captioning import Captioning
 from hero_jax.tasks.registry import TASKS
 from hero_jax.training.checkpoint import Checkpoints
 
@@ -73,8 +69,7 @@ def _read_run(
         tasks=tasks,
         params=params,
     )
-    metrics = checkpoints.manager.metrics(step) or {}
-    trained = {"step": step, "metrics": metrics, "sources": metadata["sources"]}
+    trained = {"step": step, "metrics": checkpoints.metrics(step), "sources": metadata["sources"]}
     return exported.Exported(description, params, tokenizer), trained
 
 
@@ -146,7 +141,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int 
     """
     out = user_path(out)
     model, trained = _read_run(workdir, which)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         description = {**model.description, "trained": trained}
         _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))
         model.tokenizer.save(folder / exported.TOKENIZER)
@@ -169,38 +164,12 @@ def export_torch(
     """
     model, trained = _read_run(workdir, which)
     vocab_size = model.description["model"]["vocab_size"]
-    state_dict = to_state_dict(model.params, vocab_size)
+    captioning = (t for t in model.tasks().values() if isinstance(t, Captioning))
+    smoothing = next((task.settings.label_smoothing for task in captioning), 0.0)
+    state_dict = to_state_dict(model.params, vocab_size, smoothing)
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
     return user_path(out)
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yields a folder beside `out` that takes its place at the end."""
-    leftovers = [*out.iterdir()] if out.is_dir() else []
-    if out.exists() and not (out.is_dir() and all(passed_over(file.name) for file in leftovers)):
-        raise InputError(f"{out} exists already: choose another folder, or move it away")
-    with writing_to(out, "choose another place"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            yield made
-            made.chmod(0o755)
-            _take_place(made, out, leftovers)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-
-
-def _take_place(made: Path, out: Path, hidden: Iterable[Path]) -> None:
-    """Moves a folder to where there is none, or one of hidden files, which stay."""
-    moved = [file.replace(made / file.name) for file in hidden]
-    try:
-        made.replace(out)
-    except OSError:
-        for file in moved:
-            file.replace(out / file.name)
-        raise
 
 
 def _write(path: Path, text: str) -> None:

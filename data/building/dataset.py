@@ -29,7 +29,7 @@ from data.building.plan import TOKENIZER, Building, clip_tasks, query_tasks, sam
 from data.building.shards import ShardResult, ShardTask
 from data.building.workers import write_shards
 from data.errors import InputError
-from data.files import locked, writing_to
+from data.files import locked, passed_over, writing_to
 from data.records import tfds_layout, tfrecord
 from data.report import Report
 from data.schema import (
@@ -41,7 +41,6 @@ from data.schema import (
     tokenizer_path,
 )
 from data.sources.base import Source
-from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 
 # Names that TFDS can read from the names of shards.
@@ -245,11 +244,11 @@ def _is_vacant(folder: Path) -> bool:
 def _building_folder(dataset_dir: Path) -> Iterator[Path]:
     """Makes the folder of finished shards and holds it for this program alone."""
     folder = building_dir(dataset_dir)
-    refusal = f"{dataset_dir} is being built by another program: wait for it or name another folder"
     with contextlib.ExitStack() as held:
         with writing_to(folder, "fix this or name another folder"):
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(folder / "lock", refusal))
+            advice = "wait for it or name another folder"
+            held.enter_context(locked(folder / "lock", f"{dataset_dir} is being built", advice))
         yield folder
 
 

@@ -93,7 +93,13 @@ class _Records:
         data = None
         if record + 1 < len(offsets):
             start, stop = offsets[record : record + 2].tolist()
-            data = tfrecord.read_record(self._shards[shard], start, stop)
+            try:
+                data = tfrecord.read_record(self._shards[shard], start, stop)
+            except FileNotFoundError as error:
+                raise InputError(
+                    f"{self._shards[shard]} was removed while the dataset was read: start again, "
+                    "and build over a dataset only when nothing reads it"
+                ) from error
         try:
             if data is None:
                 raise InputError("it is damaged or cut off")

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from data.errors import InputError
-from data.sources.folders import passed_over
+from data.files import passed_over
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from data.arguments import several, texts, user_path
 from data.errors import InputError
+from data.files import passed_over
 from data.records.assembly import check_part
 from data.report import Report
 from data.sources.feature_files import (
@@ -27,7 +28,6 @@ from data.sources.feature_files import (
     stored_array,
     values,
 )
-from data.sources.folders import passed_over
 from data.sources.json_files import check_file_name
 from data.sources.names import check_alike, common_endings, spellings, tell_spellings
 

@@ -15,6 +15,14 @@ WORDS = "v_encoder.f_encoder.embeddings.word_embeddings.weight"
 TIED_WORDS = "v_encoder.f_encoder.lm_head.decoder.weight"
 WORD_BIAS = "v_encoder.f_encoder.lm_head.bias"
 
+# Rows of zeros with which the original fills up what its heads read.
+PADS = ("v_encoder.pad", "v_encoder.f_encoder.pad")
+# Constants of its captioning: the causal mask, and the distribution of smoothed labels.
+CAUSAL_MASK = "decoder.tri_mask"
+SMOOTHED_LABEL = "loss_func.one_hot"
+# Its state dict has these beside parameters.
+BUFFERS = {*PADS, CAUSAL_MASK, SMOOTHED_LABEL}
+
 _HEAD = re.compile("heads/(?P<task>[^/]+)/(?P<path>.+)")
 _LAYER = re.compile("layers/(?P<number>[0-9]+)/")
 

@@ -9,8 +9,12 @@ import numpy as np
 from data.errors import InputError
 from hero_jax.conversion import original_names
 
-# The original pads the vocabulary to a multiple of this, for the matrix units.
+# The original pads the vocabulary to a multiple of this, for the matrix units, and has as many rows
+# of zeros to pad what its heads read.
 VOCABULARY_PADDING = 8
+# Words of the original's longest caption, and what it adds to the logits of later words.
+_MASKED_WORDS = 1024
+_MASKED = -1e4
 
 _ROBERTA_HEAD_NORM = "lm_head.layer_norm."
 # Parameters whose sizes may differ: tables of positions may be longer or shorter than ours,
@@ -97,7 +101,7 @@ def from_state_dict(
             f"{source} has {tied} unlike {words}, which are one table in HERO: use a checkpoint in "
             "which they are tied"
         )
-    report.unused = sorted(state_dict.keys() - known)
+    report.unused = sorted(state_dict.keys() - known - original_names.BUFFERS)
     if not report.loaded:
         raise InputError(
             f"{source} has none of HERO's or RoBERTa's parameters (its first is "
@@ -188,8 +192,10 @@ def _expected_shape(path: str, value: np.ndarray, vocab_size: int) -> tuple[int,
     return (vocab_size, *shape[1:]) if path in _VOCABULARY else shape
 
 
-def to_state_dict(params: Mapping[str, np.ndarray], vocab_size: int) -> dict[str, np.ndarray]:
-    """Returns parameters under the original's names, in its layouts and sizes.
+def to_state_dict(
+    params: Mapping[str, np.ndarray], vocab_size: int, label_smoothing: float = 0.0
+) -> dict[str, np.ndarray]:
+    """Returns parameters under the original's names, in its layouts and sizes, and its buffers.
 
     The tables of the vocabulary get as many rows as in the original. Rows of padding keep our
     values, so that a loaded checkpoint gets its own values back. Our bias has no padding and is
@@ -198,6 +204,7 @@ def to_state_dict(params: Mapping[str, np.ndarray], vocab_size: int) -> dict[str
     Args:
       params: arrays by our paths.
       vocab_size: size of the model's vocabulary, without padding.
+      label_smoothing: of captioning.
 
     Returns:
       Float32 arrays in C order, sorted by name. The table of words, which the original stores under
@@ -214,7 +221,23 @@ def to_state_dict(params: Mapping[str, np.ndarray], vocab_size: int) -> dict[str
             array = _with_rows(array, rows)
         state_dict[name] = np.ascontiguousarray(array, np.float32)
     state_dict[original_names.TIED_WORDS] = state_dict[original_names.WORDS]
+    state_dict |= _buffers(state_dict, label_smoothing)
     return dict(sorted(state_dict.items()))
+
+
+def _buffers(state_dict: Mapping[str, np.ndarray], label_smoothing: float) -> dict[str, np.ndarray]:
+    """Returns the constants that the original's state dict has beside its parameters."""
+    rows, size = state_dict[original_names.WORDS].shape
+    buffers = {
+        name: np.zeros((VOCABULARY_PADDING, size), np.float32) for name in original_names.PADS
+    }
+    if any(name.startswith("decoder.") for name in state_dict):
+        later = 1 - np.tril(np.ones((_MASKED_WORDS, _MASKED_WORDS), np.float32))
+        buffers[original_names.CAUSAL_MASK] = later * np.float32(_MASKED)
+        if label_smoothing:
+            share = label_smoothing / (rows - 1)
+            buffers[original_names.SMOOTHED_LABEL] = np.full((1, rows), share, np.float32)
+    return buffers
 
 
 def _paths_by_name(params: Mapping[str, np.ndarray]) -> dict[str, str]:

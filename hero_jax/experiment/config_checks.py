@@ -17,6 +17,7 @@ CHOICES = {
     "model.encoder": ("hierarchical", "text_only", "flat"),
     "model.dtype": ("float32", "bfloat16"),
     "batch.segmentation": ("subtitle", "clip", "frames"),
+    "on_damaged_checkpoint": ("error", "previous"),
 }
 AT_LEAST_1 = """
     batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames

@@ -1,9 +1,12 @@
 """A config made ready: the data of its task groups checked against the model and the mesh."""
 
+import dataclasses
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -12,6 +15,7 @@ from hero_jax import sharding
 from hero_jax.experiment.compatibility import IDENTITY, check_identity, differences, identity, plain
 from hero_jax.experiment.datasets import MissingDataset
 from hero_jax.experiment.task_group import TaskGroup
+from hero_jax.tasks.registry import TASKS
 
 # Blocks that a run may only continue with as they were; so are the blocks of its tasks.
 FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer")
@@ -94,6 +98,8 @@ class Experiment:
     def check_same(self, metadata: dict[str, Any], directory: str | os.PathLike) -> None:
         """Checks that a run would continue with the settings and data that it began with.
 
+        Only `optimizer.steps` may grow, of which it warns.
+
         Args:
           metadata: of its last checkpoint.
           directory: of its checkpoints, for messages.
@@ -113,14 +119,24 @@ class Experiment:
                 f"{_in_words(current['sources'])}: set data.name and data.weights to that, choose "
                 "another workdir, or start from its weights with init_from"
             )
-        for name in dict.fromkeys([*current["config"], *metadata["config"]]):
-            for field, here, there in differences(
-                current["config"].get(name), metadata["config"].get(name)
-            ):
+        planned = steps = self.config.optimizer.steps
+        settings, earlier = map(_with_defaults, (current["config"], metadata["config"]))
+        for name in dict.fromkeys([*settings, *earlier]):
+            for field, here, there in differences(settings.get(name), earlier.get(name)):
+                if name + field == "optimizer.steps" and here > there:
+                    planned = there
+                    continue
                 raise InputError(
                     f"{subject} has {name}{field}={there}, not {here}: set it to that, choose "
                     "another workdir, or start from its weights with init_from"
                 )
+        if steps > planned and jax.process_index() == 0:
+            print(
+                f"warning: {subject} was planned for optimizer.steps={planned} and goes on to "
+                f"{steps}: from here on its learning rate is that of the longer schedule",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _make_group(config: ConfigDict, mesh: Mesh, name: str) -> TaskGroup:
@@ -173,6 +189,20 @@ def _check_complete(metadata: dict[str, Any], subject: str) -> None:
             f"{subject} was made by an earlier version, which did not write all that has to be "
             "compared: train it again"
         )
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns blocks of settings, with the defaults of those that tasks did not have earlier."""
+    complete = {}
+    for name, block in config.items():
+        if name.startswith("parts."):
+            complete[name] = _with_defaults(block)
+        elif name in TASKS:
+            fields = dataclasses.fields(TASKS[name].Settings)
+            complete[name] = {field.name: plain(field.default) for field in fields} | block
+        else:
+            complete[name] = block
+    return complete
 
 
 def _in_words(sources: list[dict[str, Any]]) -> str:

@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from data import files
 from data.errors import InputError
-from data.sources.folders import passed_over
+from data.files import passed_over
 
 FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
@@ -94,10 +94,10 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
       InputError: another program holds it, or the folder cannot be written to.
     """
-    refusal = f"{path} is being written to by another program: wait until that has ended"
+    busy, advice = f"{path} is being written to", "wait until that has ended"
     with contextlib.ExitStack() as stack:
         with writing_to(path):
-            stack.enter_context(files.locked(path / _LOCK, refusal))
+            stack.enter_context(files.locked(path / _LOCK, busy, advice))
         yield
 
 

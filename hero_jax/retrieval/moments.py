@@ -29,6 +29,8 @@ class RankingSettings:
     temperature: factor of clip scores, see the formula above.
     min_span, max_span: a span from frame s to e is allowed if `min_span <= e - s < max_span`.
     max_predictions: number of moments of a query before suppression.
+    nms_candidates: number of a query's best moments that suppression sees. The original is set to
+      200, but cuts its lists to 100 before, so that the published results are of 100.
     nms_iou: a moment is suppressed if its overlap with a better one of the same clip is larger; 0
       turns suppression off.
     max_after_nms: number of moments of a query after suppression.
@@ -39,11 +41,12 @@ class RankingSettings:
     min_span: int = 2
     max_span: int = 16
     max_predictions: int = 200
+    nms_candidates: int = 100
     nms_iou: float = 0.0
     max_after_nms: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("top_clips", "max_predictions", "max_after_nms"):
+        for name in ("top_clips", "max_predictions", "nms_candidates", "max_after_nms"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} is too small: set 1 or more")
         if not 0 <= self.min_span < self.max_span:
@@ -107,12 +110,13 @@ def rank_moments(
 
 
 def suppress(moments: Moments, settings: RankingSettings) -> Moments:
-    """Applies greedy non-maximum suppression to the moments of each query.
+    """Applies greedy non-maximum suppression to the best moments of each query.
 
-    A moment is kept unless its intersection over union with a better kept one of the same clip is
-    more than `settings.nms_iou`. At most `settings.max_after_nms` are kept.
+    It sees the first `settings.nms_candidates`; the others are left out. A moment is kept unless
+    its intersection over union with a better kept one of the same clip is more than
+    `settings.nms_iou`. At most `settings.max_after_nms` are kept.
     """
-    clips, spans, scores = map(jnp.asarray, moments)
+    clips, spans, scores = (jnp.asarray(x)[:, : settings.nms_candidates] for x in moments)
     frames = spans + jnp.array([0, 1])
     overlaps = temporal_iou(frames[:, :, None], frames[:, None], jnp) > settings.nms_iou
     overlaps &= clips[:, :, None] == clips[:, None]

@@ -165,9 +165,16 @@ def _search_block(
 
 
 def _settings(model: Model) -> RankingSettings:
-    """Returns the model's settings, with suppression of overlapping moments in any case."""
+    """Returns the model's settings, with suppression of overlapping moments in any case.
+
+    Suppression sees all that was ranked: its limit makes evaluations comparable.
+    """
     settings = model.exported.ranking
-    return settings if settings.nms_iou else dataclasses.replace(settings, nms_iou=LARGEST_OVERLAP)
+    return dataclasses.replace(
+        settings,
+        nms_iou=settings.nms_iou or LARGEST_OVERLAP,
+        nms_candidates=settings.max_predictions,
+    )
 
 
 def best_clips(

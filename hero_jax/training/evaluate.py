@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from data.arguments import user_path
 from data.errors import InputError
-from data.files import NO_ROOM, writing_to
+from data.files import NO_ROOM, replacing, writing_to
 from data.pipeline.batches import Batches
 from data.progress import progress
 from hero_jax.experiment.datasets import OpenDataset
@@ -179,11 +179,17 @@ def _write(folder: pathlib.Path, name: str, results: Metrics, files: dict[str, s
         for file, text in files.items():
             place = folder / f"predictions-{name}" / file
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+            _replace(place, text)
             print(f"predictions written to {place}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, sort_keys=True))
+        _replace(path, json.dumps(results, indent=1, sort_keys=True))
     print(f"metrics written to {path}")
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file that another evaluation may write too."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def _split_name(experiment: Experiment) -> str:

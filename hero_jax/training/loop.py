@@ -17,19 +17,20 @@ from ml_collections import ConfigDict
 
 from data.arguments import user_path
 from data.errors import InputError
-from data.files import NO_ROOM, writing_to
+from data.files import NO_ROOM, replacing, writing_to
 from data.pipeline.stream import initial_state
 from hero_jax import sharding
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.metrics.report import table
 from hero_jax.training import curves, flops
-from hero_jax.training.checkpoint import ADVICE, Checkpoints
+from hero_jax.training.checkpoint import ADVICE, Checkpoints, DamagedCheckpoint
 from hero_jax.training.evaluate import evaluate
 from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.logs import Log, Meter
 from hero_jax.training.state import TrainState
 from hero_jax.training.step import Program, draw_task
+from hero_jax.training.workdir import held
 
 # The profile leaves compilation out.
 PROFILE_AFTER = 10
@@ -59,6 +60,13 @@ def train(
     """
     workdir = user_path(workdir)
     experiment = Experiment(config)
+    with held(workdir):
+        return _train(experiment, workdir, program)
+
+
+def _train(
+    experiment: Experiment, workdir: pathlib.Path, program: Program | None
+) -> dict[str, float | int]:
     config = experiment.config
     checkpoints = Checkpoints(workdir, config.keep_checkpoints, config.best_metric)
     groups = experiment.task_groups
@@ -66,7 +74,9 @@ def train(
     program = program or Program(config, experiment.tasks, experiment.mesh)
     state, streams = start_or_resume(experiment, program, checkpoints)
     with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
-        (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
+        # An export may read it now.
+        with replacing(workdir / "config.json") as temporary:
+            temporary.write_text(config.to_json_best_effort(indent=1))
         feeds = Feeds(experiment, batches, streams, int(state.step))
         log = Log(workdir, int(state.step), config.optimizer.steps)
         if state.step:
@@ -92,7 +102,24 @@ def train(
 def start_or_resume(
     experiment: Experiment, program: Program, checkpoints: Checkpoints
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Returns the training state, and the stream state of this process's groups by task group."""
+    """Returns the training state, and the stream state of this process's groups by task group.
+
+    Raises:
+      DamagedCheckpoint: the last checkpoint is, unless `on_damaged_checkpoint` is 'previous' and
+        one before is whole, which is taken then.
+    """
+    while True:
+        try:
+            return _start_or_resume(experiment, program, checkpoints)
+        except DamagedCheckpoint as damaged:
+            if experiment.config.on_damaged_checkpoint != "previous" or damaged.whole is None:
+                raise
+            checkpoints.set_aside(damaged)
+
+
+def _start_or_resume(
+    experiment: Experiment, program: Program, checkpoints: Checkpoints
+) -> tuple[TrainState, dict[str, np.ndarray]]:
     mesh = experiment.mesh
     fresh, like = {}, {}
     for name, group in experiment.task_groups.items():
@@ -101,7 +128,7 @@ def start_or_resume(
         fresh[name] = initial_state(local_groups, batch.max_waiting)
         array = stream_to_devices(fresh[name], mesh, batch.groups)
         like[name or ONLY] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
-    latest = checkpoints.latest()
+    latest = checkpoints.find("latest")
     if latest is None:
         params = initial_params(experiment, program)
         return program.init() if params is None else program.start_from(params), fresh

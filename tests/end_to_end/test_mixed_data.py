@@ -99,7 +99,7 @@ def test_each_source_is_evaluated_and_the_first_has_the_plain_names(trained):
 )
 def test_a_run_does_not_resume_with_another_mixture(mixed, trained, settings, words):
     checkpoints = Checkpoints(trained[1], read_only=True)
-    about = checkpoints.metadata(checkpoints.latest())
+    about = checkpoints.metadata(checkpoints.find("latest"))
     Experiment(mixed.config(**MIXED)).check_same(about, "runs/mine")
     with pytest.raises(InputError) as caught:
         Experiment(mixed.config(**MIXED | settings)).check_same(about, "runs/mine")

@@ -1,5 +1,6 @@
 """Each wrong input gets one sentence that names it and says what to do."""
 
+import copy
 import json
 import pickle
 import subprocess
@@ -94,6 +95,36 @@ def test_a_run_does_not_resume_with_other_settings(runs, about, settings, words)
         Experiment(runs.config(**settings)).check_same(about, "runs/mine")
     for word in ["the run in runs/mine", *words]:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [11, 12, 13])
+def test_a_run_may_become_longer_but_not_shorter(runs, about, steps, capsys):
+    experiment = Experiment(runs.config(optimizer__steps=steps))
+    if steps < 12:
+        with pytest.raises(InputError, match=r"has optimizer.steps=12, not 11: set it to that"):
+            experiment.check_same(about, "runs/mine")
+    else:
+        experiment.check_same(about, "runs/mine")
+    warning = (
+        "warning: the run in runs/mine was planned for optimizer.steps=12 and goes on to 13: from "
+        "here on its learning rate is that of the longer schedule\n"
+    )
+    assert capsys.readouterr().err == (warning if steps > 12 else "")
+
+
+def test_of_a_longer_run_nothing_else_changes(runs, about, capsys):
+    config = runs.config(optimizer__steps=13, optimizer__warmup_steps=3)
+    with pytest.raises(InputError, match=r"has optimizer.warmup_steps=2, not 3"):
+        Experiment(config).check_same(about, "runs/mine")
+    assert not capsys.readouterr().err
+
+
+def test_a_run_resumes_whose_version_lacked_a_setting_that_has_its_default(runs, about):
+    older = copy.deepcopy(about)
+    assert older["config"]["vsm"].pop("margin") == 0.1
+    Experiment(runs.config()).check_same(older, "runs/mine")
+    with pytest.raises(InputError, match=r"has vsm.margin=0.1, not 0.2"):
+        Experiment(runs.config(vsm__margin=0.2)).check_same(older, "runs/mine")
 
 
 def test_weights_of_another_shape(runs, about):

@@ -53,6 +53,7 @@ def golden_ranking(settings, arrays):
         min_span=settings["min_span_frames"],
         max_span=settings["max_span_frames"],
         max_predictions=settings["max_before_nms"],
+        nms_candidates=settings["max_before_nms"],
         nms_iou=settings["nms_iou"],
         max_after_nms=settings["max_after_nms"],
     )

@@ -282,3 +282,12 @@ def test_a_killed_build_is_reported_and_can_be_repeated(tmp_path):
     build(folder, {"train": [raw_clip(0)]})
     assert len(Split(folder, "train")) == 1
     assert [p.name for p in (folder / "clips").iterdir()] == ["2.0.0"]
+
+
+@pytest.mark.parametrize("on_corrupt", ["error", "skip"])
+def test_a_dataset_that_is_removed_while_it_is_read(dataset, on_corrupt):
+    split = Split(dataset, "train", on_corrupt)
+    split.read(0)
+    shutil.rmtree(dataset)
+    with pytest.raises(InputError, match=f"{SHARD} was removed while the dataset was read"):
+        split.read(1)

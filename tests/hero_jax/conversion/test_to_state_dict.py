@@ -30,6 +30,7 @@ from tests.paths import TESTDATA
 
 WORD = "cross_modal/text_embedding/word"
 BIAS = "cross_modal/lm_head/bias"
+PADS = ("v_encoder.pad", "v_encoder.f_encoder.pad")
 
 
 def assert_same(got, expected):
@@ -38,6 +39,11 @@ def assert_same(got, expected):
     for name, array in expected.items():
         assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
         assert got[name].tobytes() == array.tobytes(), name
+
+
+def pads(size):
+    """The buffers that every model of the original has."""
+    return dict.fromkeys(PADS, np.zeros((8, size), np.float32))
 
 
 # The original's checkpoints come back
@@ -77,13 +83,10 @@ def test_the_originals_weights_come_back_byte_for_byte(variant, kind):
         state |= {n.removeprefix("weights/"): a for n, a in task_arrays if n.startswith("weights/")}
     initial = flatten(random_model(config, heads)[1])
     params, report = from_state_dict(state, initial, config.vocab_size, "golden")
-    # The decoder's causal mask and the smoothed label are buffers that the original recomputes.
-    constants = ["decoder.tri_mask", "loss_func.one_hot"] if kind == "captioning" else []
-    assert (report.missing, report.unused) == ([], constants)
-    for name in constants:
-        del state[name]
-    found = to_state_dict(params, config.vocab_size)
-    assert_same(found, state)
+    assert (report.missing, report.unused) == ([], [])
+    found = to_state_dict(params, config.vocab_size, label_smoothing=0.1)
+    # The golden files have the buffers of captioning, and leave out the others.
+    assert_same(found, state | pads(config.hidden_size))
     assert list(found) == sorted(found)
 
 
@@ -110,7 +113,7 @@ def test_vocabularies_come_back_with_their_padding(data, vocab_size):
     table = np.pad(table, [*missing, (0, 0)])
     state |= {original_names.WORDS: table, original_names.WORD_BIAS: np.pad(bias, missing)}
     found = to_state_dict(params, vocab_size)
-    assert_same(found, state | {original_names.TIED_WORDS: table})
+    assert_same(found, state | {original_names.TIED_WORDS: table} | pads(2))
     assert found[original_names.WORDS] is found[original_names.TIED_WORDS]
 
 
@@ -152,6 +155,7 @@ def test_parameters_on_devices_and_of_other_types_become_float32():
             "video_st_predictor.weight": np.float32([[[0, 1, 2, 3, 4]]]),
             original_names.WORDS: np.ones((8, 2), np.float32),
             original_names.TIED_WORDS: np.ones((8, 2), np.float32),
+            **pads(2),
         },
     )
 
@@ -177,7 +181,23 @@ def test_heads_of_two_kinds_are_written():
     params = head_params("violin", "violin") | head_params("tvqa", "video_qa")
     state = to_state_dict(params, 4)
     assert {"violin_pool.weight", "qa_pool.weight"} < state.keys()
-    assert len(state) == len(params) + 1
+    assert len(state) == len(params) + 1 + len(PADS)
+
+
+def test_without_smoothed_labels_the_original_has_no_distribution_of_them():
+    folder, blocks, _, _ = golden("equal")
+    state = to_state_dict(head_params("tvc", "captioning", blocks), 4)
+    assert "loss_func.one_hot" not in state
+    mask = np.load(folder / "captioning.npz")["weights/decoder.tri_mask"]
+    assert_same({"": state["decoder.tri_mask"]}, {"": mask})
+
+
+def test_buffers_are_no_unused_parameters():
+    params = head_params("violin", "violin")
+    state = to_state_dict(params, 4)
+    found, report = from_state_dict(state, params, 4, "hero.pt")
+    assert (report.missing, report.unused) == ([], [])
+    assert found.keys() == params.keys()
 
 
 def test_a_head_that_the_original_lacks_is_refused():

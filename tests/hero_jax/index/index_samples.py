@@ -79,4 +79,5 @@ def filled(path, *names, dtype="float16"):
 
 
 def files(path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    """The files of an index by name; the lock, which tells who holds it, without its content."""
+    return {file.name: b"" if file.name == "lock" else file.read_bytes() for file in path.iterdir()}

@@ -222,7 +222,9 @@ def test_one_program_writes_at_a_time(tmp_path):
         text=True,
     ) as process:
         assert process.stdout.readline() == "open\n"
-        assert f"{tmp_path} is being written to by another program" in refusal(Writer, tmp_path)
+        assert f"{tmp_path} is being written to by process {process.pid} on " in refusal(
+            Writer, tmp_path
+        )
         assert content(Index(tmp_path)) == expected
         process.stdin.close()
         assert process.wait(60) == 0

@@ -38,7 +38,8 @@ def source(**changes) -> exported.Exported:
         "context_subtitles": 0,
         **changes,
     }
-    moments = {**finetune.MOMENTS, "min_span": 0, "max_span": 4, "nms_iou": 0.5, "top_clips": 6}
+    spans = {"min_span": 0, "max_span": 4, "nms_candidates": 5, "nms_iou": 0.5}
+    moments = {**finetune.MOMENTS, **spans, "top_clips": 6}
     captions = {**tvc.SETTINGS, "decoder_positions": 20, "max_steps": 6}
     tasks = {
         name: {"kind": name, "settings": settings, "batch": batch}

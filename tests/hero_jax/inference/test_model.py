@@ -52,7 +52,8 @@ def test_search_ranks_as_evaluation_does(tmp_path):
         export_samples.merged().span_head,
         model().encode_queries(TEXTS),
         Corpus(frames, lengths, mesh),
-        RankingSettings(**source().description["ranking"]),
+        # A search finds as many as are asked for; an evaluation, as many as the original's sees.
+        RankingSettings(**source().description["ranking"] | {"nms_candidates": 200}),
     ).vcmr_nms
     found = search(model(), index, TEXTS, top=7)
     for n, moments in enumerate(found):

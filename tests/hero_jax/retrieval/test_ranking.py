@@ -137,6 +137,20 @@ def test_suppression_is_greedy_and_within_clips(seed, count):
     assert (found.clips[0, kept:] == -1).all()
 
 
+@pytest.mark.parametrize(
+    ("candidates", "left"), [(1, [0]), (3, [0, 2]), (4, [0, 2, 3]), (9, [0, 2, 3])]
+)
+def test_suppression_sees_the_best_moments_alone(candidates, left):
+    """The second is like the first; the others overlap with none."""
+    spans = np.array([[[0, 3], [0, 3], [5, 6], [8, 9]]])
+    scores = np.array([[4.0, 3.0, 2.0, 1.0]])
+    chosen = RankingSettings(nms_candidates=candidates, nms_iou=0.5)
+    with jax.disable_jit():
+        found = suppress(Moments(np.zeros((1, 4), int), spans, scores), chosen)
+    count = found.counts[0]
+    assert np.asarray(found.spans)[0, :count].tolist() == spans[0, left].tolist()
+
+
 @functools.cache
 def span_head():
     return SpanHead(make_config().model, rngs=nnx.Rngs(0))
@@ -272,6 +286,7 @@ def test_the_result_is_the_same_bit_for_bit_however_many_devices(eight_devices):
     [
         ("top_clips", 0),
         ("max_predictions", 0),
+        ("nms_candidates", 0),
         ("max_after_nms", 0),
         ("min_span", 4),
         ("min_span", -1),

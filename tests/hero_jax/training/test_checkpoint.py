@@ -1,6 +1,7 @@
 """Which checkpoints stay, which are found, and what a full disk does to one."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from data.files import writing_to
 from hero_jax import sharding
 from hero_jax.models.params import flatten
 from hero_jax.tasks.registry import make_tasks
-from hero_jax.training.checkpoint import Checkpoints
+from hero_jax.training.checkpoint import Checkpoints, DamagedCheckpoint
 from hero_jax.training.step import Program
 from tests.hero_jax.tiny import TOKENS, make_config
 
@@ -92,6 +93,150 @@ def test_leftovers_of_systems_are_no_checkpoints(state, directory, tmp_path):
     assert (checkpoints.find("latest"), checkpoints.find("best")) == (5, 2)
     assert checkpoints.metadata(5) == {"step": 5}
     assert checkpoints.restore_params(5).keys() == flatten(state.params).keys()
+
+
+def truncate(folder):
+    path = max((folder / "state" / "ocdbt.process_0" / "d").iterdir(), key=os.path.getsize)
+    os.truncate(path, 100)
+    return path
+
+
+def flip(folder):
+    """Changes what no reader of arrays checks: a few bits of one number."""
+    path = max((folder / "state" / "ocdbt.process_0" / "d").iterdir(), key=os.path.getsize)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def remove(name):
+    def damage(folder):
+        shutil.rmtree(folder / name)
+        return next((name for name in folder.glob(f"{name}/*")), folder / name)
+
+    return damage
+
+
+def empty(name):
+    def damage(folder):
+        (folder / name).write_text("")
+        return folder / name
+
+    return damage
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "flipped": flip,
+    "no state": remove("state"),
+    "no stream": remove("stream"),
+    "no description": remove("about"),
+    "empty description": empty("about/metadata"),
+    "empty metrics": empty("metrics/metrics"),
+    "empty checksums": empty("checksums.sha256"),
+}
+# What shows without checksums, by what reads it.
+SEEN = {
+    "truncated": "restore_params",
+    "no state": "restore_params",
+    "no description": "metadata",
+    "empty description": "metadata",
+    "empty metrics": "metrics",
+}
+
+
+def copy_of(directory, tmp_path, checksums=True):
+    shutil.copytree(directory, tmp_path / "run")
+    if not checksums:
+        for path in (tmp_path / "run").glob("checkpoints/*/checksums.sha256"):
+            path.unlink()
+    return tmp_path / "run", tmp_path / "run" / "checkpoints"
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_is_named_with_the_checkpoint_to_take_instead(directory, tmp_path, kind):
+    workdir, folder = copy_of(directory, tmp_path)
+    damaged = DAMAGES[kind](folder / "5").relative_to(folder / "5")
+    truncate(folder / "4")
+    checkpoints = Checkpoints(workdir, best_metric="vsm/r@1", read_only=True)
+    for which in ("latest", "5", *(["best"] if kind == "empty metrics" else [])):
+        with pytest.raises(DamagedCheckpoint) as caught:
+            checkpoints.find(which)
+        sentence = str(caught.value)
+        assert sentence.startswith(f"checkpoint 5 of {folder} is damaged ({damaged}")
+        assert sentence.endswith(f"), and 2 is whole: delete {folder / '5'}, or set checkpoint=2")
+        assert (caught.value.step, caught.value.whole) == (5, 2)
+    assert checkpoints.find("2") == 2
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_damage_without_checksums_is_found_in_reading(directory, tmp_path, kind):
+    workdir, folder = copy_of(directory, tmp_path, checksums=False)
+    truncate(folder / "4")
+    DAMAGES[kind](folder / "5")
+    checkpoints = Checkpoints(workdir, read_only=True)
+    step = checkpoints.find("latest")
+    with pytest.raises(DamagedCheckpoint) as caught:
+        getattr(checkpoints, SEEN[kind])(step)
+    assert str(caught.value).startswith(f"checkpoint 5 of {folder} is damaged (it cannot be read: ")
+    assert caught.value.whole == 2
+
+
+def test_checkpoints_without_checksums_are_read(directory, state, tmp_path):
+    workdir, _ = copy_of(directory, tmp_path, checksums=False)
+    checkpoints = Checkpoints(workdir, best_metric="vsm/r@1", read_only=True)
+    assert checkpoints.find("best") == 2
+    assert checkpoints.metrics(2) == {"vsm/r@1": 0.9, "mlm/loss": -0.9}
+    assert checkpoints.metrics(4) == {}
+    assert checkpoints.restore_params(4).keys() == flatten(state.params).keys()
+
+
+def test_the_checksums_are_those_of_sha256sum(directory):
+    folder = directory / "checkpoints" / "5"
+    lines = (folder / "checksums.sha256").read_text().splitlines()
+    named = {line[66:]: line[:64] for line in lines}
+    assert {"about/metadata", "metrics/metrics", "state/_METADATA"} < named.keys()
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_where_none_is_whole_there_is_no_other_to_take(directory, tmp_path):
+    workdir, folder = copy_of(directory, tmp_path)
+    for step in folder.iterdir():
+        flip(step)
+    with pytest.raises(DamagedCheckpoint, match="no other is whole: choose another run") as caught:
+        Checkpoints(workdir, read_only=True).find("latest")
+    assert caught.value.whole is None
+    with pytest.raises(DamagedCheckpoint, match=f"whole: delete {folder / '5'} to start anew"):
+        Checkpoints(workdir).find("latest")
+
+
+def test_a_checkpoint_that_a_run_removes_meanwhile_is_not_damaged(directory, tmp_path):
+    workdir, folder = copy_of(directory, tmp_path)
+    checkpoints = Checkpoints(workdir, read_only=True)
+    step = checkpoints.find("latest")
+    shutil.rmtree(folder / "5")
+    with pytest.raises(InputError, match=r"checkpoint 5 .* was removed while it was read"):
+        checkpoints.restore_params(step)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_written_again(directory, state, tmp_path, capsys):
+    workdir, folder = copy_of(directory, tmp_path)
+    flip(folder / "5")
+    checkpoints = Checkpoints(workdir, keep=2, best_metric="vsm/r@1")
+    with pytest.raises(DamagedCheckpoint, match="or set on_damaged_checkpoint=previous") as caught:
+        checkpoints.find("latest")
+    checkpoints.set_aside(caught.value)
+    (place,) = (workdir / "damaged").iterdir()
+    assert place.name.startswith("5-")
+    assert (place / "state").is_dir()
+    warning = rf"^warning: checkpoint 5 of .* is damaged \(state/.*\): it is moved to {place}, and "
+    assert re.match(f"{warning}training goes on from step 4\n$", capsys.readouterr().err)
+    assert checkpoints.find("latest") == 4
+    checkpoints.save(5, state, STREAM, {"step": 5})
+    checkpoints.finish()
+    assert Checkpoints(workdir, read_only=True).find("latest") == 5
 
 
 def fail(error, cause=None):
