@@ -16,8 +16,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from data.building import dataset
 from data.building.plan import Building
 from data.building.shards import ON_BAD_VIDEO
+from data.building.summary import summary
 from data.building.workers import STOPPED
-from data.command import ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.report import Report
@@ -25,6 +26,7 @@ from data.schema import QUERY_TYPES, SPLIT_NAMES, DatasetMetadata
 from data.sources.annotations import registry
 from data.sources.annotations.base import Annotation
 from data.sources.features import FeatureParts
+from data.sources.names import with_ids
 from data.sources.original.source import open_databases
 from data.sources.raw import RawSource, open_source
 from data.sources.splits import read_splits
@@ -44,10 +46,11 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
     if clip_seconds is None:
         whole_video = registry.FORMS[args.form].whole_video
         clip_seconds = PUBLISHED_CLIP_SECONDS if whole_video else 0.0
-    features = FeatureParts(args.features)
+    features = FeatureParts(args.features, args.feature_name, report)
+    ids = features.ids()
     source = open_source(
         features,
-        open_subtitles(args.subtitles, features.ids()),
+        with_ids(open_subtitles(args.subtitles, ids), ids),
         annotations,
         query_type,
         splits=read_splits([_split_and_path(text) for text in args.splits]),
@@ -57,7 +60,10 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
         report=report,
         source_class=RawSource,
     )
-    return dataset.build_dataset(args.out, source, tokenizer, building, args.tokenizer.name)
+    needs_subtitles = args.subtitles is not None
+    return dataset.build_dataset(
+        args.out, source, tokenizer, building, args.tokenizer.name, needs_subtitles
+    )
 
 
 def _read_annotations(
@@ -105,9 +111,8 @@ def build_original(args: argparse.Namespace, building: Building) -> Built:
         widths=args.widths,
         seconds_per_feature=args.seconds_per_feature,
     )
-    return dataset.build_dataset(
-        args.out, source, tokenizer, building, tokenizer_name or args.tokenizer.name
-    )
+    name, needs_subtitles = tokenizer_name or args.tokenizer.name, args.subtitles_db is not None
+    return dataset.build_dataset(args.out, source, tokenizer, building, name, needs_subtitles)
 
 
 def build_shapes(args: argparse.Namespace, building: Building) -> Built:
@@ -119,26 +124,8 @@ def build_shapes(args: argparse.Namespace, building: Building) -> Built:
     return dataset.build_dataset(args.out, source, tokenizer, building, "shapes")
 
 
-def summary(metadata: DatasetMetadata, report: Report) -> str:
-    """Returns a table of what is in the dataset and what was left out of it, with examples."""
-    rows = [(f"clips in {split}", count) for split, count in metadata.clips.items()]
-    rows += [(f"queries in {split}", count) for split, count in metadata.queries.items()]
-    rows += [*metadata.totals.items(), *metadata.left_out.items()]
-    if not metadata.left_out:
-        rows.append(("skipped or cut", 0))
-    width = max(len(label) for label, _ in rows)
-    lines = []
-    for label, count in rows:
-        examples = report.examples.get(label, []) if label in metadata.left_out else []
-        lines.append(f"{label:<{width}}  {count:>10,}")
-        lines += [f"    {example}" for example in examples]
-        if 0 < len(examples) < count:
-            lines.append("    ...")
-    return "\n".join(lines)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data.build", description=__doc__)
+    parser = Parser(prog="python -m data.build", description=__doc__)
     sources = parser.add_subparsers(required=True, metavar="raw|original|shapes")
     # An abbreviated flag may be a misspelt other one.
     add_parser = functools.partial(sources.add_parser, allow_abbrev=False)
@@ -166,8 +153,16 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
         type=_absolute,
         required=True,
         action="append",
-        help="folder of ID.npz, .npy or .h5, or one .h5 of all; once for each network, in the "
+        help="folder of ID.npz, .npy, .h5 or .pt, or one .h5 of all; once for each network, in the "
         "order of the feature vector",
+    )
+    parser.add_argument(
+        "--feature_name",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names of the files of features without the extension, as {id}_clip where other files "
+        "lie beside them; once, or once for each --features; default: {id}",
     )
     parser.add_argument(
         "--subtitles",

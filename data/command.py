@@ -1,11 +1,55 @@
-"""Ends a command with its result, or with one sentence and status 1."""
+"""What all commands share: how arguments are read, and how a command ends."""
 
+import argparse
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from data.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes what begins with a hyphen, as ids do, for a value if it is no flag.
+
+    What begins with two is more often a misspelt flag: it is refused with the spelling of a value.
+    """
+
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses arguments as the base class does, and keeps them for messages."""
+        self.given = sys.argv[1:] if args is None else [*args]
+        return super().parse_known_args(self.given, namespace)
+
+    # The base class has no public method that decides what a flag is.
+    def _parse_optional(self, arg_string: str) -> Any:
+        name = arg_string.partition("=")[0]
+        # `-top` is `--top`, misspelt.
+        is_flag = {name, f"-{name}"} & self._option_string_actions.keys()
+        if arg_string[:1] == "-" != arg_string[1:2] and not is_flag:
+            return None
+        return super()._parse_optional(arg_string)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the usage and the message, and exits with status 2."""
+        flag = re.match(r"argument (--\w+).*: expected one argument", message)
+        if flag and flag[1] in self.given[:-1]:
+            value = self.given[self.given.index(flag[1]) + 1]
+            message += f" (if that is {value}, write {flag[1]}={value})"
+        elif "arguments are required" in message:
+            message += self._advice(self.given)
+        elif "unrecognized arguments: " in message:
+            message += self._advice(message.partition(": ")[2].split())
+        super().error(message)
+
+    def _advice(self, arguments: Iterable[str]) -> str:
+        """Returns the end of a message about arguments of which one may be an id."""
+        names = [name for name in arguments if name.startswith("--") and name != "--"]
+        unknown = [n for n in names if n.partition("=")[0] not in self._option_string_actions]
+        return f" (if {unknown[0]} is no flag, write it last, after --)" if unknown else ""
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import safetensors.numpy
 from data.errors import InputError
 from data.files import writing_to
 from data.schema import tokenizer_path
+from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
@@ -171,7 +172,8 @@ def export_torch(workdir: str | os.PathLike, out: str | os.PathLike, which: str 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields a folder beside `out` that takes its place at the end."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    leftovers = [*out.iterdir()] if out.is_dir() else []
+    if out.exists() and not (out.is_dir() and all(passed_over(file.name) for file in leftovers)):
         raise InputError(f"{out} exists already: choose another folder, or move it away")
     with writing_to(out, "choose another place"):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -179,9 +181,20 @@ def _new_folder(out: Path) -> Iterator[Path]:
         try:
             yield made
             made.chmod(0o755)
-            made.replace(out)
+            _take_place(made, out, leftovers)
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _take_place(made: Path, out: Path, hidden: Iterable[Path]) -> None:
+    """Moves a folder to where there is none, or one of hidden files, which stay."""
+    moved = [file.replace(made / file.name) for file in hidden]
+    try:
+        made.replace(out)
+    except OSError:
+        for file in moved:
+            file.replace(out / file.name)
+        raise
 
 
 def _write(path: Path, text: str) -> None:

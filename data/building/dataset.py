@@ -40,6 +40,7 @@ from data.schema import (
     tokenizer_path,
 )
 from data.sources.base import Source
+from data.sources.folders import passed_over
 from data.tokenizer import Tokenizer
 
 # Names that TFDS can read from the names of shards.
@@ -54,6 +55,7 @@ def build_dataset(
     tokenizer: Tokenizer,
     building: Building,
     tokenizer_name: str = "",
+    needs_subtitles: bool = False,
 ) -> tuple[DatasetMetadata, Report]:
     """Builds a dataset, or continues an interrupted build of it.
 
@@ -63,13 +65,14 @@ def build_dataset(
       tokenizer: makes the token ids; copied into the dataset.
       building: settings of the build.
       tokenizer_name: name of the tokenizer in the source.
+      needs_subtitles: whether a dataset without any subtitle is a mistake.
 
     Returns:
       The metadata, and a report of what was left out.
 
     Raises:
-      InputError: a clip cannot become a record, an id occurs twice, or the folder holds something
-        that may not be replaced.
+      InputError: a clip cannot become a record, an id occurs twice, no clip has subtitles that are
+        needed, or the folder holds something that may not be replaced.
       KeyboardInterrupt: the user interrupts the build; finished shards are kept.
     """
     out = Path(out).resolve()
@@ -83,8 +86,9 @@ def build_dataset(
         check_target(out, building.overwrite)
         tokenizer.save(folder / TOKENIZER)
         widths, clips = _make_clips(folder, source, tokenizer.identity, building)
-        left_out = Report(source.report.counts, source.report.examples)
-        left_out.merge(Report(**result.left_out) for result in _results(clips))
+        left_out = _left_out(source, clips)
+        if needs_subtitles:
+            _check_subtitles(clips, left_out)
         queries = _make_queries(folder, source, clips, tokenizer.identity, building, left_out)
         metadata = DatasetMetadata(
             name=out.name,
@@ -129,6 +133,20 @@ def _make_clips(
     return widths, clips
 
 
+def _left_out(source: Source, clips: Shards) -> Report:
+    left_out = Report(source.report.counts, source.report.examples)
+    left_out.merge(Report(**result.left_out) for result in _results(clips))
+    return left_out
+
+
+def _check_subtitles(clips: Shards, left_out: Report) -> None:
+    if not _totals(clips).get("subtitles"):
+        raise InputError(
+            "no clip has a subtitle, although subtitles are given: correct them, or leave them "
+            f"out ({'; '.join(left_out.lines()) or 'none was left out'})"
+        )
+
+
 def _make_queries(
     folder: Path,
     source: Source,
@@ -161,7 +179,7 @@ def _make_shards(
     all_tasks = list(itertools.chain(*tasks.values()))
     names = {task.name for task in all_tasks}
     for path in [*folder.glob(f"{kind}-*"), *folder.glob(".*")]:
-        if path.name.removesuffix(".json") not in names:
+        if path.name.removesuffix(".json") not in names and not path.is_dir():
             path.unlink()
     label = "videos" if kind == "clips" else "queries"
     results = write_shards(folder, all_tasks, label, building.workers, building.beam_options)
@@ -207,8 +225,8 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
             f"{dataset_dir.name!r} cannot be a dataset's name: name the folder with letters, "
             "digits and underscores, a letter first"
         )
-    known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/*_info.json"))
-    if dataset_dir.is_dir() and any(dataset_dir.iterdir()) and not known:
+    known = building_dir(dataset_dir).exists() or any(dataset_dir.glob("clips/*/[!.]*_info.json"))
+    if dataset_dir.is_dir() and not known and not _is_vacant(dataset_dir):
         raise InputError(
             f"{dataset_dir} holds other things than a dataset: name a new or an empty folder"
         )
@@ -216,6 +234,10 @@ def check_target(dataset_dir: str | os.PathLike[str], overwrite: bool) -> None:
         raise InputError(
             f"dataset {dataset_dir} exists: name another folder, or allow to overwrite it"
         )
+
+
+def _is_vacant(folder: Path) -> bool:
+    return all(passed_over(path.name) for path in folder.iterdir())
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ ends with the same bytes. A worker holds the clips of one video at a time.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -111,7 +112,7 @@ class ClipShardTask(ShardTask):
         return [self.videos, source.identity(self.videos), step, self.widths]
 
     def records(self, tally: Tally) -> Iterator[bytes]:
-        tokenizer = Tokenizer.load(self.tokenizer_path)
+        tokenizer = _load_tokenizer(self.tokenizer_path, self.tokenizer)
         for video_id in self.videos:
             report = Report()
             try:
@@ -129,6 +130,13 @@ class ClipShardTask(ShardTask):
             for clip in clips:
                 _add_totals(tally.totals, clip)
                 yield codec.serialise(codec.encode_clip(clip))
+
+
+@functools.lru_cache(1)
+def _load_tokenizer(path: Path, identity: str) -> Tokenizer:
+    """Returns the tokenizer of that identity: loading one may take as long as making a shard."""
+    del identity
+    return Tokenizer.load(path)
 
 
 def _add_totals(totals: Counter[str], clip: Clip) -> None:
@@ -153,7 +161,7 @@ class QueryShardTask(ShardTask):
         return [[dataclasses.astuple(query) for query in self.queries], self.query_type]
 
     def records(self, tally: Tally) -> Iterator[bytes]:
-        tokenizer = Tokenizer.load(self.tokenizer_path)
+        tokenizer = _load_tokenizer(self.tokenizer_path, self.tokenizer)
         for raw in self.queries:
             query = make_query(raw, self.query_type, tokenizer)
             yield codec.serialise(codec.encode_query(query))

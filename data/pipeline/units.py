@@ -267,7 +267,7 @@ def _read_ids(path: Path, split: str) -> list[str] | None:
     """Returns the list of ids, None if there is no list or one of the shards is newer."""
     try:
         written = path.stat().st_mtime_ns
-        shards = path.parent.glob(f"*-{split}.tfrecord-*-of-?????")
+        shards = path.parent.glob(f"[!.]*-{split}.tfrecord-*-of-?????")
         if any(shard.stat().st_mtime_ns > written for shard in shards):
             return None
         ids = json.loads(path.read_text())

@@ -191,4 +191,5 @@ def tell_remark(film: Film, remark: Remark, cast: Sequence[Actor] | None = None)
 
 def tell_plainly(event: Event, who: str, whom: str, variant: int) -> str:
     """Returns `narration.sentence` without the speed of a move."""
-    return sentence(dataclasses.replace(event, how=""), who, whom, variant)
+    plain = dataclasses.replace(event, how="") if event.how else event
+    return sentence(plain, who, whom, variant)

@@ -60,7 +60,7 @@ def hour_phrase(hour: float) -> str:
 
 def describe(actor: Actor, words: Sequence[str] = ("size", "colour", "form")) -> str:
     """Returns a phrase like 'the small red circle', with some or all of its words."""
-    return " ".join(["the", *(getattr(actor, word) for word in words)])
+    return " ".join(["the", *[getattr(actor, word) for word in words]])
 
 
 def sentence(event: Event, who: str, whom: str = "", variant: int = 0) -> str:

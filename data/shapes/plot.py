@@ -1,6 +1,7 @@
 """Draws the plots of the sample corpus: who does what, for how long, and where it leads."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -70,9 +71,10 @@ def _next_event(rng: random.Random, cast: list[Actor], now: float, duration: flo
         eagerness * len(absent) if what == "enter" else action.weight
         for what, action in ACTIONS.items()
     ]
+    actions, cumulative, present = list(ACTIONS), [*itertools.accumulate(weights)], _present(cast)
     while True:
-        what = rng.choices(list(ACTIONS), weights=weights)[0]
-        who = rng.choice(absent if what == "enter" else _present(cast))
+        what = rng.choices(actions, cum_weights=cumulative)[0]
+        who = rng.choice(absent if what == "enter" else present)
         plan = ACTIONS[what].plan(rng, cast, who)
         if plan is None:
             continue
@@ -88,12 +90,6 @@ def _present(cast: list[Actor]) -> list[int]:
     return [who for who, actor in enumerate(cast) if actor.x is not None]
 
 
-def _distance(cast: list[Actor], who: int, x: float, y: float) -> float:
-    """Returns the distance of a position from the nearest other actor."""
-    others = [cast[other].position for other in _present(cast) if other != who]
-    return min((((ax - x) ** 2 + (ay - y) ** 2) ** 0.5 for ax, ay in others), default=99.0)
-
-
 def _free_position(
     rng: random.Random,
     cast: list[Actor],
@@ -107,7 +103,13 @@ def _free_position(
     positions = [
         (round(rng.uniform(left, right), 1), round(rng.uniform(high, low), 1)) for _ in range(6)
     ]
-    return max(positions, key=lambda position: min(_distance(cast, who, *position), _APART))
+    others = [cast[other].position for other in _present(cast) if other != who]
+
+    def room(position: tuple[float, float]) -> float:
+        x, y = position
+        return min([_APART, *(((ax - x) ** 2 + (ay - y) ** 2) ** 0.5 for ax, ay in others)])
+
+    return max(positions, key=room)
 
 
 def _stay(cast: list[Actor], who: int, **fields: Any) -> dict[str, Any]:

@@ -3,11 +3,10 @@
 Prints the subtitles and the queries with their times, and draws them below the clip's frames.
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 
-from data.command import ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence
 from data.show.describe import describe
 from data.show.picture import draw
 from data.show.shown import find
@@ -15,7 +14,7 @@ from data.show.shown import find
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a clip and draws it."""
-    parser = argparse.ArgumentParser(prog="python -m data.show", description=__doc__)
+    parser = Parser(prog="python -m data.show", description=__doc__)
     parser.add_argument("dataset", help="folder of the dataset")
     parser.add_argument("--clip", required=True, help="id of the clip")
     parser.add_argument(

@@ -1,16 +1,15 @@
-"""Reads frame features from NumPy or HDF5 files, one for each video, or from one HDF5 file."""
+"""Reads frame features from files, one for each video, or from one HDF5 file."""
 
 import contextlib
 import copy
 import dataclasses
+import logging
 import os
 import reprlib
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import h5py
 import numpy as np
@@ -18,25 +17,24 @@ import numpy as np
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
-from data.sources.json_files import check_file_name
-
-_HDF5 = (".h5", ".hdf5")
-_EXTENSIONS = (".npz", ".npy", *_HDF5)
-# Name of the array or dataset that is read if a file holds several.
-_NAME = "features"
-# Errors that NumPy, zipfile and h5py raise for truncated, damaged and other files.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
+from data.sources.feature_files import (
+    EXTENSIONS,
+    HDF5,
+    Stored,
+    header,
+    readable,
+    stored_array,
+    values,
 )
+from data.sources.folders import passed_over
+from data.sources.json_files import check_file_name
+from data.sources.names import check_alike, common_endings, spellings, tell_spellings
+
+UNREAD = "files among the features that are not read"
+# Pattern of the names of files and datasets without their extension.
+WHOLE_NAME = "{id}"
+# Extensions that are read if a video has files with others too.
+_FIRST = (".npz", ".npy", *HDF5)
 
 
 class FeatureParts:
@@ -45,11 +43,15 @@ class FeatureParts:
     A part is
 
       a folder  with a file for each video: `ID.npz` (the array `features`, or the only one),
-                `ID.npy`, or `ID.h5` or `ID.hdf5` (the dataset `features`, or the only one)
+                `ID.npy`, `ID.h5` or `ID.hdf5` (the dataset `features`, or the only one), or `ID.pt`
+                or `ID.pth` (the tensor, or the tensor `features` or only one of a dict)
       a file    .h5 or .hdf5, in which each video has a dataset `ID`, or a group `ID` that holds
                 the dataset `features` or only one
 
     and holds `[frames, width]` in float16, float32 or float64 for each video.
+
+    A video's id is its name in the first part; names in the other parts may differ from it as
+    `data.sources.names` says.
 
     Networks round the end of a video differently, so parts may differ by one frame: the longer are
     cut to the shortest, which is counted. If they differ by more, the video cannot be used.
@@ -57,23 +59,48 @@ class FeatureParts:
     Nothing stays open: a reader can be pickled and used by any process.
     """
 
-    def __init__(self, parts: Sequence[Path]):
+    def __init__(
+        self, parts: Sequence[Path], names: Sequence[str] = (), report: Report | None = None
+    ):
         """Lists the videos.
 
+        Args:
+          parts: folders and files.
+          names: pattern of the names of files or datasets, `{id}_clip`, for each part or for all;
+            by default all of a name is an id.
+          report: counts files and datasets that are not read.
+
         Raises:
-          InputError: a part does not exist or holds no features.
+          InputError: a part does not exist or holds no features, or hardly any video has two parts.
         """
-        self._parts = [_open_part(path) for path in parts]
+        if len(names) not in (0, 1, len(parts)):
+            raise InputError(
+                f"feature_name is given {len(names)} times for {len(parts)} parts of features: "
+                "give it once, or once for each"
+            )
+        patterns = [*(names or [WHOLE_NAME])] * (1 if len(names) > 1 else len(parts))
+        report = Report() if report is None else report
+        first, *others = [
+            _open_part(path, pattern, report) for path, pattern in zip(parts, patterns, strict=True)
+        ]
+        self._parts = [first, *(part.with_ids(first.endings.keys()) for part in others)]
+        for part in self._parts[1:]:
+            check_alike(
+                set(first.endings),
+                set(part.endings),
+                f"videos in {first.path}",
+                f"videos in {part.path}",
+            )
 
     def ids(self) -> set[str]:
         """Returns the ids of the videos that have all parts."""
-        return set.intersection(*(set(part.extensions) for part in self._parts))
+        return set.intersection(*(set(part.endings) for part in self._parts))
 
     def incomplete(self) -> dict[str, Path]:
         """Returns the first part that lacks the video, for each video that has only some parts."""
-        any_part: set[str] = set().union(*(part.extensions for part in self._parts))
+        any_part: set[str] = set().union(*(part.endings for part in self._parts))
         return {
-            video_id: next(p.path for p in self._parts if video_id not in p.extensions)
+            video_id: next(p.path for p in self._parts if video_id not in p.endings)
             for video_id in any_part - self.ids()
         }
 
@@ -138,141 +165,180 @@ class _Part:
     """One part of the features of all videos.
 
     path: the folder, or the HDF5 file.
-    extensions: extension of each video's file in the folder; '' if all videos are in one file.
+    endings: what follows each video's name in the name of its file, such as `_clip.npy`, or of its
+      dataset.
+    beginning: what the names of all files or datasets begin with.
+    names: the name of each video whose name here is not its id.
     """
 
     path: Path
-    extensions: Mapping[str, str]
+    endings: Mapping[str, str]
+    beginning: str = ""
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def stored_name(self, video_id: str) -> str:
+        """Returns the name of a video's file or dataset."""
+        name = self.names.get(video_id, video_id)
+        return f"{self.beginning}{name}{self.endings[video_id]}"
 
     def file(self, video_id: str) -> Path:
-        extension = self.extensions[video_id]
-        return self.path / f"{video_id}{extension}" if extension else self.path
+        name = self.stored_name(video_id)
+        return self.path if _is_hdf5(self.path) else self.path / name
 
     def name(self, video_id: str) -> str:
         """Names the place of a video for messages."""
-        file = self.file(video_id)
-        return f"{video_id} in {file}" if file == self.path else str(file)
+        name = self.stored_name(video_id)
+        return f"{name} in {self.path}" if _is_hdf5(self.path) else str(self.path / name)
 
     def narrowed(self, ids: set[str]) -> "_Part":
-        return _Part(self.path, {i: self.extensions[i] for i in ids & self.extensions.keys()})
+        kept = ids & self.endings.keys()
+        return dataclasses.replace(
+            self,
+            endings={i: self.endings[i] for i in kept},
+            names={i: self.names[i] for i in kept & self.names.keys()},
+        )
+
+    def with_ids(self, ids: Collection[str]) -> "_Part":
+        """Returns the part with the ids of the videos that its names are like."""
+        found = spellings(self.endings.keys(), ids)
+        tell_spellings(found, f"in {self.path}")
+        if not found:
+            return self
+        endings = {**self.endings}
+        endings.update({video_id: endings.pop(name) for video_id, name in found.items()})
+        return dataclasses.replace(self, endings=endings, names=found)
 
     def num_frames(self, video_id: str) -> int:
         """Returns the number of frames in the file's header; InputError if it has no features."""
         name = self.name(video_id)
         with self._stored(video_id) as stored:
-            shape, dtype = _header(stored)
+            shape, dtype = header(stored)
         if len(shape) != 2 or not np.issubdtype(dtype, np.floating) or 0 in shape:
             raise InputError(
-                f"{name} is {dtype}{list(shape)}: floating point [frames, width], neither of them "
-                "0, is needed"
+                f"{name} is {dtype}{reprlib.repr([*shape])}: floating point [frames, width], "
+                f"neither of them 0, is needed{self._other_files(video_id)}"
             )
         return shape[0]
 
     def read(self, video_id: str) -> np.ndarray:
         """Returns `[frames, width]`, checked."""
+        name = self.name(video_id)
         with self._stored(video_id) as stored:
-            if isinstance(stored, h5py.Dataset):
-                part = np.asarray(stored[()])
-            else:
-                part = np.lib.format.read_array(stored, allow_pickle=False)
-        check_part(part, self.name(video_id))
+            part = values(stored, name)
+        try:
+            check_part(part, name)
+        except InputError as error:
+            is_sequence = part.ndim == 2 and np.issubdtype(part.dtype, np.floating)
+            hint = "" if is_sequence else self._other_files(video_id)
+            raise InputError(f"{error}{hint}") from error
         return part
 
-    @contextlib.contextmanager
-    def _stored(self, video_id: str) -> Iterator[h5py.Dataset | IO[bytes]]:
-        """Yields the video's open dataset, or a stream that starts with the header of a `.npy`."""
-        file, name = self.file(video_id), self.name(video_id)
-        with _readable(name), contextlib.ExitStack() as stack:
-            if file.suffix in _HDF5:
-                content = stack.enter_context(h5py.File(file))
-                yield _find_dataset(content if file != self.path else content[video_id], name)
-            elif file.suffix == ".npz":
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                yield stack.enter_context(archive.open(_find_array(archive.namelist(), name)))
-            else:
-                yield stack.enter_context(file.open("rb"))
+    def _stored(self, video_id: str) -> contextlib.AbstractContextManager[Stored]:
+        key = self.stored_name(video_id) if _is_hdf5(self.path) else None
+        return stored_array(self.file(video_id), key, self.name(video_id))
+
+    def _other_files(self, video_id: str) -> str:
+        """Returns the end of a message, if other files than features may lie in the folder."""
+        endings = common_endings(self.endings.keys(), 1)
+        others = {ending: n for ending, n in endings.items() if not video_id.endswith(ending)}
+        return f" ({self.path} holds {_described(endings, min(others))})" if others else ""
 
 
-def _open_part(path: Path) -> _Part:
+def _described(endings: Mapping[str, int], example: str) -> str:
+    """Returns what to do about several files of a video, given how many have each ending."""
+    counts = ", ".join(f"{count:,} in {ending}" for ending, count in endings.items())
+    return (
+        f"several files for a video, of which names end {counts}: if not all are features, name "
+        f"those that are, as feature_name={{id}}{example}"
+    )
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.suffix.lower() in HDF5 and not path.is_dir()
+
+
+def _open_part(path: Path, pattern: str, report: Report) -> _Part:
+    beginning, end = _halves(pattern)
     if path.is_dir():
-        part = _Part(path, _scan(path))
-        requirement = "ID.npz, ID.npy, ID.h5 or ID.hdf5 for each video ID"
-    elif path.is_file() and path.suffix in _HDF5:
-        with _readable(str(path)), h5py.File(path) as file:
-            part = _Part(path, dict.fromkeys(file, ""))
+        part = _Part(path, _scan(path, beginning, end, report), beginning)
+        requirement = "ID.npz, .npy, .h5, .hdf5, .pt or .pth for each video ID"
+    elif path.is_file() and _is_hdf5(path):
+        with readable(str(path)), h5py.File(path) as file:
+            names = [*file]
+        ids = [i for name in names if (i := _between(name, beginning, end)) is not None]
+        report.add_all(
+            UNREAD,
+            (f"{name} in {path}" for name in names if _between(name, beginning, end) is None),
+        )
+        part = _Part(path, dict.fromkeys(ids, end), beginning)
         requirement = "a dataset or group for each video"
     else:
         raise InputError(
             f"features {path} are no folder and no .h5 or .hdf5 file: correct the path"
         )
-    if not part.extensions:
-        raise InputError(f"{path} holds no features: it needs {requirement}")
+    if not part.endings:
+        named = f" named {pattern}" if pattern != WHOLE_NAME else ""
+        others = [example for example in report.examples.get(UNREAD, ()) if str(path) in example]
+        lies = f", and not {others[0]}" if others else ""
+        raise InputError(f"{path} holds no features{named}: it needs {requirement}{lies}")
+    endings = common_endings(part.endings.keys(), 2)
+    if endings:
+        logging.warning("%s holds %s.", path, _described(endings, min(endings)))
     return part
 
 
-def _scan(folder: Path) -> dict[str, str]:
-    """Returns the extensions of a folder's files by video, without opening any of them."""
-    extensions: dict[str, str] = {}
+def _halves(pattern: str) -> tuple[str, str]:
+    """Returns what is before and after the id in a pattern."""
+    beginning, found, end = pattern.partition("{id}")
+    if not found or "{id}" in end or "/" in pattern:
+        raise InputError(
+            f"feature_name={pattern} is no name with one {{id}}, as {{id}}_clip: correct it"
+        )
+    return beginning, end
+
+
+def _between(name: str, beginning: str, end: str) -> str | None:
+    """Returns the id in a name, None if the name is of another pattern."""
+    stop = len(name) - len(end)
+    fits = name.startswith(beginning) and name.endswith(end) and len(beginning) < stop
+    return name[len(beginning) : stop] if fits else None
+
+
+def _scan(folder: Path, beginning: str, end: str, report: Report) -> dict[str, str]:
+    """Returns the endings of a folder's files by video, without opening any of them."""
+    found: dict[str, str] = {}
+    several: dict[str, set[str]] = {}
+    unread = []
+    # A pattern may have the extension itself.
+    is_whole = os.path.splitext(end)[1].lower() in EXTENSIONS
     with os.scandir(folder) as entries:
         for entry in entries:
-            video_id, extension = os.path.splitext(entry.name)
-            if extension not in _EXTENSIONS:
+            if passed_over(entry.name):
+                continue
+            extension = os.path.splitext(entry.name)[1]
+            ending = sys.intern(end if is_whole else end + extension)
+            video_id = _between(entry.name, beginning, ending)
+            if video_id is None or extension.lower() not in EXTENSIONS or entry.is_dir():
+                unread.append(entry.name)
                 continue
             check_file_name(entry.name, folder)
-            other = extensions.setdefault(video_id, extension)
-            if other != extension:
-                raise InputError(
-                    f"{folder} has both {video_id}{other} and {video_id}{extension}: leave one of "
-                    "them"
-                )
-    return extensions
+            other = found.setdefault(video_id, ending)
+            if other != ending:
+                several.setdefault(video_id, {other}).add(ending)
+    for video_id, endings in several.items():
+        found[video_id] = _first(folder / f"{beginning}{video_id}", endings)
+        unread += [f"{beginning}{video_id}{ending}" for ending in endings - {found[video_id]}]
+    report.add_all(UNREAD, (f"{folder / name}" for name in unread))
+    return found
 
 
-@contextlib.contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Turns any error of reading a file into an InputError that begins with `name`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{name} cannot be read ({why}): extract it again") from error
-
-
-def _header(stored: h5py.Dataset | IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Returns shape and type of the array that `_Part._stored` yields."""
-    if isinstance(stored, h5py.Dataset):
-        return stored.shape or (), stored.dtype
-    version = np.lib.format.read_magic(stored)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stored)
-    else:
-        # Version 3 is for arrays with named fields, which are refused in either version.
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stored)
-    return shape, dtype
-
-
-def _find_dataset(content: h5py.Dataset | h5py.Group, name: str) -> h5py.Dataset:
-    """Returns the dataset `features` of a group or its only one, or the dataset itself."""
-    if isinstance(content, h5py.Dataset):
-        return content
-    datasets = [key for key in content if isinstance(content.get(key), h5py.Dataset)]
-    return content[_choose(datasets, "dataset", name)]
-
-
-def _find_array(members: list[str], name: str) -> str:
-    """Returns the member `features` of an `.npz` archive, or its only one."""
-    # Members without `.npy` count too: their names may be damaged.
-    arrays = [member.removesuffix(".npy") for member in members]
-    return f"{_choose(arrays, 'array', name)}.npy"
-
-
-def _choose(keys: list[str], kind: str, name: str) -> str:
-    if _NAME in keys:
-        return _NAME
-    if len(keys) != 1:
+def _first(path: Path, endings: set[str]) -> str:
+    """Returns the ending of the file that is read of several files of a video."""
+    # Files that earlier versions of this program did not know do not get in the way of others.
+    known = [ending for ending in endings if ending.endswith(_FIRST)]
+    if len(known) != 1:
+        one, other, *_ = sorted(known or endings)
         raise InputError(
-            f"{name} has no {kind} {_NAME} but {reprlib.repr(keys)}: save it under that name"
+            f"{path.parent} has both {path.name}{one} and {path.name}{other}: leave one of them"
         )
-    return keys[0]
+    return known[0]

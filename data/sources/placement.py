@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from data.errors import InputError
 from data.report import Report
@@ -11,6 +11,7 @@ from data.schema import RawQuery
 from data.sources import windows
 from data.sources.annotations.base import Annotation
 from data.sources.base import FeatureReader
+from data.sources.names import KnownNames
 
 # Split of queries without a clip, which are from a test set with hidden labels.
 UNLABELLED_SPLIT = "test"
@@ -18,10 +19,12 @@ UNLABELLED_SPLIT = "test"
 Span = tuple[float, float]
 
 
-def in_published_clip(
-    annotation: Annotation, videos: Collection[str], clip_seconds: float
-) -> Annotation:
-    """Returns the annotation about the published clip `VIDEO.N`, if the features are of such clips.
+def in_published_clips(
+    annotations: Sequence[Annotation], videos: KnownNames, clip_seconds: float
+) -> list[Annotation]:
+    """Returns the annotations about the ids of the features.
+
+    If the features are of the published clips `VIDEO.N`, annotations are about these.
 
     Args:
       videos: ids that have features.
@@ -30,11 +33,23 @@ def in_published_clip(
     Raises:
       InputError: the features are of clips, which would be cut again.
     """
+    return [_in_published_clip(annotation, videos, clip_seconds) for annotation in annotations]
+
+
+def _in_published_clip(
+    annotation: Annotation, videos: KnownNames, clip_seconds: float
+) -> Annotation:
     query, window, seconds = annotation.query, annotation.window, windows.PUBLISHED_CLIP_SECONDS
-    if window is None or query.clip_id in videos or window[0] % seconds:
+    video_id = videos.find(query.clip_id)
+    if video_id is not None:
+        if video_id != query.clip_id:
+            query = dataclasses.replace(query, clip_id=video_id)
+            annotation = dataclasses.replace(annotation, query=query)
         return annotation
-    name = windows.clip_name(query.clip_id, int(window[0] // seconds))
-    if name not in videos:
+    if window is None or window[0] % seconds:
+        return annotation
+    name = videos.find(windows.clip_name(query.clip_id, int(window[0] // seconds)))
+    if name is None:
         return annotation
     if clip_seconds:
         raise InputError(

@@ -18,8 +18,10 @@ from data.schema import RawClip, RawQuery
 from data.sources import windows
 from data.sources.annotations.base import Annotation
 from data.sources.base import FeatureReader, SubtitleReader
-from data.sources.placement import Placer, in_published_clip
-from data.sources.splits import random_splits, splits_of_annotations
+from data.sources.names import KnownNames, check_alike, nearest
+from data.sources.placement import Placer, in_published_clips
+from data.sources.splits import splits_of_annotations
+from data.sources.videos import default_splits, with_feature_ids, with_features
 
 # Largest number of decimals of a derived number of seconds per feature.
 MOST_DECIMALS = 3
@@ -141,9 +143,10 @@ def open_source(
             f"no video has all parts of the features: extract them all ({video_id}, for one, is "
             f"not in {part})"
         )
-    annotations = [in_published_clip(a, feature_ids, clip_seconds) for a in annotations]
-    listed = splits or splits_of_annotations(annotations) or _default_splits(feature_ids, shares)
-    videos = _with_features(listed, features, subtitles, report)
+    annotations = in_published_clips(annotations, KnownNames(feature_ids), clip_seconds)
+    listed = with_feature_ids(splits, feature_ids) or splits_of_annotations(annotations)
+    listed = listed or default_splits(feature_ids, shares)
+    videos = with_features(listed, features, subtitles.ids(), report)
     durations = _durations(annotations, report)
     if seconds_per_feature is None:
         seconds_per_feature = derive_seconds_per_feature(features, durations)
@@ -152,7 +155,7 @@ def open_source(
     placer = Placer(features, videos, seconds_per_feature, clip_seconds, durations, report)
     return source_class(
         videos=videos,
-        queries=_place_all(annotations, placer),
+        queries=_place_all(annotations, placer, feature_ids),
         query_type=query_type,
         seconds_per_feature=seconds_per_feature,
         report=report,
@@ -163,27 +166,25 @@ def open_source(
     )
 
 
-def _default_splits(ids: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
-    splits = random_splits(ids, shares)
-    logging.warning("No splits are given: videos are split randomly: %s.", ", ".join(splits))
-    return splits
-
-
-def _place_all(annotations: Sequence[Annotation], placer: Placer) -> dict[str, list[RawQuery]]:
-    """Returns the queries by split; raises InputError if all annotations are left out."""
+def _place_all(
+    annotations: Sequence[Annotation], placer: Placer, feature_ids: set[str]
+) -> dict[str, list[RawQuery]]:
+    """Returns the queries by split; raises InputError if nearly all annotations are left out."""
     queries: dict[str, list[RawQuery]] = {}
     for annotation in annotations:
         placed = placer.place(annotation)
         if placed is not None:
             split, query = placed
             queries.setdefault(split, []).append(query)
+    about = {annotation.query.clip_id for annotation in annotations} - {""}
     if annotations and not queries:
         first = annotations[0]
         raise InputError(
             f"none of {len(annotations)} annotations is about a video of the dataset: correct them "
             f"(the first, {first.where}, is about "
-            f"{first.query.clip_id or 'none in particular'!r})"
+            f"{first.query.clip_id or 'none in particular'!r}) {nearest(about, feature_ids)}"
         )
+    check_alike(about, feature_ids, "videos in annotations", "videos with features")
     return queries
 
 
@@ -281,42 +282,3 @@ def derive_seconds_per_feature(features: FeatureReader, durations: Mapping[str, 
         f"seconds_per_feature is unknown: give it, since the durations allow {low:.4f} to "
         f"{high:.4f}"
     )
-
-
-def _with_features(
-    listed: Mapping[str, Sequence[str]],
-    features: FeatureReader,
-    subtitles: SubtitleReader,
-    report: Report,
-) -> dict[str, list[str]]:
-    """Returns the listed videos that have features, by split, and counts what is not used.
-
-    Raises:
-      InputError: no video of a split has features.
-    """
-    feature_ids, incomplete = features.ids(), features.incomplete()
-    videos = {split: [i for i in ids if i in feature_ids] for split, ids in listed.items()}
-    for split, ids in listed.items():
-        missing = [i for i in ids if i not in feature_ids]
-        if not videos[split]:
-            raise InputError(
-                f"no video of split {split} has features in all parts: correct the features or "
-                f"the splits ({missing[0]}, for one, is not there)"
-            )
-        for video_id in missing:
-            report.add("videos without features: skipped", f"{video_id} of {split}")
-    listed_ids = {video_id for ids in listed.values() for video_id in ids}
-    report.add_all("videos with features but in no split: not used", feature_ids - listed_ids)
-    subtitle_ids = subtitles.ids()
-    report.add_all(
-        "videos with subtitles but without features: not used", subtitle_ids - feature_ids
-    )
-    report.add_all(
-        "videos with subtitles but in no split: not used",
-        (subtitle_ids & feature_ids) - listed_ids,
-    )
-    report.add_all(
-        "videos that lack a part of the features: not used",
-        (f"{i}: not in {incomplete[i]}" for i in incomplete.keys() - listed_ids),
-    )
-    return videos

@@ -4,11 +4,10 @@ Reads every record once and prints counts, lengths, what the limits of the confi
 then warnings (look at these) and errors (fix these). Exits with status 1 if there are errors.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from data.command import ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence
 from data.errors import InputError
 from data.validate.checks import validate
 from data.validate.description import describe
@@ -16,7 +15,7 @@ from data.validate.description import describe
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the report, and exits with status 1 if the dataset has errors."""
-    parser = argparse.ArgumentParser(prog="python -m data.validate", description=__doc__)
+    parser = Parser(prog="python -m data.validate", description=__doc__)
     parser.add_argument("dataset", help="its folder")
     for limit, default in (("frames", 100), ("tokens", 60)):
         parser.add_argument(

@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from data import files
 from data.errors import InputError
+from data.sources.folders import passed_over
 
 FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
@@ -102,7 +103,8 @@ def locked(path: Path) -> Iterator[None]:
 
 def check_vacant(path: Path) -> None:
     """Raises InputError if a folder holds more than an interrupted creation may leave."""
-    if not {file.name for file in path.iterdir()} <= {_LOCK, _NEW_MANIFEST}:
+    names = {file.name for file in path.iterdir() if not passed_over(file.name)}
+    if not names <= {_LOCK, _NEW_MANIFEST}:
         raise InputError(f"{path} is not empty: name another folder, or remove it first")
 
 

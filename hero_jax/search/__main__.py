@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.command import ends_with_a_sentence
+from data.command import Parser, ends_with_a_sentence
 from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
@@ -38,12 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hero_jax.search", description=__doc__)
+    parser = Parser(prog="python -m hero_jax.search", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], None], text: str
-    ) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
         subparser = commands.add_parser(name, help=text, description=text)
         subparser.add_argument("--index", required=True, help="folder of the index")
         subparser.set_defaults(run=run)

@@ -60,11 +60,27 @@ class MatchingSettings(RankingLossSettings):
 def matching_losses(
     model: HERO, batch: Batch, context: Context, settings: RankingLossSettings
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Returns the losses of a model on a batch, and metrics; see `losses_of_matches`."""
+    outputs = match(model, batch, context.dropout_key)
+    return losses_of_matches(outputs, batch, context.step, settings)
+
+
+def losses_of_matches(
+    outputs: dict[str, jax.Array],
+    batch: Batch,
+    step: jax.Array | int,
+    settings: RankingLossSettings,
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Returns the losses of ranking and of spans for the batch's queries, and metrics.
 
     The losses are the scalars `neg_ctx`, `neg_q` and `span`.
+
+    Args:
+      outputs: what `match` returned for the batch.
+      batch: a batch with `query_spans`.
+      step: number of the step.
+      settings: of the losses.
     """
-    outputs = match(model, batch, context.dropout_key)
     query_mask, clip_mask = outputs["query_mask"], outputs["clip_mask"]
     hard_from = settings.hard_negatives_from
     neg_ctx, neg_q = ranking_losses(
@@ -75,7 +91,7 @@ def matching_losses(
         clip_mask,
         kind=settings.ranking,
         margin=settings.margin,
-        hard=(hard_from >= 0) & (context.step >= hard_from),
+        hard=(hard_from >= 0) & (step >= hard_from),
         pool=settings.hard_pool,
         weight=settings.hard_weight,
     )

@@ -18,6 +18,18 @@ def here(monkeypatch):
         monkeypatch.setattr(module, "REPEATS" if module is dropout else "SAMPLES", 1)
 
 
+@pytest.fixture
+def shallow(monkeypatch):
+    """Gives small models one layer of each kind: every layer is compiled into every function."""
+    small = pretrain.small
+
+    def shallow(config):
+        small(config)
+        config.model.update(cross_modal_layers=1, temporal_layers=1)
+
+    monkeypatch.setattr(pretrain, "small", shallow)
+
+
 def numbers(line: str) -> list[float]:
     return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\.?\d*", line)]
 
@@ -54,7 +66,7 @@ def test_loader_reads_two_sizes(here, monkeypatch, capsys):
     assert all(0 < numbers(line)[-1] <= 100 for line in lines)
 
 
-def test_retrieval_prints_each_search_and_corpus(here, capsys):
+def test_retrieval_prints_each_search_and_corpus(here, shallow, capsys):
     retrieval.main(["--queries=20", "--clips=12", "--corpora", "10", "--small"])
     out = capsys.readouterr().out
     assert "encoding 20 queries" in out
@@ -71,7 +83,7 @@ def test_index_is_searched_from_disk_and_memory(here, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-def test_step_compares_packed_and_padded_rows(capsys):
+def test_step_compares_packed_and_padded_rows(shallow, capsys):
     step.main(["--task=mlm", "--clips=2", "--steps=1", "--small"])
     *_, packed, padded, ratio = capsys.readouterr().out.splitlines()
     assert packed.split()[:2] == ["packed", "mlm"]

@@ -1,4 +1,4 @@
-"""Small clips and queries, by hand and by hypothesis, and functions that compare and write them."""
+"""Any clips and queries, by hypothesis, and functions that compare and write them."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as numpy_st
 from data.building.dataset import build_dataset
 from data.building.plan import Building
 from data.report import Report
-from data.schema import Clip, Query, RawClip, RawQuery, RawSubtitle
+from data.schema import Clip, Query
 from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
 
@@ -74,29 +74,6 @@ def queries(draw) -> Query:
         answer_token_counts=np.array(counts, np.int32),
         label=draw(st.integers(-1, 4)),
         group=draw(TEXT),
-    )
-
-
-def raw_clip(index: int, *, num_frames: int = 8, **changes) -> RawClip:
-    """Makes a clip of two feature parts, 3 and 2 wide, and two subtitles, random by index."""
-    rng = np.random.default_rng(index)
-    clip = RawClip(
-        clip_id=f"clip{index}",
-        features=(
-            rng.standard_normal((num_frames, 3)).astype(np.float16),
-            rng.standard_normal((num_frames, 2)).astype(np.float16),
-        ),
-        subtitles=(
-            RawSubtitle(f"the red square {index}", 0.2, 4.1),
-            RawSubtitle("the blue circle", 6.0, 8.75),
-        ),
-    )
-    return dataclasses.replace(clip, **changes)
-
-
-def raw_query(index: int) -> RawQuery:
-    return RawQuery(
-        f"q{index}", f"clip{index}", f"red meets blue {index}", ((0.1 * index, 5.3),), "v"
     )
 
 

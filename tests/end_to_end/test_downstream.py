@@ -45,6 +45,14 @@ FILES = (
 COMPILED = {"encode_clip", "encode_query", "score", "spans", "answer", "entails", "caption"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_java():
+    """Leaves METEOR out: starting Java for it takes longer than all evaluations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Datasets of every type."""
@@ -154,10 +162,14 @@ def test_an_export_searches_as_evaluation_does(
     resumed, folder, runs, eight_devices, tmp_path, capsys
 ):
     workdir, out, index = resumed, tmp_path / "export", str(tmp_path / "index")
+    # What a system leaves in a new folder does not fill it.
+    out.mkdir()
+    (out / ".DS_Store").write_text("left")
     exporting = ["--mode=export", f"--workdir={workdir}", f"--out={out}"]
     process = runs.start(exporting)
     assert process.wait() == 0, process.text
     assert f"{STEPS} steps" in (out / "README.md").read_text()
+    assert (out / ".DS_Store").read_text() == "left"
     assert {path.stem for path in (out / "compiled").glob("*.jaxexport")} == COMPILED
     model, data = f"--model={out}", f"--data={folder / 'query'}"
     build = ["index", model, data, "--split=test", f"--index={index}", "--dtype=float32"]

@@ -6,7 +6,6 @@ import re
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from configs import pretrain
@@ -15,7 +14,6 @@ from data.schema import Query
 from hero_jax.tasks import captioning
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.losses import smoothed
-from hero_jax.tasks.registry import make_task
 from tests.golden.vectors import OUTPUT_TOLERANCE, ROW_LENGTH
 
 # Weight of the span loss in the gradients of the vectors, as published for TVQA.
@@ -29,17 +27,10 @@ def report_question_answering(golden):
         return
     questions = [question(expected, f"clip{i}") for i in range(golden.num_clips)]
     batch = pack(golden, "question", [[query] for query in questions], len(questions[0].answers))
-    settings = {"span_weight": SPAN_WEIGHT}
-    task = make_task("question_answering", settings, golden.tokens, "any_name")
+    task = golden.task("question_answering", {"span_weight": SPAN_WEIGHT}, "any_name")
     golden = golden.with_head(task, expected)
-
-    def loss(module, batch):
-        total, metrics = task.loss(module, batch, CONTEXT)
-        logits, _, _ = task.logits(module, batch, None)
-        answer, span = metrics["answer_loss"], metrics["span_loss"]
-        return total, (logits[0], answer[0] / answer[1], span[0] / span[1])
-
-    (total, outputs), gradient = golden.differentiate(loss, batch)(golden.params)
+    step = golden.differentiate(question_loss, batch, task)
+    (total, outputs), gradient = step(golden.params)
     logits, answer_loss, span_loss = outputs
     spans = [expected[f"clip{i}/span"] for i in range(golden.num_clips)]
     for name, value, actual in (
@@ -51,6 +42,13 @@ def report_question_answering(golden):
         golden.report.add(f"video_qa {name}", value, actual, OUTPUT_TOLERANCE)
     golden.report.add("video_qa spans", spans, batch["query_spans"][0], 0.0)
     golden.gradients("grad/", expected, gradient)
+
+
+def question_loss(module, batch, task):
+    total, metrics = task.loss(module, batch, CONTEXT)
+    logits, _, _ = task.logits(module, batch, None)
+    answer, span = metrics["answer_loss"], metrics["span_loss"]
+    return total, (logits[0], answer[0] / answer[1], span[0] / span[1])
 
 
 def report_inference(golden):
@@ -65,18 +63,19 @@ def report_inference(golden):
         clip, which = map(int, re.findall(r"\d+", str(name)))
         statements[clip][which] = dataclasses.replace(statements[clip][which], label=int(target))
     batch = pack(golden, "statement", statements, 2)
-    task = make_task("inference", {}, golden.tokens, "any_name")
+    task = golden.task("inference", {}, "any_name")
     golden = golden.with_head(task, expected)
-
-    def loss(module, batch):
-        return task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0]
-
-    (mean_loss, logits), gradient = golden.differentiate(loss, batch)(golden.params)
+    step = golden.differentiate(statement_loss, batch, task)
+    (mean_loss, logits), gradient = step(golden.params)
     order = [tuple(map(int, re.findall(r"\d+", str(name)))) for name in expected["logits_order"]]
     ordered = [logits[clip, which] for clip, which in order]
     golden.report.add("violin logits", expected["logits"], ordered, OUTPUT_TOLERANCE)
     golden.report.add("violin loss", expected["loss"], mean_loss, OUTPUT_TOLERANCE)
     golden.gradients("grad/", expected, gradient)
+
+
+def statement_loss(module, batch, task):
+    return task.loss(module, batch, CONTEXT)[0], task.logits(module, batch, None)[0]
 
 
 def report_captioning(golden):
@@ -95,20 +94,12 @@ def report_captioning(golden):
         "decoder_layers": blocks["num_hidden_layers"],
         "decoder_positions": blocks["max_position_embeddings"],
     }
-    task = make_task("captioning", settings, golden.tokens)
+    task = golden.task("captioning", settings)
     golden = golden.with_head(task, expected)
     batch, captions = captions_batch(golden, expected)
-
-    def loss(module, batch):
-        inputs, targets = captioning.shifted(batch, golden.tokens)
-        head = module.heads[task.name]
-        scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
-        losses = smoothed(scores, targets, task.settings.label_smoothing)
-        return task.loss(module, batch, CONTEXT)[0], (scores, targets >= 0, losses)
-
-    (mean_loss, outputs), gradient = golden.differentiate(loss, batch)(golden.params)
-    scores, valid, losses = outputs
-    tokens = golden.compute(lambda module, batch: task.predict(module, batch)["tokens"], batch)
+    step = golden.differentiate(caption_loss, batch, task)
+    (mean_loss, (scores, valid, losses)), gradient = step(golden.params)
+    tokens = golden.compute(caption_tokens, batch, task)
     for n, name in enumerate(captions):
         value = expected[f"{name}/logits"]
         golden.report.add(
@@ -121,6 +112,18 @@ def report_captioning(golden):
     ):
         golden.report.add(f"captioning {name}", expected[name], value, tolerance)
     golden.gradients("grad/", expected, gradient)
+
+
+def caption_loss(module, batch, task):
+    inputs, targets = captioning.shifted(batch, task.tokens)
+    head = module.heads[task.name]
+    scores = module.word_logits(captioning.decode(module, head, batch, inputs, None))
+    losses = smoothed(scores, targets, task.settings.label_smoothing)
+    return task.loss(module, batch, CONTEXT)[0], (scores, targets >= 0, losses)
+
+
+def caption_tokens(module, batch, task):
+    return task.predict(module, batch)["tokens"]
 
 
 def captions_batch(golden, expected):
@@ -141,7 +144,7 @@ def captions_batch(golden, expected):
         "caption_token_ids": token_ids,
         "caption_lengths": lengths,
     }
-    arrays = {name: jnp.asarray(np.array(value))[None] for name, value in captions.items()}
+    arrays = {name: np.array(value)[None] for name, value in captions.items()}
     return {**golden.batch, **arrays}, names
 
 
@@ -169,7 +172,7 @@ def pack(golden, query_type, queries, versions):
         prepared = layout.prepare(golden.clip(i), i, list(enumerate(clip_queries, i * versions)))
         if not packer.add(prepared):
             raise SystemExit("The clips do not fit the rows of this report.")
-    return {name: jnp.asarray(array) for name, array in batch.items()}
+    return batch
 
 
 def question(expected, clip):

@@ -1,5 +1,7 @@
 """Compares pre-training tasks and training steps with the golden vectors; see `report.py`."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -10,10 +12,9 @@ from configs import pretrain
 from hero_jax.conversion.original_names import TIED_WORDS, WORDS
 from hero_jax.models.batch import frame_mask
 from hero_jax.models.params import flatten
-from hero_jax.tasks import fom, matching, mfm, mlm, vsm
+from hero_jax.tasks import fom, matching, mfm, mlm
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.losses import cross_entropy
-from hero_jax.tasks.registry import make_task
 from hero_jax.training import optimizer
 from tests.golden.vectors import OUTPUT_TOLERANCE, by_original_name
 
@@ -33,10 +34,8 @@ def report_encode(golden):
     expected = golden.load("encode")
     if expected is None:
         return None
-    rows, clips = golden.compute(
-        lambda module, batch: (module.encode_rows(batch), module.encode_clips(batch)), golden.batch
-    )
-    rows, clips = np.asarray(rows).reshape(-1, rows.shape[-1]), np.asarray(clips)[0]
+    rows, clips = golden.compute(rows_and_clips, golden.batch)
+    rows, clips = rows.reshape(-1, rows.shape[-1]), clips[0]
     for i in range(golden.num_clips):
         for j in range(len(golden.subtitles(i))):
             frames, text = golden.places(i, j)
@@ -50,21 +49,19 @@ def report_encode(golden):
     return None
 
 
+def rows_and_clips(module, batch):
+    return module.encode_rows(batch), module.encode_clips(batch)
+
+
 def report_mlm(golden):
     expected = golden.load("mlm")
     if expected is None:
         return None
     batch = {**golden.batch}
     batch["token_ids"] = golden.fill(batch["token_ids"], "input_ids", expected)
-    batch["labels"] = golden.fill(jnp.full_like(batch["token_ids"], -1), "labels", expected)
-
-    def loss(module, batch):
-        rows = module.encode_rows(batch)
-        sums = mlm.word_loss(module, rows, batch["labels"])
-        return sums["loss"] / sums["count"], module.word_logits(rows.reshape(-1, rows.shape[-1]))
-
+    batch["labels"] = golden.fill(np.full_like(batch["token_ids"], -1), "labels", expected)
     # Reading order is by clip and subtitle, not by row.
-    flat = np.asarray(batch["labels"]).reshape(-1)
+    flat = batch["labels"].reshape(-1)
     slots = [
         slot
         for i in range(golden.num_clips)
@@ -72,45 +69,43 @@ def report_mlm(golden):
         for slot in golden.places(i, j)[1]
         if flat[slot] >= 0
     ]
-    step = golden.differentiate(loss, batch)
-    (mean_loss, logits), gradient = step(golden.params)
-    logits = logits[np.array(slots)]
+    step = golden.differentiate(word_loss, batch)
+    (mean_loss, (logits, losses)), gradient = step(golden.params)
+    logits, losses = logits[slots], losses[slots]
     golden.report.add("mlm scores", expected["scores"], logits, OUTPUT_TOLERANCE)
-    token_losses = jax.jit(jax.vmap(lambda *token: cross_entropy(*token, True)["loss"]))
-    losses = token_losses(logits, jnp.asarray(flat[slots]))
     golden.report.add("mlm loss", expected["loss"], losses, OUTPUT_TOLERANCE)
     golden.report.add("mlm mean_loss", expected["mean_loss"], mean_loss, OUTPUT_TOLERANCE)
     golden.gradients("grad/", expected, gradient)
     return step
 
 
+def word_loss(module, batch):
+    rows, labels = module.encode_rows(batch), batch["labels"]
+    sums = mlm.word_loss(module, rows, labels)
+    logits = module.word_logits(rows.reshape(-1, rows.shape[-1]))
+    # A label of -1 has no loss.
+    losses = jax.vmap(lambda *token: cross_entropy(*token, True)["loss"])(
+        logits, jnp.maximum(labels, 0).reshape(-1)
+    )
+    return sums["loss"] / sums["count"], (logits, losses)
+
+
 def report_mfm(golden):
     expected = golden.load("mfm")
     if expected is None:
         return None
-    masked = jnp.asarray(golden.per_clip(expected, "frame_mask", False))
+    masked = golden.per_clip(expected, "frame_mask", False)
     batch = {**golden.batch, "masked": masked}
-
-    def contrast(module, batch):
-        masked = batch["masked"]
-        sums = mfm.contrast(module, batch, masked, "group", None)
-        prediction = module.feature_head(module.encode_clips(batch, masked=masked))
-        return sums["loss"] / sums["count"], prediction
-
-    def regress(module, batch):
-        total, count = mfm.regress(module, batch, batch["masked"], None)
-        return total / count, None
-
-    step = golden.differentiate(contrast, batch)
+    step = golden.differentiate(frame_loss, {**batch, "is_contrast": True})
     (contrast_loss, prediction), contrast_gradient = step(golden.params)
-    (regress_loss, _), regress_gradient = golden.differentiate(regress, batch)(golden.params)
-    prediction, masked = np.asarray(prediction), np.asarray(masked)
-    truth = np.asarray(golden.batch["frame_features"])
+    regress = golden.differentiate(frame_loss, {**batch, "is_contrast": False})
+    (regress_loss, _), regress_gradient = regress(golden.params)
+    truth = golden.batch["frame_features"]
     unmasked = np.asarray(frame_mask(golden.batch)) & ~masked
     squared = np.sum((prediction - truth)[masked] ** 2, axis=-1)
     candidates = np.concatenate([truth[masked], prediction[unmasked]])
     logits = prediction[masked] @ candidates.T
-    losses = jax.nn.logsumexp(logits, axis=-1) - np.diagonal(logits)
+    losses = np.logaddexp.reduce(logits, axis=-1) - np.diagonal(logits)
     for name, value in {
         "mffr/prediction": prediction[masked],
         "mffr/sum_squared_error": squared,
@@ -127,21 +122,24 @@ def report_mfm(golden):
     return step
 
 
+def frame_loss(module, batch):
+    """Returns either loss of masked frames: they share the encoder, which is compiled once."""
+    masked = batch["masked"]
+    sums = mfm.contrast(module, batch, masked, "group", None)
+    total, count = mfm.regress(module, batch, masked, None)
+    loss = jnp.where(batch["is_contrast"], sums["loss"] / sums["count"], total / count)
+    return loss, module.feature_head(module.encode_clips(batch, masked=masked))
+
+
 def report_fom(golden):
     expected = golden.load("fom")
     if expected is None:
         return None
     frames = golden.batch["frame_slot"].shape[-1]
     order = golden.per_clip(expected, "shuffled_orders", -1)
-    order = jnp.asarray(np.where(order < 0, np.arange(frames), order))
-    targets = jnp.asarray(golden.per_clip(expected, "targets", -1))
-
-    def loss(module, batch):
-        logits = fom.order_logits(module, batch, batch["order"], None)
-        sums = cross_entropy(logits, batch["targets"], batch["targets"] >= 0)
-        return sums["loss"] / sums["count"], logits
-
-    step = golden.differentiate(loss, {**golden.batch, "order": order, "targets": targets})
+    order = np.where(order < 0, np.arange(frames), order)
+    targets = golden.per_clip(expected, "targets", -1)
+    step = golden.differentiate(order_loss, {**golden.batch, "order": order, "targets": targets})
     (mean_loss, (logits,)), gradient = step(golden.params)
     for i in range(golden.num_clips):
         value = expected[f"clip{i}/logits"]
@@ -151,28 +149,19 @@ def report_fom(golden):
     return step
 
 
+def order_loss(module, batch):
+    logits = fom.order_logits(module, batch, batch["order"], None)
+    sums = cross_entropy(logits, batch["targets"], batch["targets"] >= 0)
+    return sums["loss"] / sums["count"], logits
+
+
 def report_vsm(golden):
     expected = golden.load("vsm")
     if expected is None:
         return None
     batch = golden.pack(queries_of_clips(golden, expected))
-    config = golden_matching_config(golden.meta)
-    task = make_task("vsm", config, golden.tokens)
-    variants = {}
-    for prefix, changes in MATCHING_VARIANTS.items():
-        variant = config.copy_and_resolve_references()
-        variant.update(changes)
-        variants[prefix] = vsm.VideoSubtitleMatching.Settings.read(variant, "vsm")
-
-    def loss(module, batch):
-        losses = {
-            prefix: matching.matching_losses(module, batch, CONTEXT, settings)[0]
-            for prefix, settings in variants.items()
-        }
-        outputs = matching.match(module, batch, None)
-        return task.loss(module, batch, CONTEXT)[0], (outputs, losses)
-
-    step = golden.differentiate(loss, batch)
+    task = golden.task("vsm", golden_matching_config(golden.meta))
+    step = golden.differentiate(matching_loss, batch, task)
     (weighted_loss, (outputs, losses)), gradient = step(golden.params)
     golden.report.add(
         "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
@@ -182,13 +171,22 @@ def report_vsm(golden):
             value = expected[f"clip{i}/{name}"]
             logits = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
             golden.report.add(f"vsm clip{i}/{name}", value, logits, OUTPUT_TOLERANCE)
-    for prefix in variants:
+    for prefix in MATCHING_VARIANTS:
         report_matching_losses(golden, expected, losses[prefix], prefix)
     golden.report.add(
         "vsm weighted_loss", expected["weighted_loss"], weighted_loss, OUTPUT_TOLERANCE
     )
     golden.gradients("grad/", expected, gradient)
     return step
+
+
+def matching_loss(module, batch, task):
+    outputs = matching.match(module, batch, None)
+    losses = {}
+    for prefix, changes in MATCHING_VARIANTS.items():
+        settings = dataclasses.replace(task.settings, **changes)
+        losses[prefix], _ = matching.losses_of_matches(outputs, batch, CONTEXT.step, settings)
+    return task.loss(module, batch, CONTEXT)[0], (outputs, losses)
 
 
 def queries_of_clips(golden, expected):
@@ -251,18 +249,19 @@ def report_training(golden, steps):
     )
 
     @jax.jit
-    def update(gradient, state, params):
+    def update(gradient, state, params, step):
         updates, state = transform.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient)
+        params = optax.apply_updates(params, updates)
+        return params, state, optax.tree.norm(gradient), learning_rate(step)
 
-    state = transform.init(params)
+    state = jax.jit(transform.init)(params)
     for step, task in enumerate(expected["tasks"]):
         (loss, _), gradient = steps[str(task)](params)
-        params, state, norm = update(gradient, state, params)
+        params, state, norm, rate = update(gradient, state, params, step)
         for name, value in (
             ("losses", loss),
             ("grad_norms", norm),
-            ("learning_rates", learning_rate(step)),
+            ("learning_rates", rate),
         ):
             golden.report.add(
                 f"training {name}[{step}]", expected[name][step], value, TRAINING_TOLERANCE

@@ -1,12 +1,13 @@
 """Golden vectors of the original, our model with their weights, and the comparison of the two."""
 
 import copy
+import functools
 import json
 import pathlib
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from flax import nnx
@@ -16,6 +17,7 @@ from data.pipeline import packing, segments
 from hero_jax.conversion import original_names
 from hero_jax.models import hero
 from hero_jax.models.params import flatten, unflatten
+from hero_jax.tasks.registry import make_task
 
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
@@ -28,6 +30,14 @@ _LAST_BIASES = [
     for part in ("LayerNorm", "linear_2")
 ]
 ZERO_GRADIENT = (".key.bias", *_LAST_BIASES)
+
+
+class SpecialIds(NamedTuple):
+    """Ids of special tokens."""
+
+    cls: int
+    sep: int
+    pad: int
 
 
 class Report:
@@ -74,12 +84,9 @@ class Golden:
         self.config = model_config(
             json.loads((self.directory / "model_config.json").read_text()), self.meta, weights
         )
-        self.tokens = SimpleNamespace(
-            cls=self.meta["cls_id"], sep=self.meta["sep_id"], pad=self.meta["pad_id"]
-        )
+        self.tokens = SpecialIds(*(self.meta[f"{name}_id"] for name in SpecialIds._fields))
         self.metadata = SimpleNamespace(special_ids=self.tokens, seconds_per_feature=1.0)
-        module = hero.HERO(self.config, rngs=nnx.Rngs(0))
-        self.graphdef, state = nnx.split(module, nnx.Param)
+        self.graphdef, state = abstract_model(self.config.to_json())
         self.params = with_weights(state, weights)
         self.batch = self.pack(None)
 
@@ -153,55 +160,49 @@ class Golden:
             clip = self.clip(i)
             if not packer.add(segments.prepare(clip, i, config, self.metadata)):
                 raise SystemExit("The clips do not fit the rows of this report.")
-        return {name: jnp.asarray(array) for name, array in batch.items()}
+        return batch
 
-    def module(self, params):
-        return nnx.merge(self.graphdef, params)
+    def task(self, kind, settings, name=""):
+        """Returns a task, the same one for every directory with these settings and tokens."""
+        return _make_task(kind, tuple(settings.items()), self.tokens, name)
 
     def with_head(self, task, expected):
         """Returns a copy whose model has the task's head, with the weights of the task's file."""
         weights = {k[len("weights/") :]: v for k, v in expected.items() if k.startswith("weights/")}
-        module = hero.HERO(self.config, {task.name: task.make_head}, rngs=nnx.Rngs(0))
         golden = copy.copy(self)
-        golden.graphdef, state = nnx.split(module, nnx.Param)
+        golden.graphdef, state = abstract_model(self.config.to_json(), task)
         # The task's file lacks the parameters that the task does not use.
         golden.params = with_weights(state, {**self.load("weights"), **weights})
         return golden
 
-    def compute(self, function, batch):
-        """Returns function(module, batch), compiled; op by op would be much slower.
+    def compute(self, function, batch, *constants):
+        """Returns function(module, batch, *constants), compiled; op by op would be much slower.
 
-        The batch is an argument, not a constant, so that the compilation cache serves every
-        directory with the same shapes.
+        The batch is an argument and the constants are compared by value, so that a function is
+        compiled once for all directories with the same shapes.
         """
-        return jax.jit(lambda params, batch: function(self.module(params), batch))(
-            self.params, batch
-        )
+        return jax.device_get(_compute(function, constants, self.graphdef, self.params, batch))
 
-    def differentiate(self, function, batch):
-        """Compiles a loss once for its value, its gradient and its auxiliary outputs.
+    def differentiate(self, function, batch, *constants):
+        """Compiles a loss for its value, its gradient and its auxiliary outputs.
 
         Args:
-          function: takes the module and the batch; returns the loss and a pytree of outputs.
-          batch: the batch, an argument of the compiled function as in `compute`.
+          function: takes the module, the batch and the constants; returns the loss and a pytree of
+            outputs.
+          batch, constants: as in `compute`.
 
         Returns:
           A function of parameters that returns `((loss, outputs), gradient)`.
         """
-        step = jax.jit(
-            jax.value_and_grad(
-                lambda params, batch: function(self.module(params), batch), has_aux=True
-            )
+        return lambda params: jax.device_get(
+            _differentiate(function, constants, self.graphdef, params, batch)
         )
-        return lambda params: step(params, batch)
 
     def places(self, i, j):
         """Returns the flat slots of the frames and of the text of subtitle j of clip i."""
-        in_subtitle = (np.asarray(self.batch["clip_index"]) == i) & (
-            np.asarray(self.batch["subtitle_index"]) == j
-        )
-        in_subtitle &= np.asarray(self.batch["segment_ids"]) > 0
-        text = np.asarray(self.batch["frame_index"]) < 0
+        in_subtitle = (self.batch["clip_index"] == i) & (self.batch["subtitle_index"] == j)
+        in_subtitle &= self.batch["segment_ids"] > 0
+        text = self.batch["frame_index"] < 0
         return np.flatnonzero(in_subtitle & ~text), np.flatnonzero(in_subtitle & text)
 
     def fill(self, array, name, values):
@@ -210,7 +211,7 @@ class Golden:
         for i in range(self.num_clips):
             for j in range(len(self.subtitles(i))):
                 flat[self.places(i, j)[1]] = values[f"clip{i}/subtitle{j}/{name}"]
-        return jnp.asarray(flat.reshape(array.shape))
+        return flat.reshape(array.shape)
 
     def per_clip(self, values, name, fill):
         """Stacks one array per clip as `[1, C, F]`."""
@@ -234,6 +235,33 @@ class Golden:
             self.report.add(
                 f"{prefix}{name}", array, actual[name][: len(array)], GRADIENT_TOLERANCE, scale
             )
+
+
+@functools.cache
+def _make_task(kind, settings, tokens, name):
+    return make_task(kind, dict(settings), tokens, name)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _compute(function, constants, graphdef, params, batch):
+    return function(nnx.merge(graphdef, params), batch, *constants)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _differentiate(function, constants, graphdef, params, batch):
+    def loss(params):
+        return function(nnx.merge(graphdef, params), batch, *constants)
+
+    return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+@functools.cache
+def abstract_model(config_json, task=None):
+    """Returns the structure of a model with a task's head, and its parameters without values."""
+    config = ml_collections.ConfigDict(json.loads(config_json))
+    heads = {} if task is None else {task.name: task.make_head}
+    module = nnx.eval_shape(lambda: hero.HERO(config, heads, rngs=nnx.Rngs(0)))
+    return nnx.split(module, nnx.Param)
 
 
 def by_original_name(flat):
@@ -274,6 +302,8 @@ def with_weights(state, weights):
     for path, value in flat.items():
         array = original_names.to_our_layout(path, weights[names[path]])
         padding = [(0, a - b) for a, b in zip(value.shape, array.shape, strict=True)]
-        flat[path] = jnp.asarray(np.pad(array, padding))
-    nnx.replace_by_pure_dict(state, unflatten(flat))
+        flat[path] = np.pad(array, padding)
+    # The state may be one that others share.
+    state = jax.tree.map(lambda leaf: leaf, state)
+    nnx.replace_by_pure_dict(state, unflatten(jax.device_put(flat)))
     return state

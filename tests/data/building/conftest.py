@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.building.films import Films, build_films, read
+from tests.data.building.builds import build_films, read
+from tests.data.building.films import Films
 
 
 @pytest.fixture(scope="module")

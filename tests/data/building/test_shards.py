@@ -22,16 +22,10 @@ from data.records.assembly import make_clip
 from data.records.reader import Split
 from data.schema import RawClip
 from data.sources.base import ClipSource
-from tests.data.building.films import CLIPS, Films, build_films, files, read, stamps
-from tests.data.clip_samples import (
-    TOKENIZER,
-    assert_equal,
-    build,
-    clips,
-    queries,
-    raw_clip,
-    raw_query,
-)
+from tests.data.building.builds import build_films, files, read, stamps
+from tests.data.building.films import CLIPS, Films
+from tests.data.clip_samples import TOKENIZER, assert_equal, build, clips, queries
+from tests.data.raw_samples import raw_clip, raw_query
 
 
 @settings(max_examples=20)

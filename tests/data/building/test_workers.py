@@ -12,8 +12,10 @@ import pytest
 from data.building.workers import STOPPED
 from data.errors import InputError
 from data.records.reader import QuerySplit
-from tests.data.building.films import CLIPS, Films, build_films, files, stamps
-from tests.data.clip_samples import build, raw_query
+from tests.data.building.builds import build_films, files, stamps
+from tests.data.building.films import CLIPS, Films
+from tests.data.clip_samples import build
+from tests.data.raw_samples import raw_query
 from tests.paths import ROOT
 
 THREADS = ("--runner=DirectRunner", "--direct_num_workers=2")
@@ -66,34 +68,38 @@ def test_a_killed_worker_is_reported(tmp_path, order):
 
 def test_a_local_build_does_not_import_beam(tmp_path):
     code = (
-        "import sys; from tests.data.building.films import Films, build_films; "
+        "import sys; from tests.data.building.builds import build_films; "
+        "from tests.data.building.films import Films; "
         "build_films(sys.argv[1], Films(), workers=2); assert 'apache_beam' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "films"], cwd=ROOT, check=True)
 
 
+# The last film is never made, so that the build is not over when it is interrupted.
 INTERRUPTIBLE = """
-import signal
-import sys
-from pathlib import Path
-from data.building.workers import STOPPED
-from data.command import ends_with_a_sentence
-from tests.data.building.films import Films, build_films
 if __name__ == "__main__":
+    import signal
+    import sys
+    from pathlib import Path
+    from data.building.workers import STOPPED
+    from data.command import ends_with_a_sentence
+    from tests.data.building.builds import build_films
+    from tests.data.building.films import Films
     # A job in the background of a shell ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with ends_with_a_sentence(STOPPED):
-        build_films(Path(sys.argv[1]), Films(slow=0.2), workers=int(sys.argv[2]))
+        source = Films(slow=0.02, endless=sys.argv[3])
+        build_films(Path(sys.argv[1]), source, workers=int(sys.argv[2]))
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_build_continues_to_the_same_bytes(tmp_path, workers, how, whole):
+def test_an_interrupted_build_continues_to_the_same_bytes(tmp_path, workers, how, order, whole):
     folder, script = tmp_path / "films", tmp_path / "script.py"
     script.write_text(INTERRUPTIBLE)
     process = subprocess.Popen(
-        [sys.executable, script, folder, str(workers)],
+        [sys.executable, script, folder, str(workers), order[11]],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
         stderr=subprocess.PIPE,

@@ -13,9 +13,10 @@ from data.pipeline.mixture import BLOCK, Mixture, MixtureOrder, shares, taken
 from data.pipeline.order import EpochOrder
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
-from tests.data.clip_samples import build, raw_clip
+from tests.data.clip_samples import build
 from tests.data.pipeline.packing_samples import batch_config
 from tests.data.pipeline.stream_samples import clip_batches
+from tests.data.raw_samples import raw_clip
 
 SIZES = {"long": 7, "short": 12}
 SEEDS = st.integers(0, 2**64)

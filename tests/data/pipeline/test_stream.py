@@ -27,7 +27,8 @@ def reading_threads():
 @pytest.fixture(autouse=True)
 def no_threads_remain():
     yield
-    gc.collect()
+    if reading_threads():
+        gc.collect()
     wait_until(lambda: not reading_threads())
 
 

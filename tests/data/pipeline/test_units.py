@@ -144,6 +144,17 @@ def test_a_list_of_ids_older_than_the_clips_is_made_again(film_copy, split):
     assert AnnotatedSplit(film_copy, "train").clip_ids == split.clip_ids
 
 
+def test_a_leftover_of_a_system_makes_no_list_of_ids_old(film_copy):
+    listed = [f"x{number}" for number in range(NUM_CLIPS)]
+    (film_copy / IDS).write_text(json.dumps(listed))
+    shard = film_copy / SHARD.format(kind="clips")
+    leftover = shard.with_name(f"._{shard.name}")
+    leftover.touch()
+    later = (film_copy / IDS).stat().st_mtime_ns + 10**9
+    os.utime(leftover, ns=(later, later))
+    assert AnnotatedSplit(film_copy, "train").clip_ids == listed
+
+
 def test_a_folder_that_cannot_be_written_to_can_be_read(film_copy, split, monkeypatch):
     def refuse(path, *args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.records import tfrecord
 from data.records.reader import QuerySplit, Split
-from tests.data.clip_samples import assert_equal, build, raw_clip, raw_query
+from tests.data.clip_samples import assert_equal, build
+from tests.data.raw_samples import raw_clip, raw_query
 from tests.paths import ROOT
 
 NUM_CLIPS = 5
@@ -262,7 +263,8 @@ def test_reads_a_dataset_under_another_name(dataset, built):
 
 KILLED = """
 import os, signal, sys
-from tests.data.clip_samples import build, raw_clip, raw_query
+from tests.data.clip_samples import build
+from tests.data.raw_samples import raw_clip, raw_query
 from data.sources.base import ClipSource
 ClipSource.narrowed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 build(sys.argv[1], {"train": [raw_clip(0)]}, {"train": [raw_query(0)]})

@@ -18,7 +18,8 @@ from data.show.__main__ import main
 from data.show.describe import describe
 from data.show.picture import Bar, Picture, draw
 from data.show.shown import find, runs
-from tests.data.clip_samples import build, raw_clip
+from tests.data.clip_samples import build
+from tests.data.raw_samples import raw_clip
 
 STEP = 1.5
 COLOURS = [(250, 20, 20), (20, 250, 20), (20, 20, 250), (250, 250, 20), (250, 20, 250)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.report import Report
 from data.sources.features import FeatureParts
+from tests.hero_jax.conversion.torch.torch_archives import save_legacy, save_zip, whole
 
 CUT = "frames cut: a part of the features is one longer"
 
@@ -60,6 +61,8 @@ FORMS = {
     "Fortran npy": one_file_each(".npy", lambda path, x: np.save(path, np.asfortranarray(x))),
     "h5": one_file_each(".h5", hdf5(None)),
     "hdf5 of one dataset": one_file_each(".hdf5", hdf5("resnet")),
+    "pt": one_file_each(".pt", lambda path, x: save_zip(path, whole(x))),
+    "legacy pth": one_file_each(".pth", lambda path, x: save_legacy(path, {"features": whole(x)})),
     "datasets": one_file("{}"),
     "groups": one_file("{}/features", ".hdf5"),
     "groups of one dataset": one_file("{}/resnet_features"),
@@ -182,8 +185,11 @@ def test_counts_frames_without_reading_them(tmp_path, form):
 
 
 # Not an .npz of two arrays: a damaged list of contents may hide one of them.
+DAMAGED = ["npz of one array", "packed npz", "npy", "h5", "pt", "legacy pth"]
+
+
 @settings(max_examples=300, deadline=None)
-@given(data=st.data(), form=st.sampled_from(["npz of one array", "packed npz", "npy", "h5"]))
+@given(data=st.data(), form=st.sampled_from(DAMAGED))
 def test_a_damaged_file_is_an_input_error(data, form):
     original = values(6)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.schema import RawQuery
-from tests.data.clip_samples import build, raw_clip
+from tests.data.clip_samples import build
+from tests.data.raw_samples import raw_clip
 from tests.data.validate.validation_samples import clip, question
 
 

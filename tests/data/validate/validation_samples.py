@@ -12,7 +12,7 @@ from data.records.reader import QuerySplit, Split
 from data.schema import RawQuery, RawSubtitle, records_dir
 from data.validate import validate
 from data.validate.__main__ import main
-from tests.data.clip_samples import raw_clip
+from tests.data.raw_samples import raw_clip
 
 ANSWERS = ("red", "blue")
 

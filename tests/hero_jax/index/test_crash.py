@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -26,6 +27,7 @@ from hero_jax.index import Index, Writer
 from tests.hero_jax.index.index_samples import content, entry, make, value
 from tests.paths import ROOT
 
+MEMORY = "/dev/shm"
 # A child lives until it may have made so many changes, and then for up to so many seconds.
 CHANGES_AWAITED = 1
 LIFE = 0.03
@@ -40,21 +42,32 @@ def run(name, *arguments):
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder in memory, if there can be one: what a killed process has written there stays too.
+
+    A disk would make each of the thousands of flushes wait.
+    """
+    parent = MEMORY if os.access(MEMORY, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        yield name
+
+
 @pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
-def test_killed_at_random_times(tmp_path, kills):
-    run("kill_at_random_times", tmp_path, kills)
+def test_killed_at_random_times(folder, kills):
+    run("kill_at_random_times", folder, kills)
 
 
-def test_killed_at_each_call(tmp_path):
-    run("kill_at_each_call", tmp_path)
+def test_killed_at_each_call(folder):
+    run("kill_at_each_call", folder)
 
 
-def test_an_error_of_each_call(tmp_path):
-    run("fail_at_each_call", tmp_path)
+def test_an_error_of_each_call(folder):
+    run("fail_at_each_call", folder)
 
 
-def test_no_room_for_larger_files(tmp_path):
-    run("limit_files", tmp_path)
+def test_no_room_for_larger_files(folder):
+    run("limit_files", folder)
 
 
 # Changes without end, killed now and then
@@ -161,13 +174,14 @@ def full(path):
     return path
 
 
-# An index, a change of it, and the stride between tested calls: a merge makes many alike.
+# An index, a change of it, and the tested calls: a merge makes many alike, to open the segments, to
+# write their clips and to remove their files.
 CHANGES = {
-    "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), 1),
-    "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), 1),
-    "delete": (small, lambda writer: writer.delete("14"), 1),
-    "compact": (small, lambda writer: writer.compact(), 1),
-    "merge": (full, lambda writer: writer.add([entry("5", 14)]), 7),
+    "add": (small, lambda writer: writer.add([entry("a", 11), entry("b", 12)]), (0, 1)),
+    "replace": (small, lambda writer: writer.add([entry(one, 13) for one in "a047"]), (0, 1)),
+    "delete": (small, lambda writer: writer.delete("14"), (0, 1)),
+    "compact": (small, lambda writer: writer.compact(), (0, 1)),
+    "merge": (full, lambda writer: writer.add([entry("64", 14)]), (190, 11)),
 }
 
 
@@ -190,18 +204,28 @@ def at_call(number, act):
     sys.setprofile(hook)
 
 
+def _linked(source, target):
+    target.mkdir()
+    for file in source.iterdir():
+        os.link(file, target / file.name)
+    return target
+
+
 def copies(folder):
-    """For each change: it, what is there before and after it, and fresh copies of the index."""
-    for name, (prepare, change, stride) in CHANGES.items():
+    """For each change: it, what is there before and after it, and fresh copies of the index.
+
+    The copies share their files, of which a writer changes none: it makes others instead.
+    """
+    for name, (prepare, change, (first, stride)) in CHANGES.items():
         source = prepare(folder / name)
-        whole = shutil.copytree(source, folder / f"{name} whole")
+        whole = _linked(source, folder / f"{name} whole")
         with Writer(whole) as writer:
             change(writer)
         after = content(Index(whole))
 
         fresh = (
-            (number, shutil.copytree(source, folder / f"{name} {number}"))
-            for number in itertools.count(0, stride)
+            (number, _linked(source, folder / f"{name} {number}"))
+            for number in itertools.count(first, stride)
         )
         yield change, content(Index(source)), after, fresh
 

@@ -109,6 +109,13 @@ def test_no_index_is_made_in_a_folder_with_other_files(tmp_path):
     assert "is not empty" in refusal(make, tmp_path / "index")
 
 
+def test_leftovers_of_systems_fill_no_folder(tmp_path):
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._notes"):
+        (tmp_path / name).touch()
+    make(tmp_path)
+    assert (tmp_path / ".DS_Store").exists()
+
+
 def test_an_interrupted_creation_can_be_repeated(tmp_path):
     (tmp_path / "lock").touch()
     (tmp_path / "index.json.new").write_text("{")

@@ -90,7 +90,8 @@ def test_clips_shorter_than_spans(frames, min_span, max_span):
     )
     logits = np.zeros((1, 2, frames), np.float32)
     lengths = np.full((1, 2), frames)
-    found = rank_moments(np.zeros((1, 2), np.float32), logits, logits, lengths, chosen)
+    rank = jax.jit(functools.partial(rank_moments, settings=chosen))
+    found = rank(np.zeros((1, 2), np.float32), logits, logits, lengths)
     spans = np.asarray(found.spans)[0, : found.counts[0]].tolist()
     assert spans == 2 * [list(span) for span in allowed_spans(frames, chosen)]
 
@@ -168,27 +169,28 @@ def test_ranking_equals_a_plain_search(block, lookup, monkeypatch):
     found = ranking.rank(span_head(), queries, corpus, SETTINGS, own)
 
     valid = np.arange(FRAMES) < num_frames[:, None]
-    scores = np.asarray(clip_scores(queries, jnp.asarray(frames), valid))
+    scores = np.asarray(jax.jit(clip_scores)(queries, frames, valid))
     best = np.argsort(-scores, axis=1, kind="stable")[:, : SETTINGS.top_clips]
     np.testing.assert_array_equal(found.clips, best)
     best_scores = np.take_along_axis(scores, best, axis=1)
     np.testing.assert_allclose(found.clip_scores, np.exp(5 * best_scores), rtol=1e-5)
     every = np.broadcast_to(queries[:, None], (5, 12, SIZE))
-    start, end = span_head()(every, jnp.asarray(frames), valid)
+    find_spans = jax.jit(lambda *arrays: span_head()(*arrays))
+    start, end = jax.device_get(find_spans(every, frames, valid))
     rows = np.arange(5)[:, None]
 
     def search(scores, clips):
         numbers = num_frames[clips] * (clips >= 0)
-        return rank_moments(
-            scores, start[rows, clips], end[rows, clips], numbers, SETTINGS, jnp.asarray(clips)
+        return compiled_rank(
+            scores, start[rows, clips], end[rows, clips], numbers, clips=jnp.asarray(clips)
         )
 
     vcmr, svmr = search(best_scores, best), search(np.zeros((5, 1), np.float32), own[:, None])
     for mine, expected in (
         (found.vcmr, vcmr),
         (found.svmr, svmr),
-        (found.vcmr_nms, suppress(vcmr, SETTINGS)),
-        (found.svmr_nms, suppress(svmr, SETTINGS)),
+        (found.vcmr_nms, compiled_suppress(vcmr)),
+        (found.svmr_nms, compiled_suppress(svmr)),
     ):
         np.testing.assert_array_equal(mine.clips, expected.clips)
         np.testing.assert_array_equal(mine.spans, expected.spans)

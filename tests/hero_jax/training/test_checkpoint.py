@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -78,6 +79,19 @@ def test_what_was_saved_comes_back(program, state, directory):
     assert params.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(params[name], array, err_msg=name)
+
+
+def test_leftovers_of_systems_are_no_checkpoints(state, directory, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(directory, workdir)
+    folders = [path for path in (workdir / "checkpoints").rglob("*") if path.is_dir()]
+    for folder in (workdir, workdir / "checkpoints", *folders):
+        for name in (".DS_Store", "._7", "Thumbs.db", "desktop.ini"):
+            (folder / name).touch()
+    checkpoints = Checkpoints(workdir, best_metric="vsm/r@1")
+    assert (checkpoints.find("latest"), checkpoints.find("best")) == (5, 2)
+    assert checkpoints.metadata(5) == {"step": 5}
+    assert checkpoints.restore_params(5).keys() == flatten(state.params).keys()
 
 
 def fail(error, cause=None):

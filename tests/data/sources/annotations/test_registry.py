@@ -10,7 +10,7 @@ from data.report import Report
 from data.sources.annotations import registry
 from data.sources.annotations.base import Annotation
 from data.sources.annotations.registry import FORMS, MISTAKE, read_annotations
-from tests.data.sources.test_raw import Raw
+from tests.data.sources.raw_samples import Raw
 
 TOY = """
 from data.schema import RawQuery

@@ -1,4 +1,4 @@
-"""Pickles that hold more than a state dict are refused by name without executing anything."""
+"""Pickles that hold more than tensors are refused by name without executing anything."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from hero_jax.conversion.torch.unpickle import Pickle
+from data.torch_files.unpickle import Pickle
 from tests.hero_jax.conversion.torch.torch_archives import (
     WEIGHT,
     Payload,
@@ -84,7 +84,7 @@ def call(module, name, arguments=b")"):
         (b"})" + b"\x85" * 200_000 + b"Ns", "a tuple as key"),
     ],
 )
-def test_content_that_no_state_dict_has_is_named(tmp_path, save, body, named):
+def test_content_that_no_tensor_has_is_named(tmp_path, save, body, named):
     assert named in refusal(save(tmp_path / "a.pt", (program(body), {})))
 
 
@@ -107,9 +107,7 @@ def test_any_program_is_interpreted_or_refused(instructions):
         value = Pickle().load(io.BytesIO(program(*instructions)))
     except InputError:
         return
-    assert (
-        isinstance(value, known) or type(value).__module__ == "hero_jax.conversion.torch.unpickle"
-    )
+    assert isinstance(value, known) or type(value).__module__ == "data.torch_files.unpickle"
 
 
 @SAVE

@@ -1,7 +1,7 @@
 """Interprets a pickle of tensors without executing anything.
 
 A pickle is a program that may call anything that can be imported. `Pickle` interprets the few
-instructions that a state dict needs and refuses the rest. Its stack never holds a callable: a
+instructions that tensors need and refuses the rest. Its stack never holds a callable: a
 Python object that a pickle names is represented by its name, and the few known names build our own
 inert values.
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from data.errors import InputError
 
-ADVICE = "save model.state_dict() alone with torch.save, or as .safetensors, and use that file"
+ADVICE = "save tensors alone with torch.save, as those of model.state_dict(), and use that file"
 
 _STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -123,7 +123,7 @@ def _parameter(tensor: Tensor, requires_grad: Any = True, backward_hooks: Any = 
     return tensor
 
 
-# The functions that a state dict's pickle calls, and their inert stand-ins.
+# The functions that a pickle of tensors calls, and their inert stand-ins.
 _CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "torch.Size": _size,
@@ -153,7 +153,7 @@ class Pickle:
         """Returns the content of the pickle at the stream's position; stops at the pickle's end.
 
         Raises:
-          InputError: the pickle is damaged, or needs more than a state dict does.
+          InputError: the pickle is damaged, or needs more than tensors do.
         """
         with damage_named("its content"):
             # The type stubs leave out that a memory map is a file too.
@@ -169,7 +169,7 @@ class Pickle:
                     _EXECUTES[name](self, argument)
                 elif name not in ("PROTO", "FRAME"):
                     raise InputError(
-                        f"holds more than a state dict (its pickle has the instruction {name}); "
+                        f"holds more than tensors (its pickle has the instruction {name}); "
                         f"nothing in it was executed: {ADVICE}"
                     )
 
@@ -206,8 +206,7 @@ class Pickle:
     def symbol(self, name: str) -> None:
         if name not in _CALLS and name not in _STORAGES:
             raise InputError(
-                f"holds {name[:200]!r}, which no state dict needs; nothing in it was executed: "
-                f"{ADVICE}"
+                f"holds {name[:200]!r}, which no tensor needs; nothing in it was executed: {ADVICE}"
             )
         self.push(_Symbol(name))
 
