@@ -13,7 +13,8 @@ from data.report import Report
 from data.schema import RawQuery
 from data.sources.annotations.base import Annotation
 from data.sources.features import FeatureParts
-from data.sources.placement import Placer, in_published_clip
+from data.sources.names import KnownNames
+from data.sources.placement import Placer, in_published_clips
 from data.validate import validate
 from tests.data.clip_samples import TOKENIZER
 from tests.data.sources.annotations.annotation_samples import DIDEMO, TVC, TVQA, TVR
@@ -125,7 +126,7 @@ def test_moments_of_features_that_are_of_published_clips(tmp_path, moment, part,
     features = FeatureParts([tmp_path])
     query = RawQuery("q", "long", "a dog", (moment,))
     annotation = Annotation(query, "rows line 1", in_video=True, window=(60.0, 120.0))
-    annotation = in_published_clip(annotation, features.ids(), 0.0)
+    (annotation,) = in_published_clips([annotation], KnownNames(features.ids()), 0.0)
     report = Report()
     placer = Placer(features, {"train": ["long.1"]}, STEP, 0.0, {}, report)
     assert placer.place(annotation) == ("train", RawQuery("q", "long.1", "a dog", part))
