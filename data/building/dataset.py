@@ -83,7 +83,7 @@ def build_dataset(
         check_target(out, building.overwrite)
         tokenizer.save(folder / TOKENIZER)
         widths, clips = _make_clips(folder, source, tokenizer.identity, building)
-        left_out = Report(source.report.counts, source.report.examples)
+        left_out = Report(**source.report.to_json())
         left_out.merge(Report(**result.left_out) for result in _results(clips))
         queries = _make_queries(folder, source, clips, tokenizer.identity, building, left_out)
         metadata = DatasetMetadata(

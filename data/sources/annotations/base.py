@@ -14,10 +14,10 @@ from data.sources.json_files import (
     Mistake,
     as_positive,
     check_span,
-    open_text,
     optional_text,
     read_json_lines,
 )
+from data.text import open_text
 
 Row = TypeVar("Row")
 
