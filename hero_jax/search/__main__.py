@@ -5,6 +5,7 @@ python -m hero_jax.search query "a red circle jumps" --model=EXPORT --index=film
 """
 
 import argparse
+import contextlib
 import itertools
 import sys
 import warnings
@@ -16,6 +17,7 @@ from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
 from data.schema import SPLITS, Clip, DatasetMetadata
+from data.text import open_text, without_marks
 from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
@@ -152,12 +154,13 @@ def _sentences(options: argparse.Namespace) -> Iterator[str]:
     if not options.file:
         return
     try:
-        with sys.stdin if options.file == "-" else open(options.file, encoding="utf-8") as file:
-            yield from filter(None, (line.strip() for line in file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--file={options.file} cannot be read ({error}): name a text file in UTF-8"
-        ) from error
+        with contextlib.ExitStack() as stack:
+            lines: Iterable[str] = sys.stdin
+            if options.file != "-":
+                lines = stack.enter_context(open_text(Path(options.file)))
+            yield from filter(None, (without_marks(line).strip() for line in lines))
+    except UnicodeDecodeError as error:
+        raise InputError(f"--file=- is not UTF-8 ({error}): convert it") from error
 
 
 def _batches(sentences: Iterable[str]) -> Iterator[list[str]]:

@@ -14,8 +14,8 @@ STRAY = "text outside of subtitles: left out"
 # Seconds, about thirty years: larger numbers are no times in videos, and may not fit float32.
 LATEST = 1e9
 # Some programs turn the `\r\n` of a file into `\r\r\n`.
-LINE_BREAK = re.compile(r"\r*\n|\r")
-_JOINT = re.compile(rf"{MARK}+(?=\s*(?:\d+\s*$|\d+:\d|WEBVTT))")
+LINE_BREAK = re.compile(r"(?<!\r)\r*\n|\r")
+_JOINT = re.compile(rf"(?<!{MARK}){MARK}+(?=\s*(?:\d+\s*$|\d+:\d|WEBVTT))")
 
 
 class Line(NamedTuple):

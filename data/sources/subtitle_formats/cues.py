@@ -17,7 +17,7 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}")
 # The time at which the word after it is said.
 _WORD_TIME = re.compile(r"<([\d:.]+)>")
 # The number of a subtitle, before its times: `2`, `2.`, `#2`, `[2]`.
-_NUMBER = re.compile(r"\s*[#(\[]?\s*(\d+)\s*[.):\]]?\s*")
+_NUMBER = re.compile(r"\s*(?:[#(\[]\s*)?(\d+)\s*(?:[.):\]]\s*)?")
 # The number of a line, its text, and the times or the mistake in them if it has such.
 _Read = tuple[int, str, tuple[float, float] | Mistake | None]
 

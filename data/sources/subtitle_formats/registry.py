@@ -21,9 +21,8 @@ EXTENSIONS = (*FIRST_EXTENSIONS, ".ass", ".ssa", ".sub", ".sbv", ".tsv", *_XML, 
 _DESCRIPTIONS = (".info.json", ".live_chat.json")
 # What a file of each format begins with; the names of files are often wrong.
 _BEGINNINGS: tuple[tuple[re.Pattern[str], ReadText], ...] = (
-    (re.compile(r"WEBVTT"), read_webvtt),
     (re.compile(r"\[(Script Info|V4\+? Styles|Events)\]", re.IGNORECASE), read_substation),
-    (re.compile(r"(\{DEFAULT\}.*\s+)?\{\d+\}\{\d*\}", re.IGNORECASE), read_microdvd),
+    (re.compile(r"(\{DEFAULT\}[^\n]*\n\s*)?\{\d+\}\{\d*\}", re.IGNORECASE), read_microdvd),
     (re.compile(r"<\?xml|<(\w+:)?(tt|timedtext|transcript)\b"), read_xml),
     (TIMES, read_subviewer),
     (re.compile(r"\[INFORMATION\]", re.IGNORECASE), read_subviewer),

@@ -82,7 +82,8 @@ def _syllables(text: str) -> tuple[str, float, float]:
     The span is in seconds after the start of the event; it ends at 0 if they are not timed.
     """
     shown: list[str] = []
-    is_drawing, time, lasts, first, last = False, 0.0, 0.0, 0.0, 0.0
+    is_drawing = is_begun = False
+    time = lasts = first = last = 0.0
     for index, part in enumerate(_OVERRIDES.split(text)):
         if index % 2:  # Between the text before and after it.
             for level in _DRAWING.findall(part):
@@ -92,8 +93,8 @@ def _syllables(text: str) -> tuple[str, float, float]:
             continue
         if is_drawing:
             continue
-        if part.strip() and time + lasts > 0:
-            first = time if not "".join(shown).strip() else first
-            last = time + lasts
+        if part.strip():
+            first, last = (first if is_begun else time), time + lasts
+            is_begun = True
         shown.append(part)
     return "".join(shown), first, last
