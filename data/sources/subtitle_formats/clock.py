@@ -14,8 +14,8 @@ _TIMES = re.compile(rf"\s*({_CLOCK})\s*{_ARROW}\s*({_CLOCK})(?!\d)(.*)", re.DOTA
 _SETTINGS = re.compile(r"(?:\s+\w+:\S*)*\s*")
 # As SubRip and WebVTT write it, with milliseconds.
 _EXACT = re.compile(r"(?:\d+:)?\d{1,2}:\d{1,2}[.,]\d{1,3}")
-# What is no part of a sentence: a time with hours or milliseconds, perhaps after a misread digit.
-_BEGINS_WITH_A_TIME = re.compile(r"\s*\S{0,2}\d:\d+(?::\d|[.,]\d{3})")
+# What is no part of a sentence: a time with hours or milliseconds, perhaps with misread digits.
+_BEGINS_WITH_A_TIME = re.compile(r"\s*\S{0,4}\d:\d+(?::\d|[.,]\d{3})")
 
 
 def seconds(clock: str) -> float:
