@@ -23,7 +23,7 @@ def check_encoding(name: str) -> None:
       InputError: there is none.
     """
     try:
-        b"".decode(name)
+        "a".encode(name)
     except (LookupError, UnicodeError) as error:
         raise InputError(
             f"{name!r} is no encoding of text ({error}): name one, as cp1252 or gb18030"
