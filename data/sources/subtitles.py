@@ -271,7 +271,7 @@ class _Folder(_Subtitles[str]):
                 raise InputError(f"{file}: {error}") from error
         if detected:
             report.add(_DETECTED, f"{file}: {detected}", is_listed=True)
-        if b"\0" in content and not text.strip():
+        if b"\0" in content and not content.strip(b"\0 \t\r\n"):
             raise InputError(f"{file} holds nothing but NULs: copy it again")
         if text.strip():
             yield from reader_of(file, text)(file, text, report)
