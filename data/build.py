@@ -51,7 +51,7 @@ def build_raw(args: argparse.Namespace, building: Building) -> Built:
     ids = features.ids()
     source = open_source(
         features,
-        with_ids(open_subtitles(args.subtitles, ids), ids),
+        with_ids(open_subtitles(args.subtitles, ids, args.subtitle_encoding, report), ids),
         annotations,
         query_type,
         splits=read_splits([_split_and_path(text) for text in args.splits]),
@@ -169,7 +169,10 @@ def _add_raw(parser: argparse.ArgumentParser) -> None:
         "--subtitles",
         action=_Once,
         type=_absolute,
-        help="folder of ID.srt, .vtt or .csv, or JSON lines of all",
+        help="folder of ID.srt, .vtt, .csv, .ass or other formats, or JSON lines of all",
+    )
+    parser.add_argument(
+        "--subtitle_encoding", action=_Once, help="of those not in UTF-8; default: it is detected"
     )
     parser.add_argument(
         "--queries",

@@ -3,9 +3,12 @@
 import collections
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Number of examples that are kept for each reason.
 EXAMPLES = 3
+# The same for reasons whose cases have to be mended one by one.
+LISTED = 1000
 
 
 class Report:
@@ -14,22 +17,33 @@ class Report:
     Attributes:
       counts: number of cases by reason.
       examples: sentences that each name one case, by reason; the first EXAMPLES of each are kept.
+      listed: reasons of which the first LISTED examples are kept.
     """
 
     def __init__(
         self,
         counts: Mapping[str, int] | None = None,
         examples: Mapping[str, list[str]] | None = None,
+        listed: Iterable[str] = (),
     ):
         self.counts: collections.Counter[str] = collections.Counter(counts or {})
         self.examples: collections.defaultdict[str, list[str]] = collections.defaultdict(
             list, examples or {}
         )
+        self.listed = set(listed)
 
-    def add(self, reason: str, example: str = "", count: int = 1) -> None:
-        """Counts `count` more cases of a reason; a count of 0 makes no entry."""
+    def add(
+        self, reason: str, example: str = "", count: int = 1, *, is_listed: bool = False
+    ) -> None:
+        """Counts `count` more cases of a reason; a count of 0 makes no entry.
+
+        Args:
+          is_listed: whether all cases of this reason are named, up to LISTED.
+        """
         if not count:
             return
+        if is_listed:
+            self.listed.add(reason)
         self.counts[reason] += count
         if example:
             self._keep(reason, example)
@@ -37,6 +51,7 @@ class Report:
     def merge(self, others: Iterable["Report"]) -> None:
         """Adds the counts and examples of other reports."""
         for other in others:
+            self.listed |= other.listed
             for reason, count in other.counts.items():
                 self.add(reason, count=count)
                 for example in other.examples.get(reason, ()):
@@ -48,7 +63,7 @@ class Report:
             self.add(reason, example)
 
     def _keep(self, reason: str, example: str) -> None:
-        if len(self.examples[reason]) < EXAMPLES:
+        if len(self.examples[reason]) < (LISTED if reason in self.listed else EXAMPLES):
             self.examples[reason].append(example)
 
     def lines(self) -> list[str]:
@@ -64,6 +79,7 @@ class Report:
         for line in self.lines():
             print(f"{fate}: {line}", file=sys.stderr, flush=True)
 
-    def to_json(self) -> dict[str, dict]:
+    def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; `Report(**values)` is the inverse."""
-        return {"counts": dict(self.counts), "examples": dict(self.examples)}
+        values: dict[str, Any] = {"counts": dict(self.counts), "examples": dict(self.examples)}
+        return values | {"listed": sorted(self.listed)}

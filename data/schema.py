@@ -13,6 +13,7 @@ import numpy as np
 
 from data.arguments import user_path
 from data.errors import InputError
+from data.text import decode
 
 # Version of the records' layout. A dataset of another version has to be built again.
 SCHEMA_VERSION = "2.0.0"
@@ -235,7 +236,7 @@ class DatasetMetadata:
         if not path.is_file():
             raise InputError(_why_no_dataset(user_path(dataset_dir)))
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(json.loads(decode(path.read_bytes())))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{path} does not describe a dataset ({error}): build the dataset again, over the "

@@ -13,6 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from data.arguments import several, user_path
 from data.errors import InputError
 from data.schema import SpecialIds
+from data.text import decode
 
 # In the order of their ids in RoBERTa.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -88,7 +89,7 @@ class Tokenizer:
                 return cls(*_read_tokenizer_json(path / "tokenizer.json"))
             files = [path / "vocab.json", path / "merges.txt"]
             if all(file.is_file() for file in files):
-                return cls(*models.BPE.read_file(*map(str, files)))
+                return cls(json.loads(decode(files[0].read_bytes())), _read_merges(files[1]))
         except Exception as error:  # The library raises no narrower class.
             raise InputError(
                 f"tokenizer {path} cannot be used ({error}): give a byte-level BPE tokenizer with "
@@ -143,7 +144,7 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], list[list[str]]]:
     Raises:
       ValueError: the file asks for anything but byte-level BPE.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(decode(path.read_bytes()))
     model, pre_tokenizer = content["model"], content["pre_tokenizer"]
     if model["type"] != "BPE" or pre_tokenizer["type"] != "ByteLevel":
         raise ValueError(f"it is {model['type']} after {pre_tokenizer['type']}")
@@ -153,6 +154,23 @@ def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], list[list[str]]]:
     # Older files hold a merge as one string.
     merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
     return model["vocab"] | added, merges
+
+
+def _read_merges(path: Path) -> list[list[str]]:
+    """Returns the pairs of tokens of a `merges.txt`, whose first line may be a version.
+
+    Raises:
+      ValueError: a line is no pair.
+    """
+    merges = []
+    for number, line in enumerate(decode(path.read_bytes()).split("\n"), 1):
+        pair = line.rstrip("\r")
+        if not pair or pair.startswith("#version"):
+            continue
+        merges.append(pair.split(" "))
+        if len(merges[-1]) != 2:
+            raise ValueError(f"{path.name} line {number} is no pair of tokens")
+    return merges
 
 
 def _longest_run(ids: Iterable[int]) -> tuple[int, int]:

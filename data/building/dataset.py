@@ -134,7 +134,7 @@ def _make_clips(
 
 
 def _left_out(source: Source, clips: Shards) -> Report:
-    left_out = Report(source.report.counts, source.report.examples)
+    left_out = Report(**source.report.to_json())
     left_out.merge(Report(**result.left_out) for result in _results(clips))
     return left_out
 

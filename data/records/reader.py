@@ -13,6 +13,7 @@ from data.arguments import choice, text, user_path
 from data.errors import InputError
 from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
+from data.text import decode
 
 ON_CORRUPT = ("error", "skip")
 
@@ -64,7 +65,7 @@ class _Records:
             )
         folder = records_dir(dataset_dir, self._kind)
         try:
-            info = json.loads((folder / "dataset_info.json").read_text())
+            info = json.loads(decode((folder / "dataset_info.json").read_bytes()))
             lengths = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
             name = info["name"]
         except (OSError, ValueError, KeyError, StopIteration) as error:

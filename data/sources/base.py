@@ -69,6 +69,9 @@ class SubtitleReader(Protocol):
     def files(self, video_id: str) -> list[Path]:
         """Returns the files of a video's subtitles, without opening them."""
 
+    def settings(self) -> list[str | None]:
+        """Returns JSON values that what is read from these files depends on."""
+
     def narrowed(self, ids: Iterable[str]) -> Self:
         """Returns a reader of these videos only."""
 

@@ -3,15 +3,15 @@
 A wrong file raises InputError, a wrong row of a file raises `Mistake`: the other rows can be used.
 """
 
-import contextlib
 import json
 import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from data.errors import InputError
+from data.text import open_text, read_text
 
 Kind = TypeVar("Kind")
 
@@ -21,31 +21,6 @@ class Mistake(ValueError):
 
     The message begins with the name of the field.
     """
-
-
-@contextlib.contextmanager
-def open_text(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
-    """Opens a file of UTF-8 text, with or without a byte order mark.
-
-    Args:
-      newline: see the built-in `open`.
-
-    Raises:
-      InputError: the file cannot be read, or is not UTF-8.
-    """
-    with reading_text(path), path.open(encoding="utf-8-sig", newline=newline) as file:
-        yield file
-
-
-@contextlib.contextmanager
-def reading_text(path: Path) -> Iterator[None]:
-    """Turns errors of opening, reading and decoding a file of UTF-8 text into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): correct its name") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error}): convert it") from error
 
 
 def check_file_name(name: str, folder: Path) -> None:
@@ -82,10 +57,8 @@ def read_json(path: Path) -> object:
     Raises:
       InputError: the file cannot be read, or is not JSON.
     """
-    with open_text(path) as file:
-        text = file.read()
     try:
-        return parse_json(text)
+        return parse_json(read_text(path))
     except Mistake as mistake:
         raise InputError(f"{path} cannot be used, {mistake}: correct it") from mistake
 

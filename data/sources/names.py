@@ -117,6 +117,10 @@ class _Respelled:
         """Returns the files of a video's subtitles, without opening them."""
         return self._reader.files(self._stored.get(video_id, video_id))
 
+    def settings(self) -> list[str | None]:
+        """Returns JSON values that what is read from these files depends on."""
+        return self._reader.settings()
+
     def narrowed(self, ids: Iterable[str]) -> Self:
         """Returns a reader of these videos only."""
         kept = list(ids)

@@ -94,11 +94,12 @@ class RawSource:
         )
 
     def identity(self, videos: Sequence[str]) -> list[Any]:
-        """Returns clip length, durations, and names, sizes and times of the videos' files."""
+        """Returns settings, durations, and names, sizes and times of the videos' files."""
         readers = (self.features, self.subtitles)
         files = dict.fromkeys(f for i in videos for reader in readers for f in reader.files(i))
         durations = [self.durations.get(i) for i in videos]
-        return [self.clip_seconds, durations, [_state(file) for file in files]]
+        settings = self.subtitles.settings()
+        return [self.clip_seconds, durations, settings, [_state(file) for file in files]]
 
 
 AnySource = TypeVar("AnySource", bound=RawSource)

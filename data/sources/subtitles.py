@@ -1,11 +1,10 @@
-"""Subtitles of videos: JSON lines, one JSON object, or a folder of SubRip, WebVTT and CSV files."""
+"""Subtitles of videos: JSON lines, one JSON object, or a folder with a file for each video."""
 
 import abc
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import io
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import IO, Any, Generic, Self, TypeVar
 
 from data.arguments import user_path
 from data.errors import InputError
@@ -15,23 +14,22 @@ from data.sources.base import SubtitleReader
 from data.sources.json_files import (
     Mistake,
     as_list,
-    as_number,
     as_object,
-    as_string,
-    check_file_name,
     identifier,
-    open_text,
     parse_json,
-    reading_text,
 )
-from data.sources.subtitle_files import COLUMNS, csv_rows, cue_rows
+from data.sources.rolling import without_repeats
+from data.sources.subtitle_formats.base import LATEST, Cue, Cues, cue_or_mistake
+from data.sources.subtitle_formats.registry import reader_of
+from data.sources.subtitle_formats.table import COLUMNS
+from data.sources.subtitle_names import list_files
+from data.sources.subtitle_text import check_encoding, decode_subtitles
+from data.text import decode, marked_encoding, reading_text, without_marks
 
 MISTAKE = "subtitles with a mistake: left out"
 _NO_TEXT = "subtitles without text: left out"
-# Seconds, about thirty years: larger numbers are no times in videos, and may not fit float32.
-LATEST = 1e9
-# File names without their extension that end with a language: `ID.en`, `ID.pt-BR`, `ID.zh_Hans`.
-_LANGUAGE = re.compile(r"(.+)\.[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
+_UNREADABLE = "files of subtitles that cannot be read: their videos are kept without subtitles"
+_DETECTED = "files of subtitles that are not UTF-8: read in the encoding that they seem to have"
 Location = TypeVar("Location")
 
 
@@ -50,6 +48,10 @@ class NoSubtitles:
         """Returns no files."""
         return []
 
+    def settings(self) -> list[str | None]:
+        """Returns nothing that reading depends on."""
+        return []
+
     def narrowed(self, ids: Iterable[str]) -> Self:
         """Returns the same reader."""
         return self
@@ -61,10 +63,11 @@ class _Subtitles(abc.ABC, Generic[Location]):
     Nothing stays open: a reader can be pickled and used by any process.
     """
 
-    def __init__(self, path: Path, locations: Mapping[str, Location]):
-        """Takes the location in `path` of each video's subtitles."""
+    def __init__(self, path: Path, locations: Mapping[str, Location], encoding: str | None):
+        """Takes the location in `path` of each video's subtitles, and the encoding of files."""
         self._path = path
         self._locations = locations
+        self._encoding = encoding
 
     def ids(self) -> set[str]:
         """Returns the ids of the videos that have subtitles."""
@@ -75,25 +78,25 @@ class _Subtitles(abc.ABC, Generic[Location]):
 
         Times are kept as in the file, even those before 0 and after the end of the video. Subtitles
         without text or without sound times (finite numbers, the end not before the start) are left
-        out and counted.
+        out, and so is what rolling captions repeat; all of it is counted.
 
         Raises:
           InputError: the file cannot be used.
         """
         if video_id not in self._locations:
             return ()
-        subtitles = []
-        for where, row in self._rows(video_id, report):
-            try:
-                subtitle = _parse(row)
-            except Mistake as mistake:
-                report.add(MISTAKE, f"{where}: {mistake}")
-                continue
-            if subtitle.text.strip():
-                subtitles.append(subtitle)
+        cues = []
+        for where, cue in self._rows(video_id, report):
+            if isinstance(cue, Cue) and not -LATEST < cue.start <= cue.end < LATEST:
+                cue = Mistake(f"start and end are {cue.start} and {cue.end} seconds")
+            if isinstance(cue, Mistake):
+                report.add(MISTAKE, f"{where}: {cue}")
+            elif cue.text.strip():
+                cues.append((where, cue))
             else:
                 report.add(_NO_TEXT, where)
-        return tuple(subtitles)
+        kept = without_repeats(cues, report)
+        return tuple(RawSubtitle(cue.text, cue.start, cue.end) for cue in kept)
 
     def files(self, video_id: str) -> list[Path]:
         """Returns the files of a video's subtitles, without opening them."""
@@ -102,21 +105,31 @@ class _Subtitles(abc.ABC, Generic[Location]):
     def narrowed(self, ids: Iterable[str]) -> Self:
         """Returns a reader of these videos only."""
         locations = {i: self._locations[i] for i in ids if i in self._locations}
-        return type(self)(self._path, locations)
+        return type(self)(self._path, locations, self._encoding)
+
+    def settings(self) -> list[str | None]:
+        """Returns the encoding, on which reading depends."""
+        return [self._encoding]
 
     @abc.abstractmethod
-    def _rows(self, video_id: str, report: Report) -> Iterator[tuple[str, object]]:
-        """Yields the place of each subtitle, and `{"text", "start", "end"}` or its Mistake."""
+    def _rows(self, video_id: str, report: Report) -> Cues:
+        """Yields the place of each subtitle, and the subtitle or the mistake in it."""
 
 
-def open_subtitles(path: Path | None, known: Collection[str] = ()) -> SubtitleReader:
+def open_subtitles(
+    path: Path | None,
+    known: Collection[str] = (),
+    encoding: str | None = None,
+    report: Report | None = None,
+) -> SubtitleReader:
     """Finds the videos that have subtitles.
 
     Args:
       path: one of
 
-        a folder      with `ID.srt`, `ID.vtt` or `ID.csv` for each video; a language may follow the
-                      id, as in `ID.en.vtt`. The columns of a CSV file are start, end and text.
+        a folder      with a file for each video, as `ID.srt`, in one of the formats of
+                      `data.sources.subtitle_formats`; a language may follow the id, as in
+                      `ID.en.vtt`
         a .json file  `{ID: {"start": [...], "end": [...], "text": [...]}, ...}`, as HowTo100M's
                       captions are published; all of it is kept in memory
         another file  of JSON lines, one for each video:
@@ -124,54 +137,56 @@ def open_subtitles(path: Path | None, known: Collection[str] = ()) -> SubtitleRe
                       each line is kept in memory
         None          for no subtitles
 
-        Times are in seconds. Everything is in UTF-8.
       known: ids of videos. A file name that ends with a language but is one of these is an id.
+      encoding: the encoding of files that are neither UTF-8 nor have a byte order mark. If it is
+        None, that of files in a folder is detected.
+      report: counts the files in the folder that are not read.
 
     Raises:
       InputError: the subtitles cannot be used.
     """
+    if encoding is not None:
+        check_encoding(encoding)
     if path is None:
         return NoSubtitles()
     path = user_path(path)
     if path.is_dir():
-        return _Folder(path, _list_files(path, known))
+        return _Folder(path, list_files(path, known, report or Report()), encoding)
     if path.suffix == ".json":
-        return _Captions(path, _load_captions(path))
-    return _Lines(path, _index_lines(path))
-
-
-def _parse(row: object) -> RawSubtitle:
-    if isinstance(row, Mistake):
-        raise row
-    fields = as_object(row, "it")
-    text = as_string(fields.get("text"), "text")
-    start, end = (as_number(fields.get(name), name) for name in ("start", "end"))
-    if not -LATEST < start <= end < LATEST:
-        raise Mistake(f"start and end are {start} and {end} seconds")
-    return RawSubtitle(text, start, end)
+        return _Captions(path, _load_captions(path, encoding), encoding)
+    return _Lines(path, _index_lines(path, encoding), encoding)
 
 
 class _Lines(_Subtitles[tuple[int, int]]):
     """Reader of JSON lines; a location is the number of a line and the offset of its first byte."""
 
-    def _rows(self, video_id: str, report: Report) -> Iterator[tuple[str, object]]:
+    def _rows(self, video_id: str, report: Report) -> Cues:
         number, offset = self._locations[video_id]
         where = f"{self._path} line {number}"
         with reading_text(self._path), self._path.open("rb") as file:
+            name = _encoding_of(file, self._encoding)
             file.seek(offset)
-            id_of_line, subtitles = _parse_line(_decode(file.readline()), where)
+            line = io.TextIOWrapper(file, name, newline="\n").readline()
+        id_of_line, subtitles = _parse_line(without_marks(line), where)
         if id_of_line != video_id:
             raise InputError(f"{self._path} was changed while it was in use: start again")
         for index, subtitle in enumerate(subtitles):
-            yield f"{where}, subtitle {index}", subtitle
+            yield f"{where}, subtitle {index}", cue_or_mistake(subtitle)
 
 
-def _index_lines(path: Path) -> dict[str, tuple[int, int]]:
+def _encoding_of(file: IO[bytes], encoding: str | None) -> str:
+    """Returns the encoding of an open file, the one that is given if no mark names another."""
+    return marked_encoding(file.read(4)) or encoding or "utf-8"
+
+
+def _index_lines(path: Path, encoding: str | None) -> dict[str, tuple[int, int]]:
     locations: dict[str, tuple[int, int]] = {}
     offset = 0
     with reading_text(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            text = _decode(line)
+        name = _encoding_of(file, encoding)
+        file.seek(0)
+        for number, line in enumerate(io.TextIOWrapper(file, name, newline="\n"), 1):
+            text = without_marks(line)
             if text.strip():
                 video_id, _ = _parse_line(text, f"{path} line {number}")
                 if video_id in locations:
@@ -180,12 +195,10 @@ def _index_lines(path: Path) -> dict[str, tuple[int, int]]:
                         "already: join the two"
                     )
                 locations[video_id] = number, offset
-            offset += len(line)
+            offset += len(line.encode(name))
+    if offset != path.stat().st_size:
+        raise InputError(f"{path} is in {name}, whose lines cannot be found: convert it to UTF-8")
     return locations
-
-
-def _decode(line: bytes) -> str:
-    return line.decode("utf-8-sig")
 
 
 def _parse_line(line: str, where: str) -> tuple[str, list[Any]]:
@@ -200,23 +213,24 @@ def _parse_line(line: str, where: str) -> tuple[str, list[Any]]:
 class _Captions(_Subtitles[dict[str, list[Any]]]):
     """Reader of one JSON object; a location is the value for a video."""
 
-    def _rows(self, video_id: str, report: Report) -> Iterator[tuple[str, object]]:
+    def _rows(self, video_id: str, report: Report) -> Cues:
         captions = self._locations[video_id]
         columns = (captions[name] for name in COLUMNS)
         for index, row in enumerate(zip(*columns, strict=True)):
             where = f"{self._path} video {video_id}, subtitle {index}"
-            yield where, dict(zip(COLUMNS, row, strict=True))
+            yield where, cue_or_mistake(dict(zip(COLUMNS, row, strict=True)))
 
 
-def _load_captions(path: Path) -> dict[str, dict[str, list[Any]]]:
-    with open_text(path) as file:
-        try:
-            content = as_object(parse_json(file.read()), "it")
-        except Mistake as mistake:
-            raise InputError(
-                f"{path} cannot be used, {mistake}: it has to be one object of captions; call it "
-                ".jsonl if it holds JSON lines"
-            ) from mistake
+def _load_captions(path: Path, encoding: str | None) -> dict[str, dict[str, list[Any]]]:
+    with reading_text(path):
+        text = decode(path.read_bytes(), encoding or "utf-8")
+    try:
+        content = as_object(parse_json(text), "it")
+    except Mistake as mistake:
+        raise InputError(
+            f"{path} cannot be used, {mistake}: it has to be one object of captions; call it "
+            ".jsonl if it holds JSON lines"
+        ) from mistake
     for video_id, value in content.items():
         try:
             captions = as_object(value, "it")
@@ -234,31 +248,32 @@ def _load_captions(path: Path) -> dict[str, dict[str, list[Any]]]:
 class _Folder(_Subtitles[str]):
     """Reader of a folder; a location is the name of a file."""
 
+    def read(self, video_id: str, report: Report) -> tuple[RawSubtitle, ...]:
+        """Returns the subtitles of a video, none if their file cannot be used, which is counted."""
+        of_file = Report()
+        try:
+            subtitles = super().read(video_id, of_file)
+        except InputError as error:
+            report.add(_UNREADABLE, str(error), is_listed=True)
+            return ()
+        report.merge([of_file])
+        return subtitles
+
     def files(self, video_id: str) -> list[Path]:
         """Returns the file of a video's subtitles, without opening it."""
         return [self._path / self._locations[video_id]] if video_id in self._locations else []
 
-    def _rows(self, video_id: str, report: Report) -> Iterator[tuple[str, object]]:
+    def _rows(self, video_id: str, report: Report) -> Cues:
         (file,) = self.files(video_id)
-        return csv_rows(file) if file.suffix.lower() == ".csv" else cue_rows(file, report)
-
-
-def _list_files(folder: Path, known: Collection[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, extension = os.path.splitext(entry.name)
-            if extension.lower() not in (".srt", ".vtt", ".csv"):
-                continue
-            check_file_name(entry.name, folder)
-            with_language = None if stem in known else _LANGUAGE.fullmatch(stem)
-            video_id = with_language[1] if with_language else stem
-            if video_id in names:
-                raise InputError(
-                    f"{folder} has both {names[video_id]} and {entry.name}, which are subtitles of "
-                    f"{video_id}: leave one of them"
-                )
-            names[video_id] = entry.name
-    if not names:
-        raise InputError(f"{folder} holds no subtitles: it needs ID.srt, ID.vtt or ID.csv files")
-    return names
+        with reading_text(file):
+            content = file.read_bytes()
+            try:
+                text, detected = decode_subtitles(content, self._encoding)
+            except InputError as error:
+                raise InputError(f"{file}: {error}") from error
+        if detected:
+            report.add(_DETECTED, f"{file}: {detected}", is_listed=True)
+        if b"\0" in content and not content.strip(b"\0 \t\r\n"):
+            raise InputError(f"{file} holds nothing but NULs: copy it again")
+        if text.strip():
+            yield from reader_of(file, text)(file, text, report)

@@ -25,6 +25,7 @@ from flax import nnx
 from data.arguments import user_path
 from data.errors import InputError
 from data.schema import SpecialIds
+from data.text import decode
 from data.tokenizer import Tokenizer
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
@@ -188,7 +189,7 @@ def read(folder: str | os.PathLike) -> Exported:
     """
     folder = user_path(folder)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads(decode((folder / DESCRIPTION).read_bytes()))
         version = description["format"]
     except FileNotFoundError as error:
         raise InputError(

@@ -5,16 +5,19 @@ python -m hero_jax.search query "a red circle jumps" --model=EXPORT --index=film
 """
 
 import argparse
+import contextlib
 import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from data.arguments import user_path
 from data.command import Parser, ends_with_a_sentence, path_argument
 from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
 from data.schema import SPLITS, Clip, DatasetMetadata
+from data.text import open_text, without_marks
 from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
@@ -167,13 +170,19 @@ def _sentences(options: argparse.Namespace) -> Iterator[str]:
     yield from options.sentences
     if not options.file:
         return
+    empty = not options.sentences
     try:
-        with sys.stdin if options.file == STDIN else open(options.file, encoding="utf-8") as file:
-            yield from filter(None, (line.strip() for line in file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--file={options.file} cannot be read ({error}): name a text file in UTF-8"
-        ) from error
+        with contextlib.ExitStack() as stack:
+            lines: Iterable[str] = sys.stdin
+            if options.file != STDIN:
+                lines = stack.enter_context(open_text(user_path(options.file)))
+            for sentence in filter(None, (without_marks(line).strip() for line in lines)):
+                empty = False
+                yield sentence
+    except UnicodeDecodeError as error:
+        raise InputError(f"--file=- is not UTF-8 ({error}): convert it") from error
+    if empty:
+        raise InputError(f"--file={options.file} has no sentences: write one on each line")
 
 
 def _batches(sentences: Iterable[str]) -> Iterator[list[str]]:

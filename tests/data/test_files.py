@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from data.errors import InputError
-from data.files import locked, new_folder
+from data.files import locked, new_folder, passed_over
 from tests.paths import ROOT
 
 HOLDER = """
@@ -90,3 +90,16 @@ def test_no_folder_is_left_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "mine"):
         raise ZeroDivisionError
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._a.npy", ".DS_Store", ".hidden.srt", "Thumbs.db", "THUMBS.DB", "desktop.ini", "Icon\r"],
+)
+def test_passes_over_leftovers(name):
+    assert passed_over(name)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a..srt", "thumbs.srt", "icon", "_a.npy", "-a.npy"])
+def test_does_not_pass_over_names_of_videos(name):
+    assert not passed_over(name)

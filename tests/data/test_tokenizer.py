@@ -89,6 +89,28 @@ def test_all_file_formats_give_the_same_tokenizer(tokenizer, tmp_path):
         assert all(loaded.encode(text) == tokenizer.encode(text) for text in TEXTS)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_with_a_mark_give_the_same_tokenizer(tokenizer, tmp_path, encoding):
+    tokenizer.save(tmp_path / "saved.json")
+    saved = (tmp_path / "saved.json").read_text()
+    model = json.loads(saved)["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), encoding=encoding)
+    merges = "\r\n".join(" ".join(merge) for merge in model["merges"])
+    (tmp_path / "merges.txt").write_text(merges, encoding=encoding, newline="")
+    assert Tokenizer.load(tmp_path).identity == tokenizer.identity
+    (tmp_path / "tokenizer.json").write_text(saved, encoding=encoding)
+    assert Tokenizer.load(tmp_path).identity == tokenizer.identity
+
+
+def test_says_which_line_of_merges_is_wrong(tokenizer, tmp_path):
+    tokenizer.save(tmp_path / "saved.json")
+    model = json.loads((tmp_path / "saved.json").read_text())["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n")
+    with pytest.raises(InputError, match=r"merges\.txt line 2 is no pair of tokens"):
+        Tokenizer.load(tmp_path)
+
+
 def test_the_order_of_merges_is_part_of_the_identity(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
     tokenizer.save(path)

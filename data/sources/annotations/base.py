@@ -15,11 +15,11 @@ from data.sources.json_files import (
     as_object,
     as_positive,
     check_moment,
-    open_text,
     optional_text,
     parse_json,
     read_json_lines,
 )
+from data.text import open_text
 
 Row = TypeVar("Row")
 

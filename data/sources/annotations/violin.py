@@ -11,19 +11,17 @@ from data.sources.json_files import (
     as_list,
     as_object,
     identifier,
-    open_text,
     optional_truth,
     parse_json,
     required_text,
 )
+from data.text import read_text
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Mistake]]:
     """Yields statements from JSON lines of them, or from the published object of clips."""
-    with open_text(path) as file:
-        content = file.read()
     try:
-        clips = parse_json(content)
+        clips = parse_json(read_text(path))
     except Mistake:  # The file has more than one line.
         clips = None
     if not isinstance(clips, dict) or "desc_id" in clips:

@@ -186,6 +186,10 @@ class SubtitleDatabase(_Database):
                 raise Mistake(f"CLS, PAD, SEP and MASK have to be token ids, not {special}")
             self.special_ids = SpecialIds(*special.values())
 
+    def settings(self) -> list[str | None]:
+        """Returns nothing, because a database says itself how it is read."""
+        return []
+
     def read(self, clip_id: str, report: Report) -> tuple[RawSubtitle, ...]:
         """Returns the subtitles of a clip in the stored order, with their token ids.
 

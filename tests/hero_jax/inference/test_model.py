@@ -1,5 +1,6 @@
 """A model that was read from an export encodes, searches, answers and describes."""
 
+import codecs
 import dataclasses
 import json
 import warnings
@@ -196,6 +197,12 @@ def test_an_export_is_read_back(tmp_path):
         found.encode_queries(TEXTS), model().encode_queries(TEXTS), strict=True
     )
     assert found.identity == model().identity
+
+
+def test_a_description_that_an_editor_marked_is_read(tmp_path):
+    path = write(tmp_path) / exported.DESCRIPTION
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert load(tmp_path).identity == model().identity
 
 
 def test_a_wrong_export_is_told(tmp_path):

@@ -1,10 +1,14 @@
 """The command: what it prints, and what it refuses."""
 
+import argparse
+import codecs
+import io
 import subprocess
 import sys
 
 import pytest
 
+from data.errors import InputError
 from hero_jax.search import __main__ as command
 from hero_jax.search import output
 from tests.paths import ROOT
@@ -40,6 +44,37 @@ def test_a_page_without_a_folder_is_refused_before_searching(tmp_path):
     with pytest.raises(SystemExit) as caught:
         command.main(["query", "a red circle jumps", *arguments])
     assert f"there is no folder {tmp_path / 'none'}" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", codecs.BOM_UTF8, codecs.BOM_UTF16_LE], ids=repr)
+def test_a_file_of_sentences_may_have_marks_and_nuls(tmp_path, content):
+    text = "a red circle\r\n\n  a blue square\n\0\0"
+    encoding = "utf-16-le" if content == codecs.BOM_UTF16_LE else "utf-8"
+    path = tmp_path / "sentences.txt"
+    path.write_bytes(content + text.encode(encoding))
+    options = argparse.Namespace(sentences=["first"], file=str(path))
+    assert [*command._sentences(options)] == ["first", "a red circle", "a blue square"]
+
+
+def test_sentences_of_the_standard_input_may_have_a_mark(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffa red circle\n\n"))
+    options = argparse.Namespace(sentences=[], file="-")
+    assert [*command._sentences(options)] == ["a red circle"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read .No such file.*: correct its name"),
+        (b"\xe9\n", "is not UTF-8 .*convert"),
+    ],
+)
+def test_says_that_a_file_of_sentences_cannot_be_read(tmp_path, content, said):
+    path = tmp_path / "sentences.txt"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        next(command._sentences(argparse.Namespace(sentences=[], file=str(path))))
 
 
 def test_a_long_sentence_is_cut_in_the_table():

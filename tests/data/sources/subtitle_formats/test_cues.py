@@ -5,10 +5,17 @@ import re
 
 import pytest
 
-from data.errors import InputError
 from data.report import Report
 from data.sources.subtitles import open_subtitles
-from tests.data.sources.subtitle_samples import LINE, MISTAKE, NO_TEXT, STRAY, read_cues, read_file
+from tests.data.sources.subtitle_samples import (
+    LINE,
+    MISTAKE,
+    NO_TEXT,
+    STRAY,
+    UNREADABLE,
+    read_cues,
+    read_file,
+)
 
 VTT = """WEBVTT - a title
 Kind: captions
@@ -34,18 +41,6 @@ several lines
 00:00:03.000 --> 100:00:04.250
 Bye
 """
-# As YouTube writes what it has recognised: a line of one space, and the time of every word.
-AUTOMATIC = """WEBVTT
-Kind: captions
-
-00:00:00.160 --> 00:00:02.310 align:start position:0%
-\x20
-hello<00:00:00.480><c> and</c><00:00:00.719><c.colorE5E5E5> welcome</c>
-
-00:00:02.310 --> 00:00:02.320 align:start position:0%
-hello and welcome
-\x20
-"""
 SRT = """1
 00:00:01,500 --> 00:00:02,000
 Hello
@@ -66,11 +61,6 @@ TAGS = """1
 CUES = [(1.5, 2.0, "Hello there"), (360003.0, 360004.25, "1984")]
 FILES = {
     "WebVTT": ("a.vtt", VTT, [(1.5, 2.0, "Hello there"), (3.0, 360004.25, "Bye")]),
-    "recognised speech": (
-        "a.vtt",
-        AUTOMATIC,
-        [(0.16, 2.31, "hello and welcome"), (2.31, 2.32, "hello and welcome")],
-    ),
     "SubRip": ("a.srt", SRT, CUES),
     "upper case name": ("a.SRT", SRT, CUES),
     "CRLF": ("a.srt", SRT.replace("\n", "\r\n"), CUES),
@@ -227,25 +217,131 @@ def test_leaves_out_wrong_subtitles_and_names_their_place(tmp_path, name, conten
 WRONG_FILES = {
     "text": ("a.srt", "Hello there\nand goodbye\n", r"a\.srt has text but no subtitles"),
     "text called WebVTT": ("a.vtt", "Hello there", r"a\.vtt has text but no subtitles"),
-    "no times that can be read": ("a.vtt", "WEBVTT\n\n1 --> 2\nHi", r"a\.vtt has text but no subt"),
-    "Latin-1": (
-        "a.srt",
-        SRT.replace("Hello", "H\xe9llo").encode("latin-1"),
-        r"a\.srt is not UTF-8",
+    "no times that can be read": (
+        "a.vtt",
+        "WEBVTT\n\n1 --> 2\nHi\n\n2 --> 3\nyou",
+        r"none of the 2 subtitles of .*a\.vtt can be read; of the first, in line 3, its times are "
+        "'1 --> 2': write times as",
     ),
-    "UTF-16": ("a.vtt", VTT.encode("utf-16"), r"a\.vtt is not UTF-8"),
-    "Latin-1 in CSV": ("a.csv", row("1,2,H\xe9").encode("latin-1"), r"a\.csv is not UTF-8"),
+    "SubRip's times in frames": (
+        "a.srt",
+        "1\n00:00:01:12 --> 00:00:02:05\nHi\n",
+        r"none of the 1 subtitles of .*a\.srt .* in line 2, its times are '00:00:01:12 --> 00:",
+    ),
     "columns": (
         "a.csv",
         "begin,end,text\n1,2,Hi\n",
         r"a\.csv line 1 does not name the columns start",
     ),
     "open quotes": ("a.csv", row('1,2,"Hi\n2,3,you'), r"a\.csv line \d: unexpected end of data"),
+    "NULs": ("a.srt", b"\0" * 100, r"a\.srt holds nothing but NULs"),
 }
 
 
 @pytest.mark.parametrize(("name", "content", "said"), WRONG_FILES.values(), ids=WRONG_FILES)
-def test_says_that_a_file_cannot_be_used(tmp_path, name, content, said):
-    with pytest.raises(InputError, match=said) as caught:
-        read_file(tmp_path, name, content)
-    assert len(str(caught.value).splitlines()) == 1
+def test_a_file_that_cannot_be_used_is_counted_and_named(tmp_path, name, content, said):
+    subtitles, report = read_file(tmp_path, name, content)
+    assert subtitles == []
+    assert report.counts == {UNREADABLE: 1}
+    (example,) = report.examples[UNREADABLE]
+    assert re.search(said, example)
+    assert len(example.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        "00:00:20 --> 00:00:24",
+        "0:20 --> 0:24",
+        "00:00:20,000 -> 00:00:24,000",
+        "00:00:20,000 – > 00:00:24,000",
+        "00:00:20,000 --&gt; 00:00:24,000",
+        "00:00:20,000→00:00:24,000",
+        "00:00:20:000 --> 00:00:24:000",
+        "00.00.20.000 --> 00.00.24.000",
+        "00: 00: 20, 000 --> 00: 00: 24, 000",
+        "00:00:20 ,000 --> 00:00:24 ,000",
+        "00:00:20 000 --> 00:00:24 000",
+        "00:00:20.000000 --> 00:00:24.000000",
+        "  00:00:20,000-->00:00:24,000  X1:40 X2:600",
+    ],
+)
+@pytest.mark.parametrize("number", ["7", "7.", "#7", "[7]", "(7)", " 7 ", "7)"])
+def test_reads_what_means_one_thing(tmp_path, times, number):
+    content = f"1\n00:00:01,000 --> 00:00:02,000\nfirst\n\n{number}\n{times}\nHi --> you\n"
+    assert read_cues(tmp_path, "a.srt", content) == [
+        (1.0, 2.0, "first"),
+        (20.0, 24.0, "Hi --> you"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        "00:00:20:12 --> 00:00:24:00",
+        "00:00:20;12 --> 00:00:24;00",
+        "20.5 --> 24.5",
+        "00.00.20 --> 00.00.24",
+        "00:00:20,000 --> ",
+        "OO:00:20,000 --> 00:00:24,000",
+        "00:75:20,000 --> 00:76:24,000",
+    ],
+)
+def test_leaves_out_what_may_mean_several_things(tmp_path, times):
+    content = f"1\n00:00:01,000 --> 00:00:02,000\nfirst\n\n2\n{times}\nHi\n"
+    subtitles, report = read_file(tmp_path, "a.srt", content)
+    assert subtitles == [(1.0, 2.0, "first")]
+    assert report.counts == {MISTAKE: 1}
+    assert repr(times.strip()) in report.examples[MISTAKE][0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "we go --> there",
+        "--> there",
+        "1 --> 2",
+        "open 10:30 --> 11:00 daily",
+        "9:30 -> 10:00 today",
+    ],
+)
+def test_an_arrow_in_a_sentence_is_text(tmp_path, said):
+    content = (
+        f"1\n00:00:01,000 --> 00:00:02,000\nwell\n{said}\n\n2\n00:00:03,000 --> 00:00:04,000\nHi"
+    )
+    assert read_cues(tmp_path, "a.srt", content) == [
+        (1.0, 2.0, f"well {said}"),
+        (3.0, 4.0, "Hi"),
+    ]
+
+
+def test_numbers_are_told_from_text_where_every_line_is_followed_by_an_empty_one(tmp_path):
+    content = SRT.replace("Hello\n", "Hello\n7\n").replace("\n", "\n\n")
+    assert read_cues(tmp_path, "a.srt", content) == [
+        (1.5, 2.0, "Hello 7 there"),
+        (360003.0, 360004.25, "1984"),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_joined_files_have_no_marks_in_their_text(tmp_path, end):
+    other = "1\n00:00:05,000 --> 00:00:06,000\nlast"
+    content = f"\ufeff{SRT.rstrip()}{end}\ufeff{other}\0\0\0"
+    assert read_cues(tmp_path, "a.srt", content) == [*CUES, (5.0, 6.0, "last")]
+
+
+def test_joined_webvtt_has_one_beginning(tmp_path):
+    first, second = "00:01.000 --> 00:02.000\nHi", "00:03.000 --> 00:04.000\nyou"
+    content = f"\ufeffWEBVTT\n\n{first}\n\n\ufeffWEBVTT\n\n{second}\n"
+    assert read_cues(tmp_path, "a.vtt", content) == [(1.0, 2.0, "Hi"), (3.0, 4.0, "you")]
+
+
+def test_times_of_words_give_the_start_and_the_end(tmp_path):
+    content = (
+        "WEBVTT\n\n00:01.000 --> 00:05.000\n<00:01.500>Hello<00:02.000> there<00:02.500>\n\n"
+        "00:05.000 --> 00:09.000\n<00:01.500>out<00:06.000> of<12:00:00.000>\n"
+    )
+    assert read_cues(tmp_path, "a.vtt", content) == [
+        (1.5, 2.5, "Hello there"),
+        (5.0, 9.0, "out of"),
+    ]
