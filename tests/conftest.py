@@ -62,7 +62,8 @@ def pytest_terminal_summary(terminalreporter):
 
     def count(*outcomes):
         reports = [report for name in outcomes for report in terminalreporter.stats.get(name, ())]
-        return len({report.nodeid for report in reports if "shared" in report.keywords})
+        # A file that cannot be imported has a report without keywords.
+        return len({r.nodeid for r in reports if "shared" in getattr(r, "keywords", ())})
 
     used, skipped = count("passed", "failed", "error"), count("skipped")
     if used:

@@ -213,7 +213,8 @@ class Placer:
     def _count_cuts(self, annotation: Annotation, parts: Sequence[Span]) -> None:
         moments = annotation.query.moments
         lost = sum(end - start for start, end in moments) - sum(end - start for start, end in parts)
-        if lost > self._step * 1e-6:
+        # A moment without length that is left out loses no time.
+        if len(parts) < len(moments) or lost > self._step * 1e-6:
             self._report.add(
                 "moments across a cut: only the part in the clip that holds most is kept",
                 f"{annotation.where}: {moments[0][0]} to {moments[0][1]} s",

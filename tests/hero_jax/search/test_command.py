@@ -67,6 +67,7 @@ def test_sentences_of_the_standard_input_may_have_a_mark(monkeypatch):
     [
         (None, "cannot be read .No such file.*: correct its name"),
         (b"\xe9\n", "is not UTF-8 .*convert"),
+        (b"\n \n", "has no sentences: write one on each line"),
     ],
 )
 def test_says_that_a_file_of_sentences_cannot_be_read(tmp_path, content, said):
