@@ -98,13 +98,14 @@ def _is_of_a_moment(before: Cue, cue: Cue) -> bool:
 def _carried(shown: list[_Phrase], lines: Sequence[Line]) -> list[_Phrase]:
     """Returns the last of the shown phrases that the lines repeat, as many as they do.
 
-    Lines whose words have times are said now.
+    Words with times are said now.
     """
     words: list[str] = []
     for line in lines:
+        of_line = line.text.split()
+        words += of_line[: line.untimed] if line.timed else of_line
         if line.timed:
             break
-        words += line.text.split()
     for first in range(len(shown)):
         repeated = [word for phrase in shown[first:] for word in phrase.words]
         if words[: len(repeated)] == repeated:

@@ -23,12 +23,14 @@ class Line(NamedTuple):
 
     timed: whether the file has times of the line's words.
     start, end: seconds of its first and last word, None where the file does not say.
+    untimed: number of words before the first that has a time.
     """
 
     text: str
     timed: bool = False
     start: float | None = None
     end: float | None = None
+    untimed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

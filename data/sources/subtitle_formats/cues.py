@@ -158,7 +158,7 @@ def _text_lines(raw: str) -> tuple[Line, ...]:
         if text:
             first = _word_time(parts[1]) if len(parts) > 1 and not parts[0].strip() else None
             last = _word_time(parts[-2]) if len(parts) > 1 and not parts[-1].strip() else None
-            lines.append(Line(text, len(parts) > 1, first, last))
+            lines.append(Line(text, len(parts) > 1, first, last, len(parts[0].split())))
     return tuple(lines)
 
 

@@ -98,6 +98,27 @@ def test_rolling_captions_give_each_phrase_once(tmp_path, content):
     assert report.counts == {REPEATS: content.count("-->") - 1}
 
 
+def test_a_line_that_grows_with_the_times_of_its_words_is_one_phrase(tmp_path):
+    content = """WEBVTT
+
+00:00.160 --> 00:01.000
+so<00:00.500><c> do</c>
+
+00:01.000 --> 00:02.000
+so do<00:01.200><c> your</c>
+
+00:02.000 --> 00:03.429
+so do your<00:02.200><c> cats</c>
+
+00:03.439 --> 00:05.749
+so do your cats
+sleep<00:03.760><c> or</c><00:04.000><c> play</c>
+"""
+    subtitles, report = read_file(tmp_path, "a.vtt", content)
+    assert subtitles == PHRASES[:2]
+    assert report.counts == {REPEATS: 3}
+
+
 def test_joined_lines_roll_too(tmp_path):
     rows = [
         (0.16, 3.429, "so do your cats"),
