@@ -32,7 +32,8 @@ from tests.hero_jax.inference.export_samples import WIDTHS, WORDS, model, source
 from tests.paths import ROOT
 
 # Arguments that are no paths; `--beam` holds options of another program.
-OTHERS = {"beam", "clip", "clips", "dtype", "sentences", "split", "task", "workers"}
+OTHERS = {"beam", "clip", "clips", "dtype", "feature_name", "sentences", "split", "task", "workers"}
+OTHERS |= {"subtitle_encoding"}
 # Options `[SPLIT=]PATH`, which are parsed when the command runs.
 SPLIT_PATHS = {"queries", "queries_db", "splits"}
 
