@@ -158,16 +158,12 @@ def on_eight_devices(out, index, sentences):
     return printed.getvalue()
 
 
-def test_an_export_searches_as_evaluation_does(
-    resumed, folder, runs, eight_devices, tmp_path, capsys
-):
+def test_an_export_searches_as_evaluation_does(resumed, folder, eight_devices, tmp_path, capsys):
     workdir, out, index = resumed, tmp_path / "export", str(tmp_path / "index")
     # What a system leaves in a new folder does not fill it.
     out.mkdir()
     (out / ".DS_Store").write_text("left")
-    exporting = ["--mode=export", f"--workdir={workdir}", f"--out={out}"]
-    process = runs.start(exporting)
-    assert process.wait() == 0, process.text
+    export.export(workdir, out)
     assert f"{STEPS} steps" in (out / "README.md").read_text()
     assert (out / ".DS_Store").read_text() == "left"
     assert {path.stem for path in (out / "compiled").glob("*.jaxexport")} == COMPILED

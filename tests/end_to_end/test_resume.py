@@ -133,26 +133,28 @@ def small_disk(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def interrupted(runs, small_disk, pool, tmp_path_factory):
-    """The future of the workdir of a run that one misfortune after the other interrupts."""
-    workdir = (small_disk or tmp_path_factory.mktemp("interrupted")) / "run"
-    misfortunes = [
-        killed_in_a_step,
-        killed_in_a_save,
-        stopped,
-        stopped_by_keyboard,
-        not_allowed_to_grow,
-    ]
+def interrupted(runs, pool, tmp_path_factory):
+    """The future of the workdir of a run that is killed and stopped."""
+    workdir = tmp_path_factory.mktemp("interrupted") / "run"
+    return pool.submit(run_with, [killed_in_a_save, stopped], runs, workdir)
+
+
+@pytest.fixture(scope="module")
+def haunted(runs, small_disk, pool, tmp_path_factory):
+    """The future of the workdir of a run that all other misfortunes interrupt."""
+    workdir = (small_disk or tmp_path_factory.mktemp("haunted")) / "run"
+    misfortunes = [killed_in_a_step, stopped_by_keyboard, not_allowed_to_grow]
     if small_disk:
         misfortunes.append(out_of_room)
+    return pool.submit(run_with, misfortunes, runs, workdir)
 
-    def run():
-        for misfortune in misfortunes:
-            misfortune(runs, workdir)
-        runs.run(workdir, **SETTINGS)
-        return workdir
 
-    return pool.submit(run)
+def run_with(misfortunes, runs, workdir):
+    """Runs to the end, interrupted by one misfortune after the other; returns the workdir."""
+    for misfortune in misfortunes:
+        misfortune(runs, workdir)
+    runs.run(workdir, **SETTINGS)
+    return workdir
 
 
 def test_the_runs_cross_epochs_and_carry_clips_over(runs, uninterrupted):
@@ -168,17 +170,23 @@ def test_a_profile_is_written_on_request(uninterrupted):
 
 
 @pytest.mark.parametrize("item", ["state", "stream"])
-def test_a_run_killed_stopped_and_out_of_room_ends_with_the_same_bits(
-    interrupted, uninterrupted, item
-):
+def test_a_run_killed_and_stopped_ends_with_the_same_bits(interrupted, uninterrupted, item):
     workdir = interrupted.result()
     assert_same_bits(saved(workdir, STEPS, item), saved(uninterrupted, STEPS, item))
 
 
-def test_a_run_on_a_full_disk_ends_with_the_same_bits(interrupted, uninterrupted, small_disk):
+@pytest.mark.slow
+@pytest.mark.parametrize("item", ["state", "stream"])
+def test_a_run_out_of_luck_ends_with_the_same_bits(haunted, uninterrupted, item):
+    workdir = haunted.result()
+    assert_same_bits(saved(workdir, STEPS, item), saved(uninterrupted, STEPS, item))
+
+
+@pytest.mark.slow
+def test_a_run_on_a_full_disk_ends_with_the_same_bits(haunted, uninterrupted, small_disk):
     """The last misfortune of the run, which says what to do."""
     if small_disk is None:
         pytest.skip("no right to mount a small file system")
-    workdir = interrupted.result()
+    workdir = haunted.result()
     assert workdir.parent == small_disk
     assert_same_bits(saved(workdir, STEPS), saved(uninterrupted, STEPS))

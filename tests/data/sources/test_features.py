@@ -188,7 +188,7 @@ def test_counts_frames_without_reading_them(tmp_path, form):
 DAMAGED = ["npz of one array", "packed npz", "npy", "h5", "pt", "legacy pth"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), form=st.sampled_from(DAMAGED))
 def test_a_damaged_file_is_an_input_error(data, form):
     original = values(6)

@@ -117,7 +117,7 @@ LETTERS = st.text(st.characters(categories=["L"]), min_size=1, max_size=8)
 TIMES = st.lists(st.integers(0, 36_000_000), min_size=2, max_size=2).map(sorted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     drawn=st.lists(st.tuples(TIMES, LETTERS, LETTERS), max_size=5, unique_by=lambda cue: cue[1]),
     extension=st.sampled_from([*FORMATS]),

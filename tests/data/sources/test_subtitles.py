@@ -98,7 +98,7 @@ def write_cues(cues, is_webvtt: bool, line_break: str, numbered: bool) -> str:
     return line_break.join(lines)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     cues=CUES,
     is_webvtt=st.booleans(),
@@ -141,7 +141,7 @@ a --> b
 """
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     lines=st.lists(st.sampled_from([" ", *PIECES.split("\n")]), max_size=12),
     is_webvtt=st.booleans(),

@@ -99,7 +99,7 @@ INSTRUCTIONS = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from(INSTRUCTIONS), max_size=40))
 def test_any_program_is_interpreted_or_refused(instructions):
     known = (dict, list, tuple, str, bytes, int, float, type(None))

@@ -118,7 +118,7 @@ ids = st.integers(5, 99)
 texts = st.lists(st.lists(ids, min_size=1, max_size=7), min_size=1, max_size=2)
 
 
-@hypothesis.settings(deadline=None, max_examples=100)
+@hypothesis.settings(deadline=None, max_examples=60)
 @hypothesis.given(
     clips=st.tuples(packing_samples.clips(), packing_samples.clips()),
     texts=st.none() | st.tuples(texts, texts),

@@ -121,7 +121,7 @@ spans = st.lists(frames, max_size=14)
 several_windows = st.lists(frames.map(lambda pair: (pair[0], 2 * pair[1] + 1)), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(spans, several_windows), min_size=1, max_size=4))
 def test_metrics_are_those_of_a_naive_implementation(rows):
     queries = [make_query(str(n), "a", windows) for n, (_, windows) in enumerate(rows)]

@@ -167,7 +167,7 @@ def test_a_truncated_file_is_refused(tmp_path, name):
         refusal(path)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pt", "expected.npz"])
 def test_a_changed_byte_is_read_or_refused(tmp_path_factory, name, data):
