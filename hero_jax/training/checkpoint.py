@@ -177,7 +177,8 @@ class Checkpoints:
     def _reading(self, step: int) -> Iterator[None]:
         """Turns what goes wrong in reading a checkpoint without checksums into its damage."""
         try:
-            yield
+            with files.without_late_errors():
+                yield
         except Exception as error:
             # The files are those that were saved, or their devices lack memory.
             if files.has_checksums(self._folder(step)) or isinstance(

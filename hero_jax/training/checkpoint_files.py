@@ -4,9 +4,12 @@ The checksums find damage that the arrays' format does not. They are in a file o
 folder as `sha256sum` writes them, so that `sha256sum --check checksums.sha256` compares them too.
 """
 
+import contextlib
 import hashlib
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +105,21 @@ def is_whole(folder: Path) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def without_late_errors() -> Iterator[None]:
+    """Keeps reads that end after another one failed from printing a traceback each.
+
+    They call an event loop that Orbax has closed by then. As they may end at any time, they stay
+    unheard for the rest of the process if reading fails.
+    """
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = previous
