@@ -107,7 +107,9 @@ def test_every_task_is_trained_and_evaluated(trained):
 @pytest.mark.slow
 def test_eight_devices_train_and_score_as_one(runs, folder, trained, eight_devices, tmp_path):
     eight_devices(train, multitask(folder, runs), tmp_path)
-    assert reported(tmp_path) == pytest.approx(reported(trained), rel=1e-4, abs=1e-5)
+    # The other process may have started with Java on its path.
+    found = {key: value for key, value in reported(tmp_path).items() if "meteor" not in key[0]}
+    assert found == pytest.approx(reported(trained), rel=1e-4, abs=1e-5)
 
 
 def test_a_split_without_labels_gives_prediction_files(resumed, folder):
