@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import math
 import reprlib
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from data.arrays import read_array, read_header
 from data.errors import InputError
 from data.files import passed_over
 from data.torch_files import archive
@@ -37,7 +37,7 @@ _UNREADABLE = (
     EOFError,
     MemoryError,
     RuntimeError,
-    tokenize.TokenError,
+    OverflowError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -102,13 +102,7 @@ def header(stored: Stored) -> tuple[tuple[int, ...], np.dtype]:
     if isinstance(stored, StoredTensor):
         dtype = stored.tensor.storage.dtype
         return stored.tensor.shape, np.dtype(np.float32 if dtype == ml_dtypes.bfloat16 else dtype)
-    version = np.lib.format.read_magic(stored)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stored)
-    else:
-        # Version 3 is for arrays with named fields, which are refused in either version.
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stored)
-    return shape, dtype
+    return read_header(stored)
 
 
 def values(stored: Stored, name: str) -> np.ndarray:
@@ -122,7 +116,7 @@ def values(stored: Stored, name: str) -> np.ndarray:
     if isinstance(stored, StoredTensor):
         with _named(name):
             return archive.arrays({_NAME: stored.tensor}, stored.read)[_NAME]
-    return np.lib.format.read_array(stored, allow_pickle=False)
+    return read_array(stored)
 
 
 @contextlib.contextmanager
