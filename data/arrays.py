@@ -15,6 +15,8 @@ _DAMAGED = (
     *(tokenize.TokenError, SyntaxError, TypeError, LookupError, AttributeError),
     *(OverflowError, MemoryError, RecursionError),
 )
+# NumPy refuses headers of more than 10,000 bytes, before which there are at most 12.
+_LONGEST_HEADER = 10_012
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -23,17 +25,20 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     Raises:
       ValueError: there is no header, or it is damaged.
     """
+    # Reading as many bytes as a header says would take as much memory, even if there are none.
+    begin, head = stream.tell(), io.BytesIO(stream.read(_LONGEST_HEADER))
     try:
-        version = np.lib.format.read_magic(stream)
+        version = np.lib.format.read_magic(head)
         if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
         else:
             # Version 3 is for arrays with named fields, which are refused in either version.
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+            shape, _, dtype = np.lib.format.read_array_header_2_0(head)
     except _DAMAGED as error:
         raise ValueError(f"its header is damaged: {error}") from error
     if any(size < 0 for size in shape):
         raise ValueError(f"its header is damaged: its shape is {shape}")
+    stream.seek(begin + head.tell())
     return shape, dtype
 
 

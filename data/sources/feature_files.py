@@ -22,6 +22,7 @@ from data.errors import InputError
 from data.files import passed_over
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor
+from data.zip_files import open_zip
 
 HDF5 = (".h5", ".hdf5")
 TORCH = (".pt", ".pth")
@@ -82,7 +83,7 @@ def stored_array(file: Path, key: str | None, name: str) -> Iterator[Stored]:
             content = stack.enter_context(h5py.File(file))
             yield _find_dataset(content if key is None else content[key], name)
         elif extension == ".npz":
-            members = stack.enter_context(zipfile.ZipFile(file))
+            members = stack.enter_context(open_zip(file))
             yield stack.enter_context(members.open(_find_array(members.namelist(), name)))
         elif extension in TORCH:
             with _named(name):

@@ -14,6 +14,7 @@ from data.arrays import MAGIC, read_array
 from data.errors import InputError
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor, damage_named
+from data.zip_files import open_zip
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
@@ -100,7 +101,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         if file.read(4) != b"PK\x03\x04":
             raise InputError("is empty or no .npz archive: use one that numpy.savez wrote")
         file.seek(0)
-        with damage_named("the archive"), zipfile.ZipFile(file) as members:
+        with damage_named("the archive"), open_zip(file) as members:
             return {
                 name.removesuffix(".npy"): _member_of_npz(members, name)
                 for name in members.namelist()
