@@ -15,8 +15,9 @@ _DAMAGED = (
     *(tokenize.TokenError, SyntaxError, TypeError, LookupError, AttributeError),
     *(OverflowError, MemoryError, RecursionError),
 )
-# NumPy refuses headers of more than 10,000 bytes, before which there are at most 12.
-_LONGEST_HEADER = 10_012
+# Bytes before the header's text at most; NumPy refuses texts of more than 10,000 bytes.
+_BEGINNING = 12
+_LONGEST_HEADER = _BEGINNING + 10_000
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -26,7 +27,11 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
       ValueError: there is no header, or it is damaged.
     """
     # Reading as many bytes as a header says would take as much memory, even if there are none.
-    begin, head = stream.tell(), io.BytesIO(stream.read(_LONGEST_HEADER))
+    content = stream.read(_BEGINNING)
+    end = 10 if content[6:8] == b"\1\0" else _BEGINNING
+    length = end + int.from_bytes(content[8:end], "little")
+    content += stream.read(max(0, min(length, _LONGEST_HEADER) - _BEGINNING))
+    head = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(head)
         if version == (1, 0):
@@ -38,7 +43,6 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
         raise ValueError(f"its header is damaged: {error}") from error
     if any(size < 0 for size in shape):
         raise ValueError(f"its header is damaged: its shape is {shape}")
-    stream.seek(begin + head.tell())
     return shape, dtype
 
 
