@@ -15,9 +15,14 @@ def reader(request):
     return READERS[request.param]
 
 
-def test_valid_files_are_read(reader):
+def test_valid_files_are_read(reader, tmp_path):
     files = reader.files()
-    assert {path: fault_of(reader, files, path) for path in files} == dict.fromkeys(files, "")
+    for number, chosen in enumerate([[path] for path in files] if reader.alone else [files]):
+        folder = tmp_path / str(number)
+        for path in chosen:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(files[path])
+        assert [*reader.read(folder)] == []
 
 
 def test_damaged_files_are_read_or_refused(reader):
