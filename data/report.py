@@ -9,6 +9,8 @@ from typing import Any
 EXAMPLES = 3
 # The same for reasons whose cases have to be mended one by one.
 LISTED = 1000
+# Characters of an example that are kept: some quote a line of a damaged file.
+_BEGINNING, _END = 400, 200
 
 
 class Report:
@@ -16,7 +18,8 @@ class Report:
 
     Attributes:
       counts: number of cases by reason.
-      examples: sentences that each name one case, by reason; the first EXAMPLES of each are kept.
+      examples: sentences that each name one case, by reason; the first EXAMPLES of each are kept,
+        without the middle of long ones.
       listed: reasons of which the first LISTED examples are kept.
     """
 
@@ -64,6 +67,8 @@ class Report:
 
     def _keep(self, reason: str, example: str) -> None:
         if len(self.examples[reason]) < (LISTED if reason in self.listed else EXAMPLES):
+            if len(example) > _BEGINNING + _END:
+                example = f"{example[:_BEGINNING]} ... {example[-_END:]}"
             self.examples[reason].append(example)
 
     def lines(self) -> list[str]:

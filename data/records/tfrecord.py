@@ -12,6 +12,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from data.arrays import read_array
 from data.files import replacing
 
 HEADER_BYTES = 12
@@ -100,8 +101,9 @@ def _read_index(index_path: Path, path: Path) -> np.ndarray | None:
     try:
         if index_path.stat().st_mtime_ns < path.stat().st_mtime_ns:
             return None
-        positions = np.load(index_path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with index_path.open("rb") as file:
+            positions = read_array(file)
+    except (OSError, ValueError):
         return None
     if (
         positions.dtype != np.int64

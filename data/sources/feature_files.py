@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import math
 import reprlib
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,10 +17,12 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from data.arrays import read_array, read_header
 from data.errors import InputError
 from data.files import passed_over
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor
+from data.zip_files import open_zip
 
 HDF5 = (".h5", ".hdf5")
 TORCH = (".pt", ".pth")
@@ -37,7 +38,7 @@ _UNREADABLE = (
     EOFError,
     MemoryError,
     RuntimeError,
-    tokenize.TokenError,
+    OverflowError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -82,7 +83,7 @@ def stored_array(file: Path, key: str | None, name: str) -> Iterator[Stored]:
             content = stack.enter_context(h5py.File(file))
             yield _find_dataset(content if key is None else content[key], name)
         elif extension == ".npz":
-            members = stack.enter_context(zipfile.ZipFile(file))
+            members = stack.enter_context(open_zip(file))
             yield stack.enter_context(members.open(_find_array(members.namelist(), name)))
         elif extension in TORCH:
             with _named(name):
@@ -102,13 +103,7 @@ def header(stored: Stored) -> tuple[tuple[int, ...], np.dtype]:
     if isinstance(stored, StoredTensor):
         dtype = stored.tensor.storage.dtype
         return stored.tensor.shape, np.dtype(np.float32 if dtype == ml_dtypes.bfloat16 else dtype)
-    version = np.lib.format.read_magic(stored)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stored)
-    else:
-        # Version 3 is for arrays with named fields, which are refused in either version.
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stored)
-    return shape, dtype
+    return read_header(stored)
 
 
 def values(stored: Stored, name: str) -> np.ndarray:
@@ -122,7 +117,7 @@ def values(stored: Stored, name: str) -> np.ndarray:
     if isinstance(stored, StoredTensor):
         with _named(name):
             return archive.arrays({_NAME: stored.tensor}, stored.read)[_NAME]
-    return np.lib.format.read_array(stored, allow_pickle=False)
+    return read_array(stored)
 
 
 @contextlib.contextmanager

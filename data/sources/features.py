@@ -267,7 +267,8 @@ def _open_part(path: Path, pattern: str, report: Report) -> _Part:
         requirement = "ID.npz, .npy, .h5, .hdf5, .pt or .pth for each video ID"
     elif path.is_file() and _is_hdf5(path):
         with readable(str(path)), h5py.File(path) as file:
-            names = [*file]
+            # Names that are not UTF-8 are bytes.
+            names = [name if isinstance(name, str) else ascii(name) for name in file]
         ids = [i for name in names if (i := _between(name, beginning, end)) is not None]
         report.add_all(
             UNREAD,

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,14 +36,15 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
                 "a list of ids is of"
             )
         for name, ids in content.items():
+            shown = reprlib.repr(name)
             split = SPLIT_NAMES.get(name)
             if split is None or split in splits:
                 raise InputError(
-                    f"{path} has a split {name!r}: give each of train, validation (or val) and "
+                    f"{path} has a split {shown}: give each of train, validation (or val) and "
                     "test once at most"
                 )
             if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-                raise InputError(f"{path} has a split {name!r} that is no list of ids: correct it")
+                raise InputError(f"{path} has a split {shown} that is no list of ids: correct it")
             if name != split:
                 logging.warning("Split %s of %s is called %s in the dataset.", name, path, split)
             splits[split] = ids

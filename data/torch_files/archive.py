@@ -20,6 +20,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.torch_files.unpickle import ADVICE, Pickle, Storage, Tensor, damage_named
+from data.zip_files import open_zip
 
 # The first two values of a file in the format before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -92,7 +93,7 @@ def widened(array: np.ndarray) -> np.ndarray:
 def _open_zip(file: BinaryIO) -> tuple[Any, ReadStorage]:
     """Opens a file in PyTorch's zip format; returns its pickle's content and a storage reader."""
     with damage_named("the zip archive"):
-        archive = zipfile.ZipFile(file)
+        archive = open_zip(file)
     members = {info.filename: info for info in archive.infolist()}
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:

@@ -49,6 +49,7 @@ def damage_named(part: str) -> Iterator[None]:
     except (
         *(ValueError, TypeError, LookupError, OverflowError, EOFError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+        MemoryError,
     ) as error:
         raise InputError(
             f"is cut short or damaged ({part} cannot be read): copy or download it again"

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import numpy as np
 
@@ -61,11 +62,19 @@ def encode(entry: Entry, manifest: Manifest) -> Record:
 
 
 def decode(record: Record, *, deleted: bool) -> IndexedClip:
-    """Decodes a stored clip, without its frames."""
+    """Decodes a stored clip, without its frames; see `hero_jax.index.segment.undamaged`."""
     video_id, start, lines = json.loads(record.text)
     num_frames = 0 if deleted else len(record.frames)
     lines = tuple(itertools.starmap(Line, lines))
+    texts = [video_id, *(line.text for line in lines)]
+    times = [start, *(time for line in lines for time in (line.start, line.end))]
+    if not all(isinstance(t, str) for t in texts) or not all(map(_is_time, times)):
+        raise ValueError("a text or a time is something else")
     return IndexedClip(record.clip_id.decode(), video_id, start, num_frames, lines)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _encode_text(entry: Entry) -> tuple[bytes, bytes]:

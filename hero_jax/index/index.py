@@ -20,7 +20,7 @@ import numpy as np
 
 from data.arguments import refusal, user_path, whole
 from hero_jax.index.entries import IndexedClip, decode
-from hero_jax.index.segment import open_segments
+from hero_jax.index.segment import open_segments, undamaged
 
 
 class Index:
@@ -67,6 +67,9 @@ class Index:
     @functools.cached_property
     def _num_frames(self) -> np.ndarray:
         lengths = [np.where(s.deleted, 0, s.rows["num_frames"]) for s in self._segments]
+        with undamaged(self.path):
+            if any((n < 0).any() or (n > self.max_frames).any() for n in lengths):
+                raise ValueError(f"a clip has not 0 to {self.max_frames} frames")
         joined = np.concatenate([np.zeros(0, np.int32), *lengths]).astype(np.int32, copy=False)
         joined.flags.writeable = False
         return joined
@@ -121,13 +124,15 @@ class Index:
             raise IndexError(f"numbers of clips go from 0 to {self.capacity - 1}, not {number}")
         place = bisect.bisect(self._firsts, number) - 1
         segment, row = self._segments[place], number - self._firsts[place]
-        return decode(segment.record(row), deleted=bool(segment.deleted[row]))
+        with undamaged(self.path):
+            return decode(segment.record(row), deleted=bool(segment.deleted[row]))
 
     def clip_ids(self) -> Iterator[tuple[int, str]]:
         """Yields number and id of each clip that is not deleted."""
         for first, segment in zip(self._firsts, self._segments, strict=False):
-            for row, clip_id in segment.clip_ids():
-                yield first + row, clip_id
+            with undamaged(self.path):
+                for row, clip_id in segment.clip_ids():
+                    yield first + row, clip_id
 
     def _zeros(self, count: int) -> np.ndarray:
         return np.zeros((count, self.max_frames, self.width), self.dtype)

@@ -31,6 +31,8 @@ from data.files import passed_over
 
 FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
+# No size is as large.
+_LARGEST = 1 << 53
 AS_IT_WAS = "the index is as it was; fix that and try again"
 _MANIFEST = "index.json"
 _NEW_MANIFEST = "index.json.new"
@@ -136,8 +138,29 @@ def read_manifest(path: Path) -> Manifest:
         )
     if not is_intact:
         raise InputError(damaged(file, "its checksum does not match"))
-    segments = tuple(StoredSegment(**fields) for fields in document["index"].pop("segments"))
-    return Manifest(**document["index"], segments=segments)
+    try:
+        return _checked(document["index"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(damaged(file, f"{type(error).__name__}: {error}")) from error
+
+
+def _checked(fields: dict[str, Any]) -> Manifest:
+    """Returns the manifest of JSON values; raises an error if they are none of one."""
+    segments = tuple(StoredSegment(**segment) for segment in fields["segments"])
+    manifest = Manifest(**{**fields, "segments": segments})
+    numbers = [manifest.width, manifest.max_frames, manifest.names]
+    for segment in segments:
+        numbers += [segment.clips, segment.text_bytes, segment.id_bytes]
+    if not all(type(number) is int and 0 <= number < _LARGEST for number in numbers):
+        raise ValueError("a size is no whole number")
+    if not isinstance(manifest.seconds_per_feature, int | float) or manifest.dtype not in DTYPES:
+        raise ValueError("its settings have other types")
+    if not isinstance(manifest.model, dict):
+        raise ValueError("its model is no object")
+    for name in manifest.files():
+        if not _SEGMENT_FILE.fullmatch(name):
+            raise ValueError(f"it names {name!r}")
+    return manifest
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

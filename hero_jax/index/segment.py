@@ -65,8 +65,10 @@ class IndexSegment:
         return len(self.deleted) - int(self.deleted.sum())
 
     def clip_ids(self) -> Iterator[tuple[int, str]]:
-        """Yields row and id of each clip that is not deleted."""
+        """Yields row and id of each clip that is not deleted; see `undamaged`."""
         ids, ends = self.ids.tobytes(), self.rows["id_end"].tolist()
+        if ends != sorted(ends) or (ends and (ends[0] < 0 or ends[-1] != len(ids))):
+            raise ValueError("its ids do not follow one another")
         places = enumerate(itertools.pairwise([0, *ends]))
         for row, (begin, end) in itertools.compress(places, (~self.deleted).tolist()):
             yield row, ids[begin:end].decode()
@@ -91,6 +93,17 @@ class IndexSegment:
         deleted[rows] = True
         stored = dataclasses.replace(self.stored, deleted=None)
         return dataclasses.replace(self, stored=stored, deleted=deleted)
+
+
+@contextlib.contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Turns errors of decoding clips into an InputError about the index in a folder."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(damaged(path, f"its clips cannot be read: {error}")) from error
 
 
 def open_segments(path: Path) -> tuple[Manifest, list[IndexSegment]]:

@@ -45,6 +45,7 @@ from hero_jax.index.segment import (
     Record,
     open_segment,
     open_segments,
+    undamaged,
     write_deleted,
     write_segment,
 )
@@ -294,7 +295,9 @@ class Writer:
         for segment in segments:
             name = segment.stored.name
             if name not in self._known_segments:
-                self._places.update((clip_id, (name, row)) for row, clip_id in segment.clip_ids())
+                with undamaged(self.path):
+                    ids = [(clip_id, (name, row)) for row, clip_id in segment.clip_ids()]
+                self._places.update(ids)
                 self._known_segments.add(name)
         return self._places
 

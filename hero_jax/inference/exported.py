@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -205,8 +206,8 @@ def read(folder: str | os.PathLike) -> Exported:
             f"{FORMAT_VERSION}: export the run again"
         )
     tokenizer = Tokenizer.load(folder / TOKENIZER)
-    expected = description["data"]["tokenizer"]
-    if tokenizer.identity != expected:
+    _check(Exported(description, {}, tokenizer), folder / DESCRIPTION)
+    if tokenizer.identity != description["data"]["tokenizer"]:
         raise InputError(
             f"{folder / TOKENIZER} is not the tokenizer that the model was trained with: copy the "
             "export whole, or export the run again"
@@ -219,3 +220,18 @@ def read(folder: str | os.PathLike) -> Exported:
             "run again"
         ) from error
     return Exported(description, params, tokenizer)
+
+
+def _check(export: Exported, file: Path) -> None:
+    """Raises InputError if a description has no features, tasks or limits that can be read."""
+    try:
+        for task in ("", *export.tasks()):
+            export.batch(task)
+        export.features.feature_width, export.ranking, export.description["data"]["tokenizer"]
+    except InputError as error:
+        raise InputError(f"{file}: {error}; or export the run again") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{file} does not describe a model ({type(error).__name__}: {error}): copy the export "
+            "whole, or export the run again"
+        ) from error

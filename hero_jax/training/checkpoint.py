@@ -301,7 +301,10 @@ class Checkpoints:
         path = self._folder(step) / files.METRICS
         with self._reading(step):
             try:
-                return files.read_json(path) if path.exists() else {}
+                metrics = files.read_json(path) if path.exists() else {}
+                if not all(isinstance(value, int | float) for value in metrics.values()):
+                    raise ValueError("a metric is no number")
+                return metrics
             except ValueError:
                 self._check(step)
                 raise

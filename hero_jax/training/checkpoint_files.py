@@ -30,8 +30,14 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns the values in a JSON file."""
-    return json.loads(path.read_text())
+    """Returns the object in a JSON file; raises ValueError if there is none."""
+    try:
+        content = json.loads(path.read_text())
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is no object")
+    return content
 
 
 def read_arrays(path: Path, *branches: str) -> dict[str, Any]:

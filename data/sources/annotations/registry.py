@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import itertools
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _MODULES = (
 _TRIED = 10
 # Fields of a row that a message names.
 _NAMED = 15
+# Characters of a field's name that a message shows.
+_SHOWN = 60
 MISTAKE = "queries with a mistake: left out"
 
 
@@ -103,9 +106,13 @@ def _fields(form: AnnotationForm[Any], row: Any) -> str:
     row = row[0] if isinstance(row, tuple) else row  # With what belongs to it.
     if not form.fields or not isinstance(row, dict):
         return ""
-    names = [str(name) if str(name).isprintable() else ascii(name) for name in row]
+    names = [_shown(str(name)) for name in row]
     found = ", ".join(names[:_NAMED] + ["..."] * (len(names) > _NAMED)) or "no fields"
     return f"; {form.name} needs {', '.join(form.fields)}, and it has {found}"
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() and len(name) <= _SHOWN else reprlib.repr(name)
 
 
 def _advice(path: Path, unlike: AnnotationForm[Any]) -> str:

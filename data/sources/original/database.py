@@ -12,7 +12,6 @@ import contextlib
 import copy
 import io
 import reprlib
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
@@ -21,6 +20,7 @@ import msgpack
 import numpy as np
 
 from data.arguments import user_path
+from data.arrays import read_array, read_header
 from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
@@ -37,6 +37,7 @@ from data.sources.original.storage import (
     usable,
 )
 from data.sources.subtitles import LATEST, MISTAKE
+from data.zip_files import open_zip
 
 _ZIP = b"PK\x03\x04"
 
@@ -264,7 +265,7 @@ def _stored_features(data: bytes, where: str) -> np.ndarray:
     with readable(where):
         if data.startswith(_ZIP):
             with _open_npz(data) as file:
-                features = np.lib.format.read_array(file, allow_pickle=False)
+                features = read_array(file)
         else:
             fields = msgpack.unpackb(data)["features"]
             # Names are bytes or text, depending on the version that wrote them.
@@ -280,8 +281,7 @@ def _stored_shape(data: bytes, where: str) -> tuple[int, ...]:
     if not data.startswith(_ZIP):
         return _stored_features(data, where).shape
     with readable(where), _open_npz(data) as file:
-        np.lib.format.read_magic(file)
-        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        shape, _ = read_header(file)
     _check_shape(shape, where)
     return shape
 
@@ -296,5 +296,5 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
 @contextlib.contextmanager
 def _open_npz(data: bytes) -> Iterator[IO[bytes]]:
     """Opens the file of the array `features` in an `.npz`."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open("features.npy") as file:
+    with open_zip(io.BytesIO(data)) as archive, archive.open("features.npy") as file:
         yield file

@@ -2,16 +2,19 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import zipfile
+from collections.abc import Callable, Iterable
+from typing import IO, Any
 
 import numpy as np
 import safetensors
 
 from data.arguments import user_path
+from data.arrays import MAGIC, read_array
 from data.errors import InputError
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor, damage_named
+from data.zip_files import open_zip
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
@@ -98,13 +101,29 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         if file.read(4) != b"PK\x03\x04":
             raise InputError("is empty or no .npz archive: use one that numpy.savez wrote")
         file.seek(0)
-        with damage_named("the archive"), np.load(file, allow_pickle=False) as members:
-            return {name: _member_of_npz(members, name) for name in members.files}
+        with damage_named("the archive"), open_zip(file) as members:
+            return {
+                name.removesuffix(".npy"): _member_of_npz(members, name)
+                for name in members.namelist()
+            }
 
 
-def _member_of_npz(members: Mapping[str, Any], name: str) -> np.ndarray:
+def _member_of_npz(members: zipfile.ZipFile, member: str) -> np.ndarray:
+    name = member.removesuffix(".npy")
+    with members.open(member) as file:
+        is_array = file.read(len(MAGIC)) == MAGIC
+    array = None
+    if is_array:
+        with members.open(member) as file:
+            array = _array_without_objects(file, name)
+    if array is None or array.dtype.kind not in "biuf":
+        raise InputError(f"holds no array of numbers under {name!r}: save it as float32")
+    return array
+
+
+def _array_without_objects(file: IO[bytes], name: str) -> np.ndarray:
     try:
-        array = members[name]
+        return read_array(file)
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
@@ -112,9 +131,6 @@ def _member_of_npz(members: Mapping[str, Any], name: str) -> np.ndarray:
             f"holds Python objects under {name!r}; nothing in it was executed: save arrays of "
             "numbers alone"
         ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise InputError(f"holds no array of numbers under {name!r}: save it as float32")
-    return array
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:

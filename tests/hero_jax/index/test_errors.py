@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -205,6 +207,7 @@ def test_only_files_that_no_manifest_names_are_removed(tmp_path):
 
 HOLDER = """
 import sys
+import zlib
 from hero_jax.index import Writer
 with Writer(sys.argv[1]):
     print("open", flush=True)
@@ -238,3 +241,47 @@ def test_it_needs_neither_jax_nor_tensorflow():
     code = "import sys, hero_jax.index; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
     assert not {"jax", "flax", "tensorflow", "ml_collections"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"segments": [{"name": "000001", "clips": 1, "text_bytes": 1, "id_bytes": 1, "more": 1}]},
+        {"segments": [{"name": "../a", "clips": 1, "text_bytes": 1, "id_bytes": 1}]},
+        {"segments": [7]},
+        {"width": "3"},
+        {"width": -1},
+        {"dtype": "float8"},
+        {"more": 1},
+    ],
+)
+def test_a_manifest_of_other_fields(tmp_path, fields):
+    filled(tmp_path, "a")
+    manifest = json.loads((tmp_path / "index.json").read_text())
+    manifest["index"] |= fields
+    manifest["crc32"] = zlib.crc32(json.dumps(manifest["index"]).encode())
+    (tmp_path / "index.json").write_text(json.dumps(manifest))
+    assert f"{tmp_path / 'index.json'} is damaged" in refusal(Index, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "read"),
+    [
+        (b'["video', b'{"video', lambda index: index.describe(0)),
+        (b'["video of a",', b'["video of a"]', lambda index: index.describe(0)),
+        (b'"video of a"', b"123456789012", lambda index: index.describe(0)),
+        (b"clip", b"\xff\xff\xff\xff", lambda index: [*index.clip_ids()]),
+        (struct.pack("<q", 4), struct.pack("<q", -4), lambda index: [*index.clip_ids()]),
+        (struct.pack("<i", 3), b"\xff\xff\xff\x7f", lambda index: index.num_frames()),
+    ],
+)
+def test_clips_that_are_damaged(tmp_path, old, new, read):
+    make(tmp_path)
+    with Writer(tmp_path) as writer:
+        writer.add([dataclasses.replace(entry("clip", 0, 3), video_id="video of a")])
+    (file,) = tmp_path.glob("*.clips")
+    content = file.read_bytes()
+    before, _, after = content.rpartition(old)
+    assert old in content
+    file.write_bytes((before + new + after)[: len(content)])
+    assert f"{tmp_path} is damaged (its clips cannot be read" in refusal(read, Index(tmp_path))
