@@ -7,6 +7,7 @@ folder as `sha256sum` writes them, so that `sha256sum --check checksums.sha256` 
 import contextlib
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ METRICS = "metrics/metrics"
 CHECKSUMS = "checksums.sha256"
 # What Orbax writes when all else is in place; reading needs none of it.
 _LATER = ("commit_success.txt", "_CHECKPOINT_METADATA")
+# Characters of a missing file's name that are shown.
+_NAME_SHOWN = 200
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -82,8 +85,9 @@ def find_damage(folder: Path) -> str:
     if not digests or len(digests) < len(matches):
         return f"{CHECKSUMS} cannot be read"
     for name in digests:
-        if not (folder / name).is_file():
-            return f"{name} is missing"
+        # A damaged name may be longer than the system takes, which `Path.is_file` raises.
+        if not os.path.isfile(folder / name):
+            return f"{name[:_NAME_SHOWN]} is missing"
     for name, digest in digests.items():
         try:
             same = _digest(folder / name) == digest
