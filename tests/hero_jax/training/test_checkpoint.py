@@ -96,9 +96,11 @@ def test_leftovers_of_systems_are_no_checkpoints(state, directory, tmp_path):
 
 
 def truncate(folder):
-    path = max((folder / "state" / "ocdbt.process_0" / "d").iterdir(), key=os.path.getsize)
-    os.truncate(path, 100)
-    return path
+    """Cuts all files of arrays, since which of them holds what is read differs between runs."""
+    paths = sorted((folder / "state" / "ocdbt.process_0" / "d").iterdir())
+    for path in paths:
+        os.truncate(path, 100)
+    return paths[0]
 
 
 def flip(folder):
