@@ -34,8 +34,8 @@ MOMENTS = {
     # Of two predictions with a larger IoU, the better one is kept; 0 keeps all.
     "nms_iou": 0.0,
     "max_after_nms": 100,
-    # What several moments of one query are: one of each of its 'annotators', or 'windows' that
-    # all fit it, which are evaluated as QVHighlights'.
+    # How several moments of a query are read: as one from each of its 'annotators', or as 'windows'
+    # that all fit it, which are evaluated as in QVHighlights.
     "several_moments": "annotators",
 }
 

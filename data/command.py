@@ -1,4 +1,4 @@
-"""What all commands share: how arguments are read, and how a command ends."""
+"""Reads the arguments of commands, and ends commands with a sentence."""
 
 import argparse
 import contextlib

@@ -30,7 +30,7 @@ class _Phrase(NamedTuple):
 
 @dataclasses.dataclass
 class _Rolled:
-    """What is left of captions without what they repeat, and the signs that they are rolling.
+    """Captions without what they repeat, and the signs that they are rolling.
 
     rows: the subtitles.
     steps: number of captions after the first.

@@ -1,4 +1,4 @@
-"""What users give to a model: features, subtitles, clips, queries and moments."""
+"""Checks what users give to a model: features, subtitles, clips, queries and moments."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -57,7 +57,7 @@ class Search(Task):
 
     @property
     def several_moments(self) -> str:
-        """What several moments of one query are; see `MomentRetrievalSettings`."""
+        """Returns how several moments of a query are read; see `MomentRetrievalSettings`."""
         return "annotators"
 
     def products(self, work: Work) -> float:

@@ -1,4 +1,4 @@
-"""What a report keeps of its examples."""
+"""Examples that a report keeps."""
 
 from data.report import Report
 

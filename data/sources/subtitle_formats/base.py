@@ -1,4 +1,4 @@
-"""What the readers of subtitles return, and the parts that they share."""
+"""Types that the readers of subtitles return, and the parts that they share."""
 
 import dataclasses
 import re

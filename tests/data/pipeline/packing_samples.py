@@ -123,7 +123,7 @@ def seen(moment, num_frames, seconds_per_feature=1.5):
 
 
 def goes_on(moment, num_frames, seconds_per_feature=1.5):
-    """Whether a moment ends more than a frame after the frames that are kept."""
+    """Returns whether a moment ends more than a frame after the frames that are kept."""
     return moment is not None and moment[1] > (num_frames + 1) * seconds_per_feature
 
 

@@ -138,7 +138,7 @@ class Reader:
         ]
 
     def deeds(self, text):
-        """Whether '(last|after it comes in): X it VERB ...' is what X does then."""
+        """Returns whether '(last|after it comes in): X it VERB ...' is what X does then."""
         when, who, deed = re.fullmatch(rf"(.*): ({SOMEBODY}) it (.*)", text).groups()
         matches = [
             index
@@ -159,7 +159,7 @@ class Reader:
 
 
 def fit(mention, cast, who):
-    """Whether somebody is who is mentioned; anybody will do where nobody is."""
+    """Returns whether somebody is the one mentioned; anybody will do if nobody is."""
     if mention is None or (mention == "somebody" and who is not None):
         return True
     if who is None:

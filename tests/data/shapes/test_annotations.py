@@ -220,7 +220,7 @@ def _assert_chance(train, test):
 
 
 def test_no_answer_is_right_too_often(asked):
-    """Of the questions that have an answer among their five, it is right in a fifth."""
+    """An answer is right in a fifth of the questions that have it among their five."""
     offered, right = collections.Counter(), collections.Counter()
     for query in itertools.chain(*asked):
         topic = query.query_id.split("-")[1]

@@ -1,4 +1,4 @@
-"""What a build says of a folder of subtitles, and that another encoding is noticed."""
+"""Messages of a build about a folder of subtitles; another encoding is noticed."""
 
 import numpy as np
 

@@ -88,7 +88,7 @@ def plan(step: int, state: dict) -> tuple[str, tuple, dict]:
 
 
 class Course:
-    """What is there after each change from one on."""
+    """Returns the contents after each change from one on."""
 
     def __init__(self, step, state):
         self.first, self.states = step, [state]

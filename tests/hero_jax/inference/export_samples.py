@@ -80,7 +80,7 @@ def model() -> Model:
 
 @functools.cache
 def clips():
-    """Of all kinds: a single frame, without subtitles, without words, with frames under none."""
+    """Clips of all kinds: one frame, no subtitles, no words, frames under no subtitle."""
     rng = np.random.default_rng(0)
     made = []
     for number, (frames, said) in enumerate(

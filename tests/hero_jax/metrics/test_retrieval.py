@@ -119,7 +119,7 @@ def test_recalls_are_those_of_a_loop(seed):
 
 
 def test_the_moment_that_annotators_share_and_the_agreement_of_many():
-    """Of four moments two have to be overlapped; of two, the one that overlaps the other most."""
+    """Two of four moments have to be overlapped; of two, the one that overlaps the other most."""
     ranking = make_ranking([[0]], [[(0, 0, 3)]])
 
     def recall(*moments):

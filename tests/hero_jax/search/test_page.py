@@ -88,7 +88,7 @@ def read(*searches, title="t", durations=types.MappingProxyType({})):
 
 
 def shown(text):
-    """What the page's documentation says becomes of a text."""
+    """Shows a text as the page's documentation says."""
     characters = []
     for character in text:
         category = unicodedata.category(character)

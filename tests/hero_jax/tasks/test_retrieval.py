@@ -259,7 +259,7 @@ def test_the_file_has_every_query_and_moments_in_its_own_clip_where_that_is_know
 
 @pytest.mark.parametrize("nms_iou", [0.0, 0.5])
 def test_several_windows_are_evaluated_and_handed_in_as_those_of_qvhighlights(nms_iou):
-    """What the file says is what is counted, after suppression if there is any."""
+    """The file holds what is counted, after suppression if there is any."""
     settings = {**SETTINGS, "several_moments": "windows", "nms_iou": nms_iou}
     task = make_task("moment_retrieval", settings, TOKENS, "moments")
     found = completed("moments", 0)
@@ -330,7 +330,7 @@ def training_batch(asked):
 
 
 def losses(model, batch):
-    """What the tasks make of a batch, with the scores that it is made of."""
+    """Predictions of the tasks for a batch, with the scores that they are made of."""
     return (
         matching.match(model, batch, None)["scores"],
         matching.matching_losses(model, batch, CONTEXT, TASKS["moments"].settings),

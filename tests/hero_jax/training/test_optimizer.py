@@ -56,7 +56,7 @@ def transform():
 
 
 def second_update(scale):
-    """Of each parameter by path: weight, both gradients, and what is added in the second update."""
+    """Weight, both gradients and second update of each parameter, by path."""
     init, update = transform()
     first, second = gradients(0, scale), gradients(1, scale)
     _, state = update(first, init(params()), params())

@@ -79,7 +79,7 @@ def video_database(folder: Path, **changes: bytes) -> Path:
 
 
 def subtitle_value(clip_id: str, *subtitles: tuple, unique_sub2frames=()) -> dict:
-    """Of subtitles (text, start, end, token ids)."""
+    """Records of subtitles (text, start, end, token ids)."""
     return {
         "vid_name": clip_id,
         "sub": [{"text": t, "start": start, "end": end} for t, start, end, _ in subtitles],
