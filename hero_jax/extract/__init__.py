@@ -1,0 +1,1 @@
+"""Features of video files, written for `data.build`."""

@@ -1,0 +1,1 @@
+"""Networks that turn frames of video into features."""
