@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.text import decode
 
 # Version of the records' layout. A dataset of another version has to be built again.
@@ -239,8 +239,8 @@ class DatasetMetadata:
             return cls.from_json(json.loads(decode(path.read_bytes())))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path} does not describe a dataset ({error}): build the dataset again, over the "
-                "old one"
+                f"{path} does not describe a dataset ({reason(error)}): build the dataset again, "
+                "over the old one"
             ) from error
 
 

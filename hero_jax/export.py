@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import new_folder
 from data.schema import tokenizer_path
 from data.text import decode
@@ -79,7 +79,9 @@ def _config(workdir: str | os.PathLike) -> dict[str, Any]:
     try:
         return json.loads(decode(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): name the workdir of a run") from error
+        raise InputError(
+            f"{path} cannot be read ({reason(error)}): name the workdir of a run"
+        ) from error
 
 
 def _tokenizer(

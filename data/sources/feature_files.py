@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from data.arrays import read_array, read_header
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import passed_over
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor
@@ -128,8 +128,7 @@ def readable(name: str) -> Iterator[None]:
     except InputError:
         raise
     except _UNREADABLE as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{name} cannot be read ({why}): extract it again") from error
+        raise InputError(f"{name} cannot be read ({reason(error)}): extract it again") from error
 
 
 @contextlib.contextmanager

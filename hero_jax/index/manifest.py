@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data import files
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import passed_over
 
 FORMAT_VERSION = 2
@@ -130,7 +130,7 @@ def read_manifest(path: Path) -> Manifest:
         # Another version may have other fields.
         is_intact = version != FORMAT_VERSION or document["crc32"] == _checksum(document["index"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(damaged(file, f"{type(error).__name__}: {error}")) from error
+        raise InputError(damaged(file, f"{type(error).__name__}: {reason(error)}")) from error
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path} is an index in version {version!r} of the format, and this program reads "
@@ -141,7 +141,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return _checked(document["index"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(damaged(file, f"{type(error).__name__}: {error}")) from error
+        raise InputError(damaged(file, f"{type(error).__name__}: {reason(error)}")) from error
 
 
 def _checked(fields: dict[str, Any]) -> Manifest:

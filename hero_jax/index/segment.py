@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import ml_dtypes  # noqa: F401 - registers bfloat16 with NumPy
 import numpy as np
 
-from data.errors import InputError
+from data.errors import InputError, reason
 from hero_jax.index.manifest import (
     Manifest,
     StoredSegment,
@@ -103,7 +103,7 @@ def undamaged(path: Path) -> Iterator[None]:
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(damaged(path, f"its clips cannot be read: {error}")) from error
+        raise InputError(damaged(path, f"its clips cannot be read: {reason(error)}")) from error
 
 
 def open_segments(path: Path) -> tuple[Manifest, list[IndexSegment]]:

@@ -24,7 +24,7 @@ import safetensors.numpy
 from flax import nnx
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.schema import SpecialIds
 from data.text import decode
 from data.tokenizer import Tokenizer
@@ -198,7 +198,7 @@ def read(folder: str | os.PathLike) -> Exported:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / DESCRIPTION} cannot be read ({error}): export the run again"
+            f"{folder / DESCRIPTION} cannot be read ({reason(error)}): export the run again"
         ) from error
     if version != FORMAT_VERSION:
         raise InputError(
@@ -216,7 +216,7 @@ def read(folder: str | os.PathLike) -> Exported:
         params = safetensors.numpy.load_file(folder / WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{folder / WEIGHTS} cannot be read ({error}): copy the export whole, or export the "
+            f"{folder / WEIGHTS} cannot be read ({reason(error)}): copy the export whole, or export the "
             "run again"
         ) from error
     return Exported(description, params, tokenizer)
@@ -232,6 +232,6 @@ def _check(export: Exported, file: Path) -> None:
         raise InputError(f"{file}: {error}; or export the run again") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{file} does not describe a model ({type(error).__name__}: {error}): copy the export "
+            f"{file} does not describe a model ({type(error).__name__}: {reason(error)}): copy the export "
             "whole, or export the run again"
         ) from error

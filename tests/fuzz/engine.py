@@ -4,12 +4,14 @@ A reader has to return a result or raise an InputError of one line, within `SECO
 more memory than a bound that grows with the files.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import faulthandler
 import hashlib
 import io
 import mmap
+import multiprocessing
 import os
 import random
 import re
@@ -28,6 +30,8 @@ from tests.paths import ROOT, TESTDATA
 
 CORPUS = TESTDATA / "fuzz"
 SECONDS = 5
+# In which an input is read, and then made smaller.
+LONGEST = 10 * SECONDS
 MEMORY, MEMORY_PER_BYTE = 16 << 20, 256
 LONGEST_MESSAGE = 2_000
 # Inputs that one process reads: a crash ends no more than these.
@@ -171,12 +175,13 @@ def _with_member(content: bytes, change: Callable[[bytes], bytes], rng: random.R
     return written.getvalue()
 
 
-def inputs(reader: Reader, seed: int) -> Iterator[Callable[[], tuple[dict[str, bytes], str]]]:
+def inputs(
+    reader: Reader, seed: int, files: dict[str, bytes]
+) -> Iterator[Callable[[], tuple[dict[str, bytes], str]]]:
     """Yields functions that make the files of each input and the path of the one that is changed.
 
-    An input depends on the reader, the seed and its number.
+    An input depends on the reader's files, the seed and its number.
     """
-    files = reader.files()
     words = sorted(set(re.findall(rb"\w+|[^\w\s]+", b" ".join(files.values())[:20_000])))
 
     def make(number: int) -> tuple[dict[str, bytes], str]:
@@ -222,10 +227,12 @@ def path_of(saved: Path) -> str:
 def campaign(reader: Reader, seed: int, seconds: float, out: Path) -> tuple[int, int]:
     """Reads inputs until the time is over; returns how many, and how many faults are new in `out`.
 
-    Batches are read in processes of their own, so that a crash is a fault like any other.
+    Batches are read in processes of their own, so that a crash is a fault like any other. So are
+    the valid files written: threads that a library starts for it would be missing in the others.
     """
     known, tried, until = {*out.iterdir()}, 0, time.monotonic() + seconds
-    made = inputs(reader, seed)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        made = inputs(reader, seed, pool.submit(reader.files).result())
     progress = mmap.mmap(-1, 8)
     while time.monotonic() < until:
         batch = [next(made) for _ in range(BATCH)]
@@ -237,7 +244,7 @@ def campaign(reader: Reader, seed: int, seconds: float, out: Path) -> tuple[int,
                 _read_batch(reader, batch, out, progress, until)
                 status = 0
             os._exit(status)
-        _, status = os.waitpid(child, 0)
+        status = _wait(child, progress)
         done = int.from_bytes(progress, "little")
         tried += done
         if status:
@@ -246,19 +253,33 @@ def campaign(reader: Reader, seed: int, seconds: float, out: Path) -> tuple[int,
     return tried, len({*out.iterdir()} - known)
 
 
+def _wait(child: int, progress: mmap.mmap) -> int:
+    """Returns the status of a process, which is ended if it reads one input for too long.
+
+    An alarm does not end an endless loop in C.
+    """
+    seen, since = b"", time.monotonic()
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        if progress[:] != seen:
+            seen, since = progress[:], time.monotonic()
+        elif time.monotonic() - since > LONGEST:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def _read_batch(reader: Reader, batch: list, out: Path, progress: mmap.mmap, until: float) -> None:
+    faulthandler.enable()
     for number, make in enumerate(batch, 1):
         if time.monotonic() > until:
             return
         progress[:] = number.to_bytes(8, "little")
-        # An alarm does not end an endless loop in C.
-        faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
         files, path = make()
         fault = fault_of(reader, files, path)
         if fault and not (out / saved_name(reader, path, fault)).exists():
-            faulthandler.cancel_dump_traceback_later()
             _save(reader, path, smallest(reader, files, path, fault), fault, out)
-    faulthandler.cancel_dump_traceback_later()
 
 
 def _save(reader: Reader, path: str, content: bytes, fault: str, out: Path) -> None:

@@ -50,9 +50,8 @@ class _Database:
 
     def __init__(self, folder: Path):
         self._folder = user_path(folder)
-        with reading(self._folder) as transaction:
-            keys = list(transaction.cursor().iternext(keys=True, values=False))
-        self._ids = frozenset(names_of(keys, self._folder))
+        with reading(self._folder) as environment:
+            self._ids = frozenset(names_of(environment.keys(), self._folder))
 
     def ids(self) -> set[str]:
         """Returns the ids of the clips."""
@@ -74,11 +73,11 @@ class _Database:
         return narrowed
 
     def _value(self, clip_id: str) -> bytes:
-        with reading(self._folder) as transaction:
-            value = transaction.get(clip_id.encode())
+        with reading(self._folder) as environment:
+            value = environment.get(clip_id.encode())
         if value is None:
             raise InputError(f"{self.where(clip_id)} is missing: {ADVICE}")
-        return bytes(value)
+        return value
 
 
 class VideoDatabase(_Database):
