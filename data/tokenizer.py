@@ -92,8 +92,8 @@ class Tokenizer:
                 return cls(json.loads(decode(files[0].read_bytes())), _read_merges(files[1]))
         except Exception as error:  # The library raises no narrower class.
             raise InputError(
-                f"tokenizer {path} cannot be used ({reason(error)}): give a byte-level BPE tokenizer with "
-                f"the tokens {' '.join(SPECIAL_TOKENS)}"
+                f"tokenizer {path} cannot be used ({reason(error)}): give a byte-level BPE "
+                f"tokenizer with the tokens {' '.join(SPECIAL_TOKENS)}"
             ) from error
         raise InputError(
             f"{path} holds no tokenizer: give a tokenizer.json, or a folder with vocab.json and "

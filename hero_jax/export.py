@@ -15,7 +15,7 @@ from data.arguments import user_path
 from data.errors import InputError, reason
 from data.files import new_folder
 from data.schema import tokenizer_path
-from data.text import decode
+from data.text import parse_json
 from data.tokenizer import Tokenizer
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
@@ -77,7 +77,7 @@ def _read_run(
 def _config(workdir: str | os.PathLike) -> dict[str, Any]:
     path = user_path(workdir) / "config.json"
     try:
-        return json.loads(decode(path.read_bytes()))
+        return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({reason(error)}): name the workdir of a run"

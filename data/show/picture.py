@@ -137,8 +137,8 @@ class Picture:
                 images.append(Image.open(io.BytesIO(data)).convert("RGB"))
             except OSError as error:
                 raise InputError(
-                    f"image {index} of clip {self.clip.clip_id} cannot be read ({reason(error)}): build "
-                    "the dataset again"
+                    f"image {index} of clip {self.clip.clip_id} cannot be read "
+                    f"({reason(error)}): build the dataset again"
                 ) from error
         ratio = images[0].height / images[0].width
         room = 2 * self.every * self.step * self.inches_per_second - _PAD

@@ -28,6 +28,7 @@ from typing import IO, Any
 from data import files
 from data.errors import InputError, reason
 from data.files import passed_over
+from data.text import parse_json
 
 FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
@@ -125,7 +126,7 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InputError(unreadable(file, error)) from error
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         version = document["format_version"]
         # Another version may have other fields.
         is_intact = version != FORMAT_VERSION or document["crc32"] == _checksum(document["index"])

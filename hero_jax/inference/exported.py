@@ -26,7 +26,7 @@ from flax import nnx
 from data.arguments import user_path
 from data.errors import InputError, reason
 from data.schema import SpecialIds
-from data.text import decode
+from data.text import parse_json
 from data.tokenizer import Tokenizer
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
@@ -190,7 +190,7 @@ def read(folder: str | os.PathLike) -> Exported:
     """
     folder = user_path(folder)
     try:
-        description = json.loads(decode((folder / DESCRIPTION).read_bytes()))
+        description = parse_json((folder / DESCRIPTION).read_bytes())
         version = description["format"]
     except FileNotFoundError as error:
         raise InputError(
@@ -216,8 +216,8 @@ def read(folder: str | os.PathLike) -> Exported:
         params = safetensors.numpy.load_file(folder / WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{folder / WEIGHTS} cannot be read ({reason(error)}): copy the export whole, or export the "
-            "run again"
+            f"{folder / WEIGHTS} cannot be read ({reason(error)}): copy the export whole, or "
+            "export the run again"
         ) from error
     return Exported(description, params, tokenizer)
 
@@ -232,6 +232,6 @@ def _check(export: Exported, file: Path) -> None:
         raise InputError(f"{file}: {error}; or export the run again") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{file} does not describe a model ({type(error).__name__}: {reason(error)}): copy the export "
-            "whole, or export the run again"
+            f"{file} does not describe a model ({type(error).__name__}: {reason(error)}): copy the "
+            "export whole, or export the run again"
         ) from error

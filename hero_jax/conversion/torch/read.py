@@ -147,7 +147,8 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
                     ) from error
     except safetensors.SafetensorError as error:
         raise InputError(
-            f"is cut short, damaged or no safetensors file ({reason(error)}): copy or download it again"
+            f"is cut short, damaged or no safetensors file ({reason(error)}): copy or "
+            "download it again"
         ) from error
     return arrays
 

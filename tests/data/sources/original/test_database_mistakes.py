@@ -149,7 +149,7 @@ def test_a_truncated_file_does_not_crash_the_process(tmp_path):
     for size in (9000, len(content) // 2, len(content) - 1):
         (folder / "data.mdb").write_bytes(content[:size])
         for opening in open_any(folder):
-            with pytest.raises(InputError, match=r"data\.mdb cannot be read \(.* it has \d+ of its \d+ bytes"):
+            with pytest.raises(InputError, match=r"data\.mdb .* has \d+ of its \d+ bytes"):
                 opening()
 
 
