@@ -13,7 +13,9 @@ import mmap
 import os
 import random
 import re
+import resource
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -108,7 +110,7 @@ def fault_of(reader: Reader, files: Mapping[str, bytes], path: str) -> str:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _write(Path(folder), content)
-        resident = _most_resident(anew=True)
+        resident = _most_resident()
         tracemalloc.start()
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
@@ -133,18 +135,10 @@ def fault_of(reader: Reader, files: Mapping[str, bytes], path: str) -> str:
     return ""
 
 
-def _most_resident(anew: bool = False) -> int:
-    """Returns the most bytes that this process had in memory, libraries' included.
-
-    Args:
-      anew: whether what it has now becomes the most. Only Linux can; elsewhere it is 0.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    if anew:
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) << 10
+def _most_resident() -> int:
+    """Returns the most bytes that this process ever had in memory, libraries' included."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
 
 
 def _described(error: BaseException) -> str:
