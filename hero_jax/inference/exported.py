@@ -219,6 +219,12 @@ def read(folder: str | os.PathLike) -> Exported:
             f"{folder / WEIGHTS} cannot be read ({reason(error)}): copy the export whole, or "
             "export the run again"
         ) from error
+    # Half a second for the weights of the paper's model; a bit that has changed shows nowhere else.
+    if description["identity"] != _identity(description, params):
+        raise InputError(
+            f"{folder / DESCRIPTION} or {folder / WEIGHTS} is not as it was exported: copy the "
+            "export whole, or export the run again"
+        )
     return Exported(description, params, tokenizer)
 
 
@@ -227,7 +233,10 @@ def _check(export: Exported, file: Path) -> None:
     try:
         for task in ("", *export.tasks()):
             export.batch(task)
-        export.features.feature_width, export.ranking, export.description["data"]["tokenizer"]
+        features, description = export.features, export.description
+        features.feature_width, export.ranking, description["data"]["tokenizer"]
+        if not isinstance(description["identity"], str):
+            raise TypeError("its identity is no text")
     except InputError as error:
         raise InputError(f"{file}: {error}; or export the run again") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
