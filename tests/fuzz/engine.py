@@ -48,6 +48,9 @@ TOKENS = (
     *(b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\0\0", b"\x1a", b"\x85"),
     *map(str.encode, ("\u2028", "\u0663", "\u00b2", "\U0001f600", "e\u0301")),
 )
+# Where numbers, strings and words are looked for in a file that earlier changes made long.
+LOOKED_AT = 50_000
+_WORDS = rb'-?\d[\d.]*|"[^"\n]*"|[a-zA-Z]+'
 BINARY = (b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\xff" * 8)
 
 
@@ -162,7 +165,7 @@ def mutated(rng: random.Random, content: bytes, words: list[bytes]) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         begin = rng.randrange(len(content) + 1)
         end = min(len(content), begin + rng.choice((1, 1, 2, 4, 8, 30, len(content))))
-        found = [m.span() for m in re.finditer(rb'-?\d[\d.]*|"[^"\n]*"|[a-zA-Z]+', content)]
+        found = [m.span() for m in re.finditer(_WORDS, content[:LOOKED_AT])]
         match rng.randrange(7):
             case 0:  # Flips a bit.
                 end = min(len(content), begin + 1)
