@@ -18,7 +18,7 @@ _FIRST_PLACE = 512
 _UNDEFINED = b"\xff" * 8
 # Where the address of the driver's description is, by version of the format's first block; the
 # later versions have a checksum instead.
-_DRIVER = {0: 48, 1: 52}
+_DRIVER = {b"\0": 48, b"\1": 52}
 # deflate makes no more of a byte.
 _MOST_INFLATED = 1032
 
@@ -57,7 +57,7 @@ def _check_driver(path: Path) -> None:
             file.seek(place)
             head = file.read(max(_DRIVER.values()) + len(_UNDEFINED))
             if head.startswith(_SIGNATURE):
-                driver = _DRIVER.get(head[len(_SIGNATURE)])
+                driver = _DRIVER.get(head[len(_SIGNATURE) :][:1])
                 if driver and head[driver : driver + len(_UNDEFINED)] != _UNDEFINED:
                     raise ValueError("its first block is damaged, or it is one of several files")
                 return

@@ -51,6 +51,7 @@ class StoredSegment:
     clips: number of clips that it was written with.
     text_bytes, id_bytes: sizes of all texts and of all ids.
     deleted: name of the file with the deleted clips; None if no clip is deleted.
+    checksums: CRC-32 of each of its files, by extension; earlier versions have none.
     """
 
     name: str
@@ -58,6 +59,7 @@ class StoredSegment:
     text_bytes: int
     id_bytes: int
     deleted: str | None = None
+    checksums: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +158,8 @@ def _checked(fields: dict[str, Any]) -> Manifest:
         raise ValueError("a size is no whole number")
     if not isinstance(manifest.seconds_per_feature, int | float) or manifest.dtype not in DTYPES:
         raise ValueError("its settings have other types")
+    if not all(isinstance(segment.checksums, dict) for segment in segments):
+        raise ValueError("checksums are no object")
     if not isinstance(manifest.model, dict):
         raise ValueError("its model is no object")
     for name in manifest.files():

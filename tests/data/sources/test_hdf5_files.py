@@ -104,3 +104,7 @@ def test_a_description_of_a_driver_is_refused_before_the_library_reads_it(tmp_pa
     path.write_bytes(content)
     with pytest.raises(ValueError, match="its first block is damaged"):
         read(path)
+    # The signature alone.
+    path.write_bytes(content[:8])
+    with pytest.raises(OSError, match="truncated file"):
+        read(path)
