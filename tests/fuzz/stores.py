@@ -184,5 +184,5 @@ STORES = (
     Reader("databases", make_databases, read_databases),
     Reader("values", make_database_values, read_database_values, alone=True),
     Reader("hdf5", make_hdf5, read_hdf5, alone=True),
-    Reader("arrays", make_arrays, read_arrays, few=True),
+    Reader("arrays", make_arrays, read_arrays, threads=True),
 )

@@ -27,7 +27,7 @@ def test_valid_files_are_read(reader, tmp_path):
 
 
 def test_damaged_files_are_read_or_refused(reader):
-    number = FEW_INPUTS if reader.few else INPUTS
+    number = FEW_INPUTS if reader.threads else INPUTS
     made = [make() for make in itertools.islice(inputs(reader, seed=0), number)]
     assert [fault_of(reader, *files) for files in made] == [""] * number
 
