@@ -237,7 +237,7 @@ def check(path: Path, segment: IndexSegment) -> None:
     for part, (name, arrays) in parts.items():
         checksum = 0
         for array in arrays:
-            checksum = zlib.crc32(array.reshape(-1).view(np.uint8), checksum)
+            checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
         if name and stored.checksums.get(part, checksum) != checksum:
             raise InputError(damaged(path / f"{name}.{part}", "its checksum does not match"))
 
