@@ -171,11 +171,15 @@ def describe(
     return {**description, "identity": _identity(description, params)}
 
 
+def _meaning(description: dict) -> bytes:
+    """Returns the fields of a description that decide what embeddings mean."""
+    fields = {name: description[name] for name in ("model", "data", "batch")}
+    return json.dumps(fields, sort_keys=True).encode()
+
+
 def _identity(description: dict, params: dict[str, np.ndarray]) -> str:
     """Returns a hash of weights, features and limits, which comparable embeddings share."""
-    digest = hashlib.sha256()
-    fields = {name: description[name] for name in ("model", "data", "batch")}
-    digest.update(json.dumps(fields, sort_keys=True).encode())
+    digest = hashlib.sha256(_meaning(description))
     for path in sorted(params):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(params[path]).data)
@@ -237,9 +241,10 @@ def _check(export: Exported, file: Path) -> None:
         features.feature_width, export.ranking, description["data"]["tokenizer"]
         if not isinstance(description["identity"], str):
             raise TypeError("its identity is no text")
+        _meaning(description)
     except InputError as error:
         raise InputError(f"{file}: {error}; or export the run again") from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file} does not describe a model ({type(error).__name__}: {reason(error)}): copy the "
             "export whole, or export the run again"
