@@ -71,12 +71,12 @@ class Report:
                 example = f"{example[:_BEGINNING]} ... {example[-_END:]}"
             self.examples[reason].append(example)
 
-    def lines(self) -> list[str]:
-        """Returns a line for each reason, with its examples."""
+    def lines(self, most: int = LISTED) -> list[str]:
+        """Returns a line for each reason, with its examples, `most` of them at most."""
         return [
             f"{count} {reason}" + f" ({', '.join(examples)})" * bool(examples)
             for reason, count in self.counts.items()
-            for examples in [self.examples.get(reason, [])]
+            for examples in [self.examples.get(reason, [])[:most]]
         ]
 
     def tell(self, fate: str) -> None:

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from data.arguments import user_path
-from data.errors import InputError
-from data.text import decode
+from data.errors import InputError, reason
+from data.text import parse_json
 
 # Version of the records' layout. A dataset of another version has to be built again.
 SCHEMA_VERSION = "2.0.0"
@@ -236,11 +235,11 @@ class DatasetMetadata:
         if not path.is_file():
             raise InputError(_why_no_dataset(user_path(dataset_dir)))
         try:
-            return cls.from_json(json.loads(decode(path.read_bytes())))
+            return cls.from_json(parse_json(path.read_bytes()))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path} does not describe a dataset ({error}): build the dataset again, over the "
-                "old one"
+                f"{path} does not describe a dataset ({reason(error)}): build the dataset again, "
+                "over the old one"
             ) from error
 
 

@@ -7,10 +7,11 @@ copy that was interrupted ends with NULs. None of these are text.
 import codecs
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data.errors import InputError
 
@@ -51,6 +52,18 @@ def without_marks(text: str) -> str:
         content = text.rstrip("\0 \t\r\n")
         text = content + text[len(content) :].partition("\0")[0]
     return text
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Returns the JSON value in the content of a file, or in a text.
+
+    Raises:
+      ValueError: it is no JSON, no text (see `decode`), or is nested too deeply.
+    """
+    try:
+        return json.loads(decode(content) if isinstance(content, bytes) else content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def read_text(path: Path) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import html
 import json
 import os
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from data.arguments import several, user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.schema import SpecialIds
 from data.text import decode
 
@@ -20,8 +19,6 @@ from data.text import decode
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 # RoBERTa pads its vocabulary with tokens that begin with this; no text is ever encoded to them.
 FILLER_TOKEN = "madeupword"
-# Characters of another library's message that are shown.
-_REASON_SHOWN = 300
 
 
 def lower_shouting(text: str) -> str:
@@ -94,10 +91,9 @@ class Tokenizer:
             if all(file.is_file() for file in files):
                 return cls(json.loads(decode(files[0].read_bytes())), _read_merges(files[1]))
         except Exception as error:  # The library raises no narrower class.
-            why = textwrap.shorten(str(error), _REASON_SHOWN)
             raise InputError(
-                f"tokenizer {path} cannot be used ({why}): give a byte-level BPE tokenizer with "
-                f"the tokens {' '.join(SPECIAL_TOKENS)}"
+                f"tokenizer {path} cannot be used ({reason(error)}): give a byte-level BPE "
+                f"tokenizer with the tokens {' '.join(SPECIAL_TOKENS)}"
             ) from error
         raise InputError(
             f"{path} holds no tokenizer: give a tokenizer.json, or a folder with vocab.json and "

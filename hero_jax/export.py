@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import new_folder
 from data.schema import tokenizer_path
-from data.text import decode
+from data.text import parse_json
 from data.tokenizer import Tokenizer
+from hero_jax.conversion.original_names import task_of_head
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
 from hero_jax.inference import compiled, exported
@@ -32,6 +34,8 @@ LIMITS = (
     *("row_length", "rows_per_group", "clips_per_group", "max_frames", "max_tokens"),
     *("max_query_tokens", "context_subtitles", "segmentation", "max_clip_tokens"),
 )
+# What their paths begin with.
+_SEARCH_HEADS = ("span_head/", "query_head/")
 PACKAGES = ("jax", "flax", "numpy")
 
 
@@ -49,8 +53,8 @@ def from_run(workdir: str | os.PathLike, which: str | int = "latest") -> exporte
 
 def _read_run(
     workdir: str | os.PathLike, which: str | int
-) -> tuple[exported.Exported, dict[str, Any]]:
-    """Returns the model, and JSON values about its training: step, metrics and sources."""
+) -> tuple[exported.Exported, dict[str, Any], dict[str, Any]]:
+    """Returns the model, JSON values about its training (step, metrics, sources), its config."""
     config = _config(workdir)
     checkpoints = Checkpoints(workdir, best_metric=config["best_metric"], read_only=True)
     step = checkpoints.find(str(which))
@@ -71,15 +75,17 @@ def _read_run(
         params=params,
     )
     trained = {"step": step, "metrics": checkpoints.metrics(step), "sources": metadata["sources"]}
-    return exported.Exported(description, params, tokenizer), trained
+    return exported.Exported(description, params, tokenizer), trained, metadata["config"]
 
 
 def _config(workdir: str | os.PathLike) -> dict[str, Any]:
     path = user_path(workdir) / "config.json"
     try:
-        return json.loads(decode(path.read_bytes()))
+        return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): name the workdir of a run") from error
+        raise InputError(
+            f"{path} cannot be read ({reason(error)}): name the workdir of a run"
+        ) from error
 
 
 def _tokenizer(
@@ -101,13 +107,12 @@ def _tokenizer(
 
 def _tasks(config: dict[str, Any]) -> tuple[dict[str, dict], dict[str, Any]]:
     """Returns downstream tasks by name, and the one whose limits and ranking search has."""
-    parts = {name.removeprefix("parts."): config[name] for name in config if "parts." in name}
-    tasks = {}
-    for name, ratio in config["tasks"].items():
-        part = parts.get(name, config)
-        for kind in [kind for kind in TASKS if kind in part] if name in parts else [name]:
-            if ratio and TASKS[kind].query_type:
-                tasks[name] = _task(kind, part)
+    parts = _parts(config)
+    tasks = {
+        name: _task(kind, parts.get(name, config))
+        for name, kind in _trained_kinds(config)
+        if TASKS[kind].query_type
+    }
     first = next(iter(parts.values()), config)
     searching: dict[str, Any] = {"batch": _limits(first), "settings": {}}
     priority = 0
@@ -115,6 +120,18 @@ def _tasks(config: dict[str, Any]) -> tuple[dict[str, dict], dict[str, Any]]:
         if TASKS[task["kind"]].search_priority > priority:
             searching, priority = task, TASKS[task["kind"]].search_priority
     return tasks, searching
+
+
+def _parts(config: dict[str, Any]) -> dict[str, dict]:
+    return {name.removeprefix("parts."): config[name] for name in config if "parts." in name}
+
+
+def _trained_kinds(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields name and kind of each task that a run was trained for."""
+    parts = _parts(config)
+    for name, ratio in config["tasks"].items():
+        kinds = [kind for kind in TASKS if kind in parts[name]] if name in parts else [name]
+        yield from ((name, kind) for kind in kinds if ratio)
 
 
 def _task(kind: str, part: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int 
       InputError: no such run, or `out` exists already or cannot be written to.
     """
     out = user_path(out)
-    model, trained = _read_run(workdir, which)
+    model, trained, _ = _read_run(workdir, which)
     with new_folder(out) as folder:
         description = {**model.description, "trained": trained}
         _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))
@@ -158,19 +175,31 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int 
 def export_torch(
     workdir: str | os.PathLike, out: str | os.PathLike, which: str | int = "latest"
 ) -> Path:
-    """Writes a checkpoint as the original's state dict, which PyTorch reads.
+    """Writes a checkpoint as the original's state dict, which PyTorch reads; see `for_original`.
 
     Raises:
       InputError: no such run, or `out` cannot be written to.
     """
-    model, trained = _read_run(workdir, which)
+    model, trained, config = _read_run(workdir, which)
+    params = for_original(model.params, {kind for _, kind in _trained_kinds(config)})
     vocab_size = model.description["model"]["vocab_size"]
     captioning = (t for t in model.tasks().values() if isinstance(t, Captioning))
     smoothing = next((task.settings.label_smoothing for task in captioning), 0.0)
-    state_dict = to_state_dict(model.params, vocab_size, smoothing)
+    state_dict = to_state_dict(params, vocab_size, smoothing)
     write_state_dict(out, state_dict)
     print(f"exported step {trained['step']} of {workdir} to {out}: {len(state_dict)} arrays")
     return user_path(out)
+
+
+def for_original(params: dict[str, np.ndarray], kinds: Collection[str]) -> dict[str, np.ndarray]:
+    """Returns the parameters by path that the original's model for these kinds of tasks has.
+
+    Ours has the heads of queries and of spans in any run. The original has them in pre-training and
+    retrieval, and not beside the heads of questions, statements and captions.
+    """
+    if any(TASKS[kind].trains_search for kind in kinds) or not any(map(task_of_head, params)):
+        return params
+    return {path: x for path, x in params.items() if not path.startswith(_SEARCH_HEADS)}
 
 
 def _write(path: Path, text: str) -> None:

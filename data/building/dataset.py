@@ -31,7 +31,7 @@ from data.building.workers import write_shards
 from data.errors import InputError
 from data.files import locked, passed_over, writing_to
 from data.records import tfds_layout, tfrecord
-from data.report import Report
+from data.report import EXAMPLES, Report
 from data.schema import (
     SCHEMA_VERSION,
     SPLITS,
@@ -141,9 +141,10 @@ def _left_out(source: Source, clips: Shards) -> Report:
 
 def _check_subtitles(clips: Shards, left_out: Report) -> None:
     if not _totals(clips).get("subtitles"):
+        found = "; ".join(left_out.lines(EXAMPLES)) or "none was left out"
         raise InputError(
-            "no clip has a subtitle, although subtitles are given: correct them, or leave them "
-            f"out ({'; '.join(left_out.lines()) or 'none was left out'})"
+            f"no clip has a subtitle, although subtitles are given ({found}): correct them, or "
+            "leave them out"
         )
 
 

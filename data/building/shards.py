@@ -22,6 +22,7 @@ from data.records.assembly import make_clip, make_query
 from data.report import Report
 from data.schema import SCHEMA_VERSION, Clip, RawQuery
 from data.sources.base import Source
+from data.text import parse_json
 from data.tokenizer import Tokenizer
 
 ON_BAD_VIDEO = ("error", "skip")
@@ -211,7 +212,7 @@ def load_result(folder: Path, name: str) -> ShardResult:
       OSError: the task is not done.
       ValueError, TypeError: the file does not hold a result.
     """
-    return ShardResult(**json.loads(result_path(folder, name).read_text()))
+    return ShardResult(**parse_json(result_path(folder, name).read_bytes()))
 
 
 def result_path(folder: Path, name: str) -> Path:

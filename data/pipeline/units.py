@@ -22,6 +22,7 @@ from data.pipeline.segments import Prepared
 from data.records.reader import QuerySplit, Split
 from data.report import Report
 from data.schema import Clip, DatasetMetadata, Query, records_dir, tokenizer_path
+from data.text import parse_json
 from data.tokenizer import Tokenizer
 
 # A query with the number of its record.
@@ -271,7 +272,7 @@ def _read_ids(path: Path, split: str) -> list[str] | None:
         shards = path.parent.glob(f"[!.]*-{split}.tfrecord-*-of-?????")
         if any(shard.stat().st_mtime_ns > written for shard in shards):
             return None
-        ids = json.loads(path.read_text())
+        ids = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return ids if isinstance(ids, list) else None

@@ -1,6 +1,5 @@
 """Random access to the records of a dataset."""
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -13,8 +12,10 @@ from data.arguments import choice, text, user_path
 from data.errors import InputError
 from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
-from data.text import decode
+from data.text import parse_json
 
+# No split has as many records.
+_LARGEST = 1 << 53
 ON_CORRUPT = ("error", "skip")
 
 _Decoded = TypeVar("_Decoded")
@@ -65,10 +66,12 @@ class _Records:
             )
         folder = records_dir(dataset_dir, self._kind)
         try:
-            info = json.loads(decode((folder / "dataset_info.json").read_bytes()))
-            lengths = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
-            name = info["name"]
-        except (OSError, ValueError, KeyError, StopIteration) as error:
+            info = parse_json((folder / "dataset_info.json").read_bytes())
+            stored = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
+            lengths, name = [int(length) for length in stored], info["name"]
+            if not all(0 <= length < _LARGEST for length in lengths):
+                raise ValueError("numbers of records that cannot be")
+        except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
             raise InputError(
                 f"{folder / 'dataset_info.json'} is missing or does not list the shards of "
                 f"{split}: copy dataset {dataset_dir} whole, or build it again"
@@ -82,7 +85,7 @@ class _Records:
                 raise InputError(
                     f"{shard} is missing: copy dataset {dataset_dir} whole, or build it again"
                 )
-        return shards, [int(length) for length in lengths]
+        return shards, lengths
 
     def _read(self, number: int, decode: Callable[[bytes], _Decoded]) -> _Decoded | None:
         """Decodes a record's bytes; returns None for a damaged record that is skipped."""

@@ -15,7 +15,7 @@ from matplotlib.typing import ColorType
 from PIL import Image
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import writing_to
 from data.schema import Clip
 from data.show.shown import Shown, plain, runs, truth
@@ -137,8 +137,8 @@ class Picture:
                 images.append(Image.open(io.BytesIO(data)).convert("RGB"))
             except OSError as error:
                 raise InputError(
-                    f"image {index} of clip {self.clip.clip_id} cannot be read ({error}): build "
-                    "the dataset again"
+                    f"image {index} of clip {self.clip.clip_id} cannot be read "
+                    f"({reason(error)}): build the dataset again"
                 ) from error
         ratio = images[0].height / images[0].width
         room = 2 * self.every * self.step * self.inches_per_second - _PAD

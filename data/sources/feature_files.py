@@ -18,8 +18,9 @@ import ml_dtypes
 import numpy as np
 
 from data.arrays import read_array, read_header
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import passed_over
+from data.sources.hdf5_files import open_hdf5, read_dataset
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor
 from data.zip_files import open_zip
@@ -80,7 +81,7 @@ def stored_array(file: Path, key: str | None, name: str) -> Iterator[Stored]:
     extension = file.suffix.lower()
     with readable(name), contextlib.ExitStack() as stack:
         if key is not None or extension in HDF5:
-            content = stack.enter_context(h5py.File(file))
+            content = stack.enter_context(open_hdf5(file))
             yield _find_dataset(content if key is None else content[key], name)
         elif extension == ".npz":
             members = stack.enter_context(open_zip(file))
@@ -113,7 +114,7 @@ def values(stored: Stored, name: str) -> np.ndarray:
       InputError: a tensor is damaged; other errors become one in `stored_array`.
     """
     if isinstance(stored, h5py.Dataset):
-        return np.asarray(stored[()])
+        return read_dataset(stored)
     if isinstance(stored, StoredTensor):
         with _named(name):
             return archive.arrays({_NAME: stored.tensor}, stored.read)[_NAME]
@@ -128,8 +129,7 @@ def readable(name: str) -> Iterator[None]:
     except InputError:
         raise
     except _UNREADABLE as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{name} cannot be read ({why}): extract it again") from error
+        raise InputError(f"{name} cannot be read ({reason(error)}): extract it again") from error
 
 
 @contextlib.contextmanager

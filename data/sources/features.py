@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-import h5py
 import numpy as np
 
 from data.arguments import several, texts, user_path
@@ -28,6 +27,7 @@ from data.sources.feature_files import (
     stored_array,
     values,
 )
+from data.sources.hdf5_files import open_hdf5
 from data.sources.json_files import check_file_name
 from data.sources.names import check_alike, common_endings, spellings, tell_spellings
 
@@ -266,7 +266,7 @@ def _open_part(path: Path, pattern: str, report: Report) -> _Part:
         part = _Part(path, _scan(path, beginning, end, report), beginning)
         requirement = "ID.npz, .npy, .h5, .hdf5, .pt or .pth for each video ID"
     elif path.is_file() and _is_hdf5(path):
-        with readable(str(path)), h5py.File(path) as file:
+        with readable(str(path)), open_hdf5(path) as file:
             # Names that are not UTF-8 are bytes.
             names = [name if isinstance(name, str) else ascii(name) for name in file]
         ids = [i for name in names if (i := _between(name, beginning, end)) is not None]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.text import open_text, read_text
 
 Kind = TypeVar("Kind")
@@ -48,7 +48,7 @@ def parse_json(text: str) -> object:
     except json.JSONDecodeError as error:
         raise Mistake(f"it is not JSON ({error.msg}, character {error.pos + 1})") from error
     except (ValueError, RecursionError) as error:  # Too long a number, or too deep nesting.
-        raise Mistake(f"it is not JSON that can be read ({error})") from error
+        raise Mistake(f"it is not JSON that can be read ({reason(error)})") from error
 
 
 def read_json(path: Path) -> object:

@@ -1,8 +1,9 @@
 """The files of a folder of subtitles, and the video that each is about."""
 
+import itertools
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from data.errors import InputError
@@ -53,10 +54,16 @@ def list_files(folder: Path, known: Collection[str], report: Report) -> dict[str
         )
     if not names:
         raise InputError(
-            f"{folder} holds no subtitles: it needs files ID.srt, ID.vtt or ID.csv, or with "
-            f"{', '.join(EXTENSIONS[len(FIRST_EXTENSIONS) :])}"
+            f"{folder} holds no subtitles{_described(others)}: it needs files ID.srt, ID.vtt or "
+            f"ID.csv, or with {', '.join(EXTENSIONS[len(FIRST_EXTENSIONS) :])}"
         )
     return names
+
+
+def _described(others: Mapping[str, Sequence[str]]) -> str:
+    """Returns what else lies in a folder, for a message."""
+    names = sorted(itertools.chain.from_iterable(others.values()))
+    return f", but {len(names):,} other files such as {names[0]!a}" if names else ""
 
 
 def _video_of(name: str, known: Collection[str]) -> str:

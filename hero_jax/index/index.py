@@ -20,7 +20,7 @@ import numpy as np
 
 from data.arguments import refusal, user_path, whole
 from hero_jax.index.entries import IndexedClip, decode
-from hero_jax.index.segment import open_segments, undamaged
+from hero_jax.index.segment import check, open_segments, undamaged
 
 
 class Index:
@@ -55,6 +55,15 @@ class Index:
 
     def __len__(self) -> int:
         return self._length
+
+    def check(self) -> None:
+        """Reads all files and compares them with their checksums, which earlier versions lack.
+
+        Raises:
+          InputError: a file is not as it was written.
+        """
+        for segment in self._segments:
+            check(self.path, segment)
 
     def num_frames(self) -> np.ndarray:
         """Returns the number of frames of each clip, 0 if it is deleted.

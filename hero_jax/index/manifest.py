@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from data import files
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import passed_over
+from data.text import parse_json
 
 FORMAT_VERSION = 2
 DTYPES = ("float16", "bfloat16", "float32")
@@ -50,6 +51,7 @@ class StoredSegment:
     clips: number of clips that it was written with.
     text_bytes, id_bytes: sizes of all texts and of all ids.
     deleted: name of the file with the deleted clips; None if no clip is deleted.
+    checksums: CRC-32 of each of its files, by extension; earlier versions have none.
     """
 
     name: str
@@ -57,6 +59,7 @@ class StoredSegment:
     text_bytes: int
     id_bytes: int
     deleted: str | None = None
+    checksums: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +128,12 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InputError(unreadable(file, error)) from error
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         version = document["format_version"]
         # Another version may have other fields.
         is_intact = version != FORMAT_VERSION or document["crc32"] == _checksum(document["index"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(damaged(file, f"{type(error).__name__}: {error}")) from error
+        raise InputError(damaged(file, f"{type(error).__name__}: {reason(error)}")) from error
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path} is an index in version {version!r} of the format, and this program reads "
@@ -141,7 +144,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return _checked(document["index"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(damaged(file, f"{type(error).__name__}: {error}")) from error
+        raise InputError(damaged(file, f"{type(error).__name__}: {reason(error)}")) from error
 
 
 def _checked(fields: dict[str, Any]) -> Manifest:
@@ -155,6 +158,8 @@ def _checked(fields: dict[str, Any]) -> Manifest:
         raise ValueError("a size is no whole number")
     if not isinstance(manifest.seconds_per_feature, int | float) or manifest.dtype not in DTYPES:
         raise ValueError("its settings have other types")
+    if not all(isinstance(segment.checksums, dict) for segment in segments):
+        raise ValueError("checksums are no object")
     if not isinstance(manifest.model, dict):
         raise ValueError("its model is no object")
     for name in manifest.files():

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import mmap
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import ml_dtypes  # noqa: F401 - registers bfloat16 with NumPy
 import numpy as np
 
-from data.errors import InputError
+from data.errors import InputError, reason
 from hero_jax.index.manifest import (
     Manifest,
     StoredSegment,
@@ -30,6 +31,8 @@ from hero_jax.index.manifest import (
 # number of its frames.
 ROW = np.dtype([("id_end", "<i8"), ("text_end", "<i8"), ("num_frames", "<i4")])
 NORM = np.dtype("<f4")
+# Extensions of the files that are written with a segment.
+_PARTS = ("frames", "norms", "clips")
 
 
 class Record(NamedTuple):
@@ -103,7 +106,7 @@ def undamaged(path: Path) -> Iterator[None]:
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(damaged(path, f"its clips cannot be read: {error}")) from error
+        raise InputError(damaged(path, f"its clips cannot be read: {reason(error)}")) from error
 
 
 def open_segments(path: Path) -> tuple[Manifest, list[IndexSegment]]:
@@ -172,10 +175,11 @@ def write_segment(
     frame_bytes = manifest.width * np.dtype(manifest.dtype).itemsize
     ids, rows, clips, text_bytes = bytearray(), bytearray(), 0, 0
     with (
-        _new_file(path / f"{name}.frames") as frames_file,
-        _new_file(path / f"{name}.norms") as norms_file,
-        _new_file(path / f"{name}.clips") as clips_file,
+        _new_file(path / f"{name}.frames") as new_frames,
+        _new_file(path / f"{name}.norms") as new_norms,
+        _new_file(path / f"{name}.clips") as new_clips,
     ):
+        frames_file, norms_file, clips_file = map(_Summed, (new_frames, new_norms, new_clips))
         for clip_id, text, frames in records:
             clips += 1
             ids += clip_id
@@ -185,18 +189,57 @@ def write_segment(
                 clips_file.write(text)
                 frames_file.write(frames.tobytes())
                 norms_file.write(_norms(frames).tobytes())
-                if len(frames) < manifest.max_frames:
-                    missing = manifest.max_frames - len(frames)
-                    frames_file.seek(missing * frame_bytes, os.SEEK_CUR)
-                    norms_file.seek(missing * NORM.itemsize, os.SEEK_CUR)
+                missing = manifest.max_frames - len(frames)
+                frames_file.skip(missing * frame_bytes)
+                norms_file.skip(missing * NORM.itemsize)
         with writing_to(path):
-            frames_file.truncate(clips * manifest.max_frames * frame_bytes)
-            norms_file.truncate(clips * manifest.max_frames * NORM.itemsize)
+            frames_file.file.truncate(clips * manifest.max_frames * frame_bytes)
+            norms_file.file.truncate(clips * manifest.max_frames * NORM.itemsize)
             clips_file.write(ids)
             clips_file.write(rows)
-            for file in (frames_file, norms_file, clips_file):
-                sync(file)
-    return StoredSegment(name, clips, text_bytes, len(ids))
+            written = (frames_file, norms_file, clips_file)
+            for file in written:
+                sync(file.file)
+    checksums = dict(zip(_PARTS, [file.checksum for file in written], strict=True))
+    return StoredSegment(name, clips, text_bytes, len(ids), checksums=checksums)
+
+
+@dataclasses.dataclass
+class _Summed:
+    """A new file, and the checksum of what was written to it."""
+
+    file: BinaryIO
+    checksum: int = 0
+
+    def write(self, content: bytes | bytearray) -> None:
+        self.file.write(content)
+        self.checksum = zlib.crc32(content, self.checksum)
+
+    def skip(self, count: int) -> None:
+        """Leaves out bytes, which are zeros."""
+        self.file.seek(count, os.SEEK_CUR)
+        self.checksum = zlib.crc32(bytes(count), self.checksum)
+
+
+def check(path: Path, segment: IndexSegment) -> None:
+    """Reads all of a segment's files and compares them with their checksums, if it has any.
+
+    Raises:
+      InputError: a file is not as it was written.
+    """
+    stored, deleted = segment.stored, np.packbits(segment.deleted)
+    parts: dict[str, tuple[str | None, list[np.ndarray]]] = {
+        "frames": (stored.name, [segment.frames]),
+        "norms": (stored.name, [segment.norms]),
+        "clips": (stored.name, [segment.texts, segment.ids, segment.rows]),
+        "deleted": (stored.deleted, [deleted]),
+    }
+    for part, (name, arrays) in parts.items():
+        checksum = 0
+        for array in arrays:
+            checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
+        if name and stored.checksums.get(part, checksum) != checksum:
+            raise InputError(damaged(path / f"{name}.{part}", "its checksum does not match"))
 
 
 def _norms(frames: np.ndarray) -> np.ndarray:
@@ -204,8 +247,8 @@ def _norms(frames: np.ndarray) -> np.ndarray:
         return np.linalg.norm(frames.astype(NORM), axis=1)
 
 
-def write_deleted(path: Path, name: str, deleted: np.ndarray) -> None:
-    """Writes which clips are deleted.
+def write_deleted(path: Path, name: str, deleted: np.ndarray) -> int:
+    """Writes which clips are deleted; returns the file's checksum.
 
     Args:
       deleted: `[clips]` bool.
@@ -214,8 +257,10 @@ def write_deleted(path: Path, name: str, deleted: np.ndarray) -> None:
       InputError: the folder cannot be written to.
     """
     with _new_file(path / f"{name}.deleted") as file, writing_to(path):
-        file.write(np.packbits(deleted).tobytes())
+        summed = _Summed(file)
+        summed.write(np.packbits(deleted).tobytes())
         sync(file)
+    return summed.checksum
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from hero_jax.index.manifest import (
 from hero_jax.index.segment import (
     IndexSegment,
     Record,
+    check,
     open_segment,
     open_segments,
     undamaged,
@@ -139,7 +140,13 @@ class _Change:
     def merge(
         self, segments: list[IndexSegment], replaced: list[IndexSegment]
     ) -> list[IndexSegment]:
-        """Returns segments in which one new segment has the clips of the `replaced` ones."""
+        """Returns segments in which one new segment has the clips of the `replaced` ones.
+
+        Raises:
+          InputError: one of these is damaged, or the folder cannot be written to.
+        """
+        for segment in replaced:
+            check(self._path, segment)
         merged = self.store(itertools.chain.from_iterable(s.records() for s in replaced))
         kept = [segment for segment in segments if segment not in replaced]
         return kept if merged is None else [*kept, merged]
@@ -159,8 +166,9 @@ class _Change:
         if segment.stored.deleted or not segment.deleted.any():
             return segment.stored
         name = self._name()
-        write_deleted(self._path, name, segment.deleted)
-        return dataclasses.replace(segment.stored, deleted=name)
+        checksum = write_deleted(self._path, name, segment.deleted)
+        checksums = segment.stored.checksums | {"deleted": checksum}
+        return dataclasses.replace(segment.stored, deleted=name, checksums=checksums)
 
     def _name(self) -> str:
         self._names += 1

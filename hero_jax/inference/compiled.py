@@ -40,7 +40,7 @@ from jax import export
 
 from data.arguments import user_path
 from data.config import Config
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.schema import SpecialIds
 from hero_jax.inference.exported import Exported
 from hero_jax.models.heads import clip_scores
@@ -89,7 +89,7 @@ def read(path: str | PathLike) -> Callable[..., Any]:
         return export.deserialize(bytearray(path.read_bytes())).call
     except Exception as error:  # JAX raises errors of many classes for a damaged file.
         raise InputError(
-            f"{path} cannot be read ({error}): name a file NAME{SUFFIX} of an export"
+            f"{path} cannot be read ({reason(error)}): name a file NAME{SUFFIX} of an export"
         ) from error
 
 

@@ -24,9 +24,9 @@ import safetensors.numpy
 from flax import nnx
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.schema import SpecialIds
-from data.text import decode
+from data.text import parse_json
 from data.tokenizer import Tokenizer
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
@@ -171,11 +171,15 @@ def describe(
     return {**description, "identity": _identity(description, params)}
 
 
+def _meaning(description: dict) -> bytes:
+    """Returns the fields of a description that decide what embeddings mean."""
+    fields = {name: description[name] for name in ("model", "data", "batch")}
+    return json.dumps(fields, sort_keys=True).encode()
+
+
 def _identity(description: dict, params: dict[str, np.ndarray]) -> str:
     """Returns a hash of weights, features and limits, which comparable embeddings share."""
-    digest = hashlib.sha256()
-    fields = {name: description[name] for name in ("model", "data", "batch")}
-    digest.update(json.dumps(fields, sort_keys=True).encode())
+    digest = hashlib.sha256(_meaning(description))
     for path in sorted(params):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(params[path]).data)
@@ -190,7 +194,7 @@ def read(folder: str | os.PathLike) -> Exported:
     """
     folder = user_path(folder)
     try:
-        description = json.loads(decode((folder / DESCRIPTION).read_bytes()))
+        description = parse_json((folder / DESCRIPTION).read_bytes())
         version = description["format"]
     except FileNotFoundError as error:
         raise InputError(
@@ -198,7 +202,7 @@ def read(folder: str | os.PathLike) -> Exported:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{folder / DESCRIPTION} cannot be read ({error}): export the run again"
+            f"{folder / DESCRIPTION} cannot be read ({reason(error)}): export the run again"
         ) from error
     if version != FORMAT_VERSION:
         raise InputError(
@@ -216,9 +220,15 @@ def read(folder: str | os.PathLike) -> Exported:
         params = safetensors.numpy.load_file(folder / WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{folder / WEIGHTS} cannot be read ({error}): copy the export whole, or export the "
-            "run again"
+            f"{folder / WEIGHTS} cannot be read ({reason(error)}): copy the export whole, or "
+            "export the run again"
         ) from error
+    # Half a second for the weights of the paper's model; a bit that has changed shows nowhere else.
+    if description["identity"] != _identity(description, params):
+        raise InputError(
+            f"{folder / DESCRIPTION} or {folder / WEIGHTS} is not as it was exported: copy the "
+            "export whole, or export the run again"
+        )
     return Exported(description, params, tokenizer)
 
 
@@ -227,11 +237,15 @@ def _check(export: Exported, file: Path) -> None:
     try:
         for task in ("", *export.tasks()):
             export.batch(task)
-        export.features.feature_width, export.ranking, export.description["data"]["tokenizer"]
+        features, description = export.features, export.description
+        features.feature_width, export.ranking, description["data"]["tokenizer"]
+        if not isinstance(description["identity"], str):
+            raise TypeError("its identity is no text")
+        _meaning(description)
     except InputError as error:
         raise InputError(f"{file}: {error}; or export the run again") from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{file} does not describe a model ({type(error).__name__}: {error}): copy the export "
-            "whole, or export the run again"
+            f"{file} does not describe a model ({type(error).__name__}: {reason(error)}): copy the "
+            "export whole, or export the run again"
         ) from error

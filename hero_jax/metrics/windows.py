@@ -22,6 +22,9 @@ RECALL_THRESHOLDS = (0.5, 0.7)
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 # Thresholds whose average precision is reported by itself.
 REPORTED_THRESHOLDS = (0.5, 0.75)
+# Lengths in seconds of the windows of which average precision is reported by itself: more than the
+# first, and at most the second.
+LENGTHS = {"short": (0, 10), "middle": (10, 30), "long": (30, 150)}
 # A window in place of those of a query without predictions, which the evaluation cannot read.
 _NO_PREDICTION = [0.0, 0.0, 0.0]
 
@@ -37,12 +40,13 @@ def metrics(
       seconds_per_feature: seconds between two frames.
 
     Returns:
-      Fractions `mr_r@1_iouT`, `mr_map_iouT`, and `mr_map`, the mean over `THRESHOLDS`; nothing
-      without any query with windows.
+      Fractions `mr_r@1_iouT`, `mr_map_iouT`, `mr_map`, the mean over `THRESHOLDS`, and `mr_map_L`,
+      the same for each of `LENGTHS` over the queries with such windows, which are then the only
+      ones that count; nothing without any query with windows.
     """
     predictions = _predictions(moments, seconds_per_feature)
     scored = [
-        (np.array(predicted).reshape(-1, 3)[:, :2], query.moments)
+        (np.array(predicted).reshape(-1, 3)[:, :2], np.asarray(query.moments))
         for predicted, query in zip(predictions, queries, strict=True)
         if query.clip_id and len(query.moments)
     ]
@@ -50,15 +54,38 @@ def metrics(
         return {}
     best = np.array([_iou(predicted[:1], windows).max(initial=0) for predicted, windows in scored])
     recalls = {f"mr_r@1_iou{least}": float(np.mean(best >= least)) for least in RECALL_THRESHOLDS}
-    precisions = {
-        threshold: float(np.mean([average_precision(*one, threshold) for one in scored]))
-        for threshold in THRESHOLDS
-    }
+    precisions = _mean_precisions(scored)
     return {
         **recalls,
         **{f"mr_map_iou{threshold}": precisions[threshold] for threshold in REPORTED_THRESHOLDS},
         "mr_map": float(np.mean([*precisions.values()])),
+        **{
+            f"mr_map_{name}": float(np.mean([*_mean_precisions(of_length).values()]))
+            for name, (above, most) in LENGTHS.items()
+            if (of_length := _with_windows_of(scored, above, most))
+        },
     }
+
+
+def _mean_precisions(scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[float, float]:
+    """Returns the mean average precision of predictions and windows, by threshold."""
+    return {
+        threshold: float(np.mean([average_precision(*one, threshold) for one in scored]))
+        for threshold in THRESHOLDS
+    }
+
+
+def _with_windows_of(
+    scored: Sequence[tuple[np.ndarray, np.ndarray]], above: float, most: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the queries that have windows of a length, with these windows alone."""
+    kept = []
+    for predicted, windows in scored:
+        lengths = windows[:, 1] - windows[:, 0]
+        of_length = windows[(above < lengths) & (lengths <= most)]
+        if len(of_length):
+            kept.append((predicted, of_length))
+    return kept
 
 
 def average_precision(predicted: np.ndarray, windows: np.ndarray, threshold: float) -> float:

@@ -153,6 +153,8 @@ def _query(options: argparse.Namespace) -> None:
         )
     pictures = Pictures(options.data) if options.page and options.data else None
     model, index = load(options.model), Index(options.index)
+    # Searching reads all of it too.
+    index.check()
     searches = []
     for sentences in _batches(_sentences(options)):
         results = search(model, index, sentences, top=options.top)

@@ -156,6 +156,7 @@ class Task:
       temporal: whether it needs the temporal transformer.
       search_priority: the task of a run with the highest priority sets the limits and the ranking
         with which an export searches; 0 for tasks that do not search.
+      trains_search: whether it trains the heads of queries and of spans, which search.
       name, kind, settings, tokens: as given.
     """
 
@@ -165,6 +166,7 @@ class Task:
     query_metrics = ""
     temporal = False
     search_priority = 0
+    trains_search = False
     settings: Any
 
     def __init__(self, settings: TaskSettings, tokens: Tokens, name: str = "", kind: str = ""):

@@ -48,6 +48,7 @@ class Search(Task):
 
     layout = Retrieval
     query_type = "query"
+    trains_search = True
     file = ""
 
     @property

@@ -29,6 +29,7 @@ class VideoSubtitleMatching(Task):
     """Ranks clips for held-out subtitles, and finds their spans (VSM)."""
 
     Settings = VideoSubtitleMatchingSettings
+    trains_search = True
     query_metrics = "queries"
 
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:

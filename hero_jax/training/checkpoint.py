@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from data.arguments import user_path
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.files import writing_to
 from hero_jax.models.params import flatten_nested
 from hero_jax.training import checkpoint_files as files
@@ -25,8 +25,6 @@ from hero_jax.training.workdir import from_process_0
 
 # Size on disk of a checkpoint beside its arrays, at most.
 METADATA_BYTES = 4 << 20
-# Letters of another program's message that a sentence shows.
-REASON_SHOWN = 100
 ADVICE = (
     "make room and start the same command again, it continues from the last complete checkpoint"
 )
@@ -185,8 +183,7 @@ class Checkpoints:
                 error, (InputError, jax.errors.JaxRuntimeError)
             ):
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:REASON_SHOWN]
-            damage = f"it cannot be read: {reason}"
+            damage = f"it cannot be read: {reason(error)}"
             raise self._damaged(step, damage, self._newest_whole(step)) from error
 
     def _newest_whole(self, damaged: int) -> int | None:
@@ -225,9 +222,9 @@ class Checkpoints:
                 kept.mkdir(exist_ok=True)
                 place = pathlib.Path(tempfile.mkdtemp(prefix=f"{damaged.step}-", dir=kept))
                 self._folder(damaged.step).replace(place)
-            reason = str(damaged).partition(", and ")[0]
+            sentence = str(damaged).partition(", and ")[0]
             print(
-                f"warning: {reason}: it is moved to {place}, and training goes on from step "
+                f"warning: {sentence}: it is moved to {place}, and training goes on from step "
                 f"{damaged.whole}",
                 file=sys.stderr,
                 flush=True,

@@ -6,7 +6,6 @@ folder as `sha256sum` writes them, so that `sha256sum --check checksums.sha256` 
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from data.files import replacing
+from data.text import parse_json
 
 # Arrays, and JSON values about the checkpoint and about its evaluation.
 ARRAYS = ("state", "stream")
@@ -34,10 +34,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 def read_json(path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file; raises ValueError if there is none."""
-    try:
-        content = json.loads(path.read_text())
-    except RecursionError as error:
-        raise ValueError(f"{path.name} is nested too deeply") from error
+    content = parse_json(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is no object")
     return content

@@ -13,7 +13,9 @@ import mmap
 import os
 import random
 import re
+import resource
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -27,8 +29,13 @@ from data.errors import InputError
 from tests.paths import ROOT, TESTDATA
 
 CORPUS = TESTDATA / "fuzz"
+# Of the processor.
 SECONDS = 5
+# By the clock, in which an input is read, and then made smaller, on a machine that is busy too.
+LONGEST = 60 * SECONDS
 MEMORY, MEMORY_PER_BYTE = 16 << 20, 256
+# What libraries may take besides, as when they are used for the first time.
+RESIDENT = 512 << 20
 LONGEST_MESSAGE = 2_000
 # Inputs that one process reads: a crash ends no more than these.
 BATCH = 300
@@ -42,6 +49,9 @@ TOKENS = (
     *(b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\0\0", b"\x1a", b"\x85"),
     *map(str.encode, ("\u2028", "\u0663", "\u00b2", "\U0001f600", "e\u0301")),
 )
+# Where numbers, strings and words are looked for in a file that earlier changes made long.
+LOOKED_AT = 50_000
+_WORDS = rb'-?\d[\d.]*|"[^"\n]*"|[a-zA-Z]+'
 BINARY = (b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\xff" * 8)
 
 
@@ -53,6 +63,8 @@ class Reader:
     read: reads the files of a folder, and yields the messages of its reports.
     alone: whether each file is read without the others.
     seal: renews the checksum in a changed file, given the file's path.
+    threads: whether a library reads with threads of its own. Then `tracemalloc` would crash, which
+      other threads must not allocate beside; and the tests read few inputs, as each takes long.
     """
 
     name: str
@@ -60,6 +72,7 @@ class Reader:
     read: Callable[[Path], Iterable[str]]
     alone: bool = False
     seal: Callable[[str, bytes], bytes] | None = None
+    threads: bool = False
 
     def files(self) -> dict[str, bytes]:
         """Returns the content of the valid files by path."""
@@ -67,6 +80,20 @@ class Reader:
             self.make(Path(folder))
             paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
             return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def warm_up(reader: Reader) -> None:
+    """Reads valid files, so that libraries that take time to start do not take it of an input."""
+    files = reader.files()
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), dict([next(iter(files.items()))]) if reader.alone else files)
+        list(reader.read(Path(folder)))
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 class TooLong(BaseException):
@@ -84,15 +111,14 @@ def fault_of(reader: Reader, files: Mapping[str, bytes], path: str) -> str:
       What is wrong and where, '' if nothing is.
     """
     content = {path: files[path]} if reader.alone else files
-    before = signal.signal(signal.SIGALRM, _ring)
+    before = signal.signal(signal.SIGPROF, _ring)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, value in content.items():
-            file = Path(folder, name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(value)
-        tracemalloc.start()
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        _write(Path(folder), content)
+        resident = _most_resident()
+        if not reader.threads:
+            tracemalloc.start()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             messages = [*reader.read(Path(folder))]
         except InputError as error:
@@ -100,17 +126,25 @@ def fault_of(reader: Reader, files: Mapping[str, bytes], path: str) -> str:
         except BaseException as error:
             return _described(error)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
             memory = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-    size = sum(map(len, content.values()))
-    if memory > MEMORY + MEMORY_PER_BYTE * size:
-        return f"too much memory ({memory >> 20} MiB)"
+            grown = _most_resident() - resident
+    allowed = MEMORY_PER_BYTE * sum(map(len, content.values()))
+    for used, least in (memory, MEMORY), (grown, RESIDENT):
+        if used > least + allowed:
+            return f"too much memory ({used >> 20} MiB)"
     for message in messages:
         if len(message.splitlines()) != 1 or len(message) > LONGEST_MESSAGE:
             return f"no sentence of one line: {message[:200]!a}"
     return ""
+
+
+def _most_resident() -> int:
+    """Returns the most bytes that this process ever had in memory, libraries' included."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
 
 
 def _described(error: BaseException) -> str:
@@ -134,7 +168,7 @@ def mutated(rng: random.Random, content: bytes, words: list[bytes]) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         begin = rng.randrange(len(content) + 1)
         end = min(len(content), begin + rng.choice((1, 1, 2, 4, 8, 30, len(content))))
-        found = [m.span() for m in re.finditer(rb'-?\d[\d.]*|"[^"\n]*"|[a-zA-Z]+', content)]
+        found = [m.span() for m in re.finditer(_WORDS, content[:LOOKED_AT])]
         match rng.randrange(7):
             case 0:  # Flips a bit.
                 end = min(len(content), begin + 1)
@@ -237,7 +271,7 @@ def campaign(reader: Reader, seed: int, seconds: float, out: Path) -> tuple[int,
                 _read_batch(reader, batch, out, progress, until)
                 status = 0
             os._exit(status)
-        _, status = os.waitpid(child, 0)
+        status = _wait(child, progress)
         done = int.from_bytes(progress, "little")
         tried += done
         if status:
@@ -246,19 +280,34 @@ def campaign(reader: Reader, seed: int, seconds: float, out: Path) -> tuple[int,
     return tried, len({*out.iterdir()} - known)
 
 
+def _wait(child: int, progress: mmap.mmap) -> int:
+    """Returns the status of a process, which is ended if it reads one input for too long.
+
+    An alarm does not end an endless loop in C.
+    """
+    seen, since = b"", time.monotonic()
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        if progress[:] != seen:
+            seen, since = progress[:], time.monotonic()
+        elif time.monotonic() - since > LONGEST:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def _read_batch(reader: Reader, batch: list, out: Path, progress: mmap.mmap, until: float) -> None:
+    faulthandler.enable()
+    warm_up(reader)
     for number, make in enumerate(batch, 1):
         if time.monotonic() > until:
             return
         progress[:] = number.to_bytes(8, "little")
-        # An alarm does not end an endless loop in C.
-        faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
         files, path = make()
         fault = fault_of(reader, files, path)
         if fault and not (out / saved_name(reader, path, fault)).exists():
-            faulthandler.cancel_dump_traceback_later()
             _save(reader, path, smallest(reader, files, path, fault), fault, out)
-    faulthandler.cancel_dump_traceback_later()
 
 
 def _save(reader: Reader, path: str, content: bytes, fault: str, out: Path) -> None:

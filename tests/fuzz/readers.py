@@ -32,6 +32,7 @@ from tests.data.raw_samples import raw_clip, raw_query
 from tests.data.sources.annotations import annotation_samples as rows
 from tests.data.sources.subtitle_formats.test_formats import FILES
 from tests.fuzz.engine import Reader
+from tests.fuzz.stores import STORES
 from tests.hero_jax.conversion.torch.torch_archives import save_legacy, save_zip, whole
 from tests.hero_jax.index import index_samples
 
@@ -316,5 +317,6 @@ READERS = {
         Reader("exports", make_export, read_export),
         Reader("indexes", make_index, read_index, seal=seal_index),
         Reader("checkpoints", make_checkpoints, read_checkpoints),
+        *STORES,
     )
 }

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import io
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -26,6 +26,7 @@ from data.records.assembly import check_part
 from data.report import Report
 from data.schema import RawSubtitle, SpecialIds
 from data.sources.json_files import Mistake, as_list, as_number, as_object, as_positive, as_string
+from data.sources.names import spellings, tell_spellings
 from data.sources.original.storage import (
     ADVICE,
     as_token_ids,
@@ -50,9 +51,10 @@ class _Database:
 
     def __init__(self, folder: Path):
         self._folder = user_path(folder)
-        with reading(self._folder) as transaction:
-            keys = list(transaction.cursor().iternext(keys=True, values=False))
-        self._ids = frozenset(names_of(keys, self._folder))
+        with reading(self._folder) as environment:
+            self._ids = frozenset(names_of(environment.keys(), self._folder))
+        # Name of each clip whose name here is not its id.
+        self._names: dict[str, str] = {}
 
     def ids(self) -> set[str]:
         """Returns the ids of the clips."""
@@ -60,7 +62,7 @@ class _Database:
 
     def where(self, clip_id: str) -> str:
         """Names the place of a clip for messages."""
-        return f"{self._folder}, clip {clip_id}"
+        return f"{self._folder}, clip {self._names.get(clip_id, clip_id)}"
 
     def files(self, clip_id: str) -> list[Path]:
         """Returns the files that a clip is in, without opening them."""
@@ -74,11 +76,11 @@ class _Database:
         return narrowed
 
     def _value(self, clip_id: str) -> bytes:
-        with reading(self._folder) as transaction:
-            value = transaction.get(clip_id.encode())
+        with reading(self._folder) as environment:
+            value = environment.get(self._names.get(clip_id, clip_id).encode())
         if value is None:
             raise InputError(f"{self.where(clip_id)} is missing: {ADVICE}")
-        return bytes(value)
+        return value
 
 
 class VideoDatabase(_Database):
@@ -186,6 +188,15 @@ class SubtitleDatabase(_Database):
             if not all(type(token) is int for token in special.values()):
                 raise Mistake(f"CLS, PAD, SEP and MASK have to be token ids, not {special}")
             self.special_ids = SpecialIds(*special.values())
+
+    def with_ids(self, ids: Collection[str]) -> Self:
+        """Returns a reader in which clips have the ids that their names are like."""
+        found = spellings(self._ids, ids)
+        tell_spellings(found, f"in {self._folder}")
+        respelled = copy.copy(self)
+        respelled._names = found
+        respelled._ids = (self._ids - set(found.values())) | found.keys()
+        return respelled
 
     def settings(self) -> list[str | None]:
         """Returns nothing, because a database says itself how it is read."""

@@ -74,8 +74,8 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
     folder = user_path(folder)
     has_captions = (folder / "cap.db").is_dir()
     database = folder / "cap.db" if has_captions else folder
-    with reading(database) as transaction:
-        stored = dict(transaction.cursor())
+    with reading(database) as environment:
+        stored = dict(environment.items())
     task = read_object(folder / "meta.json").get("task")
     clips_file = folder / "query2video.json"
     clip_of = read_object(clips_file) if clips_file.exists() else {}

@@ -83,7 +83,7 @@ def open_databases(
     name = ""
     subtitles: SubtitleReader = NoSubtitles()
     if subtitles_db is not None:
-        subtitles = database = SubtitleDatabase(subtitles_db)
+        subtitles = database = SubtitleDatabase(subtitles_db).with_ids(features.ids())
         name = database.tokenizer_name
         stated = database.seconds_per_feature
         if seconds_per_feature is not None and seconds_per_feature != stated:

@@ -2,7 +2,6 @@
 
 import contextlib
 import reprlib
-import threading
 import tokenize
 import zipfile
 import zlib
@@ -10,22 +9,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import lz4.frame
 import msgpack
 
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.sources.json_files import Mistake, as_list, as_object, read_json
+from data.sources.original.environment import Environment
 
 ADVICE = "copy or prepare the database again"
-# Errors that LMDB, LZ4, msgpack, zipfile and NumPy raise for truncated or damaged bytes.
+# Errors that LZ4, msgpack, zipfile and NumPy raise for truncated or damaged bytes.
 _UNREADABLE = (
     *(OSError, EOFError, MemoryError, RuntimeError, SyntaxError, OverflowError),
     *(ValueError, TypeError, AttributeError, KeyError, tokenize.TokenError),
-    *(lmdb.Error, msgpack.UnpackException, zipfile.BadZipFile, zlib.error),
+    *(msgpack.UnpackException, zipfile.BadZipFile, zlib.error),
 )
-# A process must not have an environment open twice, so its threads read one after the other.
-_OPENING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -45,39 +42,29 @@ def readable(where: str | Path) -> Iterator[None]:
     except InputError:
         raise
     except _UNREADABLE as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = f"{type(error).__name__}: {reason(error)}"
         raise InputError(f"{where} cannot be read ({why}): {ADVICE}") from error
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[lmdb.Transaction]:
+def reading(folder: Path) -> Iterator[Environment]:
     """Opens an environment to read from it.
 
     Raises:
-      InputError: the folder has no environment, or it is damaged.
+      InputError: the folder has no environment, or it is damaged; also for errors of reading it
+        within the context.
     """
     path = folder / "data.mdb"
     if not path.is_file():
         raise InputError(f"{folder} is no database, it has no data.mdb: name another folder")
-    with (
-        readable(folder),
-        _OPENING,
-        lmdb.open(
-            str(folder), readonly=True, create=False, lock=False, readahead=False
-        ) as environment,
-    ):
-        # LMDB maps the file into memory, and the process would crash beyond the file's end.
-        size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-        if path.stat().st_size < size:
-            raise InputError(f"{path} ends before its {size} bytes: copy it again")
-        with environment.begin() as transaction:
-            yield transaction
+    with readable(path), Environment(path) as environment:
+        yield environment
 
 
-def names_of(keys: Iterable[bytes | memoryview], folder: Path) -> list[str]:
+def names_of(keys: Iterable[bytes], folder: Path) -> list[str]:
     """Returns keys as text, without those of data about the database, such as `__keys__`."""
     with readable(folder):
-        names = [bytes(key).decode() for key in keys]
+        names = [key.decode() for key in keys]
     return [name for name in names if not (name.startswith("__") and name.endswith("__"))]
 
 
@@ -93,7 +80,7 @@ def read_object(path: Path) -> dict[str, Any]:
         return as_object(read_json(path), "it")
 
 
-def unpack(data: bytes | memoryview, where: str) -> dict[str, Any]:
+def unpack(data: bytes, where: str) -> dict[str, Any]:
     """Returns the dictionary in a value, which is msgpack in an LZ4 frame.
 
     Raises:

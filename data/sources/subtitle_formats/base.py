@@ -10,6 +10,10 @@ from data.report import Report
 from data.sources.json_files import Mistake, as_number, as_object, as_string
 from data.text import MARK
 
+# What is read, for messages.
+FORMATS = (
+    "SubRip, WebVTT, ASS, SSA, MicroDVD, SubViewer, SBV, TTML, JSON of YouTube or Whisper, CSV, TSV"
+)
 STRAY = "text outside of subtitles: left out"
 # Seconds, about thirty years: larger numbers are no times in videos, and may not fit float32.
 LATEST = 1e9

@@ -1,15 +1,17 @@
 """Reads SubRip and WebVTT, as the formats are defined and as people and programs write them."""
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import STRAY, Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, Cues, Line, numbered_lines
 from data.sources.subtitle_formats.clock import seconds, times
 
+_EXAMPLE = "00:01:02,500 --> 00:01:04,000"
 # Beginnings of the blocks of a WebVTT file that are not shown to viewers.
 _HIDDEN_BLOCKS = ("NOTE", "STYLE", "REGION", "WEBVTT")
 # `<i>`, `</c.red>`, `<v Name>`, and SubRip's `{\an8}`.
@@ -105,8 +107,11 @@ def _subrip_blocks(file: Path, lines: list[_Read], report: Report) -> Iterator[l
         stray = bool(line.strip())
     if block:
         yield block
-    elif any(line.strip() for _, line, _ in lines):
-        raise InputError(f"{file} has text but no subtitles: save it as SubRip or WebVTT")
+    elif first := next((line for _, line, _ in lines if line.strip()), ""):
+        raise InputError(
+            f"{file} has text but no subtitles (it begins with {reprlib.repr(first.strip())}): "
+            f"write times as {_EXAMPLE} before each, or save it in a format that is read: {FORMATS}"
+        )
 
 
 def _is_number_of_next(lines: list[_Read], index: int, is_expected: bool) -> bool:
@@ -141,7 +146,7 @@ def _cues(file: Path, blocks: Iterable[list[_Read]]) -> Cues:
         number, mistake = mistakes[0]
         raise InputError(
             f"none of the {len(mistakes)} subtitles of {file} can be read; of the first, in line "
-            f"{number}, {mistake}: write times as 00:01:02,500 --> 00:01:04,000"
+            f"{number}, {mistake}: write times as {_EXAMPLE}"
         )
 
 

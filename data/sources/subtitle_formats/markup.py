@@ -1,6 +1,7 @@
 """Reads subtitles in XML: TTML (also called DFXP) and YouTube's srv1, srv2 and srv3."""
 
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from xml.etree import ElementTree
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import Cue, Cues, Line, lines_of
+from data.sources.subtitle_formats.base import FORMATS, Cue, Cues, Line, lines_of
 from data.sources.subtitle_formats.events import Event, cues_of_events
 
 Element = ElementTree.Element
@@ -35,8 +36,8 @@ def read_xml(file: Path, text: str, report: Report) -> Cues:
         case "timedtext" | "transcript":
             return cues_of_events(_youtube(file, root))
     raise InputError(
-        f"{file} is XML, but no subtitles: its first element is {_name(root)!r} and not tt, "
-        "timedtext or transcript"
+        f"{file} is XML, but no subtitles: its first element is {reprlib.repr(_name(root))} and "
+        f"not tt, timedtext or transcript; save it in a format that is read: {FORMATS}"
     )
 
 

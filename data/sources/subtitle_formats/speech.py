@@ -14,7 +14,7 @@ from data.sources.json_files import (
     as_string,
     parse_json,
 )
-from data.sources.subtitle_formats.base import Cue, Cues, cue_of, lines_of
+from data.sources.subtitle_formats.base import FORMATS, Cue, Cues, cue_of, lines_of
 from data.sources.subtitle_formats.events import Event, cues_of_events
 
 
@@ -41,7 +41,8 @@ def read_json_subtitles(file: Path, text: str, report: Report) -> Cues:
     except Mistake as mistake:
         raise InputError(f"{file} cannot be used, {mistake}: correct it") from mistake
     raise InputError(
-        f"{file} is JSON, but no subtitles: it has none of the fields {', '.join(_FORMS)}"
+        f"{file} is JSON, but no subtitles: it has none of the fields {', '.join(_FORMS)}; "
+        f"save it in a format that is read: {FORMATS}"
     )
 
 

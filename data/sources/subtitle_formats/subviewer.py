@@ -6,7 +6,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import STRAY, Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, Cues, Line, numbered_lines
 from data.sources.subtitle_formats.clock import seconds
 
 _CLOCK = r"(\d+:\d+:\d+[.:]\d+)"
@@ -37,7 +37,10 @@ def read_subviewer(file: Path, text: str, report: Report) -> Cues:
             report.add(STRAY, f"{file} line {number}")
         stray = bool(line.strip())
     if not any_cue:
-        raise InputError(f"{file} has no subtitles: save it as SBV, SubRip or WebVTT")
+        raise InputError(
+            f"{file} has no line of times as 0:01:02.500,0:01:04.000: add them, or save it in a "
+            f"format that is read: {FORMATS}"
+        )
 
 
 def _cue(span: tuple[str, ...], lines: list[Line]) -> Cue | Mistake:

@@ -11,7 +11,7 @@ import safetensors
 
 from data.arguments import user_path
 from data.arrays import MAGIC, read_array
-from data.errors import InputError
+from data.errors import InputError, reason
 from data.torch_files import archive
 from data.torch_files.unpickle import ADVICE, Tensor, damage_named
 from data.zip_files import open_zip
@@ -147,7 +147,8 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
                     ) from error
     except safetensors.SafetensorError as error:
         raise InputError(
-            f"is cut short, damaged or no safetensors file ({error}): copy or download it again"
+            f"is cut short, damaged or no safetensors file ({reason(error)}): copy or "
+            "download it again"
         ) from error
     return arrays
 

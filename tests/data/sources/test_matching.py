@@ -204,6 +204,24 @@ def test_subtitles_without_any_cue_are_no_success(raw):
     assert raw.read("train")["a"].subtitle_texts == ("the red square a",)
 
 
+def test_what_is_wrong_with_all_files_of_subtitles_is_said(raw, tmp_path):
+    folder = tmp_path / "srt"
+    folder.mkdir()
+    for number, name in enumerate("abcd"):
+        content = ("1\n0:05 -> never\nHi\n", "Just words.\n")[number % 2]
+        (folder / f"{name}.srt").write_text(content)
+    raw.subtitles = folder
+    with pytest.raises(SystemExit) as caught:
+        raw.build()
+    said = str(caught.value)
+    assert said.startswith("error: no clip has a subtitle, although subtitles are given (4 files ")
+    assert "a.srt can be read; of the first, in line 2, its times are '0:05 -> never': " in said
+    assert "b.srt has text but no subtitles (it begins with 'Just words.'): write times as " in said
+    assert "save it in a format that is read: SubRip, WebVTT, ASS" in said
+    assert "d.srt" not in said
+    assert said.endswith("): correct them, or leave them out")
+
+
 def test_counts_what_is_not_read_and_passes_over_leftovers(raw, capsys):
     for name in ("._a.npz", ".DS_Store", "Thumbs.db", "notes.txt"):
         (raw.features[0] / name).write_bytes(b"\0\5\x16\7")

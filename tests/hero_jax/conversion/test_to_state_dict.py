@@ -21,6 +21,7 @@ from hero_jax.conversion import original_names
 from hero_jax.conversion.state_dict import from_state_dict, to_state_dict
 from hero_jax.conversion.torch.read import read_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
+from hero_jax.export import for_original
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks.registry import make_task
 from tests.golden.vectors import model_config
@@ -88,6 +89,39 @@ def test_the_originals_weights_come_back_byte_for_byte(variant, kind):
     # The golden files have the buffers of captioning, and leave out the others.
     assert_same(found, state | pads(config.hidden_size))
     assert list(found) == sorted(found)
+
+
+# Kinds of tasks of a run, and the golden file whose names are those of the original's model for it.
+MODELS = {
+    ("mlm", "vsm"): "weights",
+    ("moment_retrieval",): "weights",
+    ("video_retrieval",): "weights",
+    ("question_answering",): "video_qa",
+    ("inference",): "violin",
+    ("captioning",): "captioning",
+}
+
+
+@pytest.mark.parametrize(("kinds", "kind"), MODELS.items(), ids=lambda value: str(value))
+def test_a_run_has_the_names_and_shapes_of_the_originals_model_for_its_tasks(kinds, kind):
+    folder, blocks, meta, state = golden("equal")
+    config = model_config(blocks, meta, state)
+    heads = {} if kind == "weights" else {"any_name": make_head(kind, blocks)}
+    if heads:
+        named = dict(np.load(folder / f"{kind}.npz")).items()
+        state = {n.removeprefix("weights/"): a for n, a in named if n.startswith("weights/")}
+    params = for_original(flatten(random_model(config, heads)[1]), kinds)
+    found = to_state_dict(params, config.vocab_size, label_smoothing=0.1)
+    expected = state | pads(config.hidden_size)
+    assert {n: a.shape for n, a in found.items()} == {n: a.shape for n, a in expected.items()}
+
+
+def test_a_run_that_searches_and_answers_keeps_all_heads():
+    params = head_params("tvqa", "video_qa") | {"span_head/start": np.ones(5, np.float32)}
+    assert for_original(params, {"question_answering", "vsm"}) == params
+    assert for_original(params, {"question_answering"}).keys() == params.keys() - {
+        "span_head/start"
+    }
 
 
 @settings(deadline=None)

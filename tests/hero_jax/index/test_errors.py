@@ -285,3 +285,61 @@ def test_clips_that_are_damaged(tmp_path, old, new, read):
     assert old in content
     file.write_bytes((before + new + after)[: len(content)])
     assert f"{tmp_path} is damaged (its clips cannot be read" in refusal(read, Index(tmp_path))
+
+
+def flip(file, place):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x80
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["frames", "norms", "clips", "deleted"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_changed_bit_of_any_file_is_found(tmp_path, kind, dtype):
+    make(tmp_path, dtype)
+    with Writer(tmp_path) as writer:
+        writer.add([entry(name, number) for number, name in enumerate("abc")])
+        writer.delete(["b"])
+    Index(tmp_path).check()
+    (file,) = tmp_path.glob(f"*.{kind}")
+    for place in (0, file.stat().st_size // 2):
+        flip(file, place)
+        index = Index(tmp_path)
+        assert refusal(index.check) == (
+            f"{file} is damaged (its checksum does not match): restore the index from a copy, or "
+            "build it again"
+        )
+        flip(file, place)
+    Index(tmp_path).check()
+
+
+def test_damage_is_not_copied(tmp_path):
+    make(tmp_path)
+    with Writer(tmp_path) as writer:
+        writer.add([entry(name, number) for number, name in enumerate("abc")])
+        writer.delete(["b"])
+        (file,) = tmp_path.glob("*.frames")
+        flip(file, 0)
+        before = sorted(tmp_path.iterdir())
+        assert f"{file} is damaged (its checksum" in refusal(writer.compact)
+        assert sorted(tmp_path.iterdir()) == before
+        flip(file, 0)
+        writer.compact()
+    Index(tmp_path).check()
+    assert len(Index(tmp_path)) == 2
+
+
+def test_an_index_of_an_earlier_version_has_no_checksums_and_is_read(tmp_path):
+    filled(tmp_path, "abc")
+    expected = content(Index(tmp_path))
+    manifest = json.loads((tmp_path / "index.json").read_text())
+    for segment in manifest["index"]["segments"]:
+        del segment["checksums"]
+    manifest["crc32"] = zlib.crc32(json.dumps(manifest["index"]).encode())
+    (tmp_path / "index.json").write_text(json.dumps(manifest))
+    index = Index(tmp_path)
+    index.check()
+    assert content(index) == expected
+    with Writer(tmp_path) as writer:
+        writer.delete(["a"])
+    Index(tmp_path).check()

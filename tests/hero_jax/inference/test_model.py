@@ -215,8 +215,10 @@ def test_a_wrong_export_is_told(tmp_path):
     with pytest.raises(InputError, match="not the tokenizer"):
         load(write(tmp_path, words=other))
     shorter = source().params | {"span_head/start": np.zeros(4, np.float32)}
-    with pytest.raises(InputError, match=r"span_head/start of shape \(4,\)"):
+    with pytest.raises(InputError, match=r"model\.json or .*weights\.safetensors is not as it was"):
         load(write(tmp_path, params=shorter))
+    with pytest.raises(InputError, match=r"span_head/start of shape \(4,\)"):
+        dataclasses.replace(source(), params=shorter).model()
     folder = write(tmp_path)
     (folder / exported.WEIGHTS).write_bytes(b"garbage")
     with pytest.raises(InputError, match="cannot be read"):
@@ -224,6 +226,25 @@ def test_a_wrong_export_is_told(tmp_path):
     (folder / exported.DESCRIPTION).write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         load(folder)
+
+
+def test_a_bit_that_changed_in_the_weights_is_found(tmp_path):
+    path = write(tmp_path) / exported.WEIGHTS
+    content = bytearray(path.read_bytes())
+    for place in (len(content) - 1, len(content) // 2):
+        content[place] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"safetensors is not as it was exported: copy the"):
+            load(tmp_path)
+        content[place] ^= 1
+    path.write_bytes(content)
+    assert load(tmp_path).identity == model().identity
+
+
+def test_a_limit_that_changed_in_the_description_is_found(tmp_path):
+    batch = source().description["batch"] | {"max_frames": 99}
+    with pytest.raises(InputError, match=r"model\.json or .* is not as it was exported"):
+        load(write(tmp_path, source().description | {"batch": batch}))
 
 
 def test_subtitles_need_times_that_can_be():

@@ -72,8 +72,23 @@ def test_metrics_by_hand():
         # Of the first query 1 up to 0.7, then 1/4; of the second 1 up to 0.6, then 0.
         "mr_map": (5 * 1 + 5 / 4 + 3 * 1) / 10 / 2,
     }
+    # All windows last 20 s.
+    expected["mr_map_middle"] = expected["mr_map"]
     assert count(rows, queries) == pytest.approx(expected)
     assert count(rows[1:3], queries[1:3]) == {}
+
+
+def test_windows_of_each_length_are_scored_alone():
+    windows = [(0, 10), (20, 30.5), (40, 70), (80, 111), (0, 151), (5, 5)]
+    queries = [make_query("1", "a", windows), make_query("2", "a", [(0, 10)])]
+    found = count([[(0, 4), (40, 54)], []], queries, size=60)
+    # The right one of the short windows is first, and one of two queries has it; of those of more
+    # than 10 and up to 30 s none is found; of the longer ones the only one, second.
+    assert found["mr_map_short"] == pytest.approx(1 / 2)
+    assert found["mr_map_middle"] == 0
+    # 80 to 110 of 80 to 111.
+    assert found["mr_map_long"] == pytest.approx(1 / 2)
+    assert "mr_map_long" not in count([[(0, 4)]], queries[1:])
 
 
 def test_a_query_without_predictions_is_wrong():
@@ -118,7 +133,7 @@ def precision_step_by_step(predicted, windows, threshold):
 frames = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda pair: tuple(sorted(pair)))
 spans = st.lists(frames, max_size=14)
 # Multiples of a second, so that overlaps are exact fractions.
-several_windows = st.lists(frames.map(lambda pair: (pair[0], 2 * pair[1] + 1)), max_size=5)
+several_windows = st.lists(frames.map(lambda pair: (pair[0], 4 * pair[1] + 1)), max_size=5)
 
 
 @settings(max_examples=100, deadline=None)
@@ -146,6 +161,19 @@ def test_metrics_are_those_of_a_naive_implementation(rows):
     ]
     for threshold in (0.5, 0.7):
         expected[f"mr_r@1_iou{threshold}"] = np.mean([size >= threshold for size in first])
+    for name, lengths in {"short": (0, 10), "middle": (10, 30), "long": (30, 150)}.items():
+        of_length = [
+            (predicted, [w for w in windows if lengths[0] < w[1] - w[0] <= lengths[1]])
+            for predicted, windows in scored
+        ]
+        precisions = [
+            precision_step_by_step(predicted, windows, threshold)
+            for threshold in by_threshold
+            for predicted, windows in of_length
+            if windows
+        ]
+        if precisions:
+            expected[f"mr_map_{name}"] = np.mean(precisions)
     assert found == pytest.approx(expected)
 
 

@@ -128,15 +128,15 @@ def open_any(folder: Path) -> list:
 def test_says_that_a_folder_is_no_database(tmp_path):
     folder = tmp_path / "tv.db"
     for content, said in (
-        (None, "is no database, it has no data.mdb"),
-        (b"LMDB" * 5000, "cannot be read .*MDB_INVALID"),
-        (b"", "cannot be read"),
+        (None, " is no database, it has no data.mdb"),
+        (b"LMDB" * 5000, r"/data\.mdb cannot be read \(.*no file of LMDB"),
+        (b"", r"/data\.mdb cannot be read"),
     ):
         if content is not None:
             folder.mkdir(exist_ok=True)
             (folder / "data.mdb").write_bytes(content)
         for opening in open_any(folder):
-            with pytest.raises(InputError, match=f"^{folder} {said}") as caught:
+            with pytest.raises(InputError, match=f"^{folder}{said}") as caught:
                 opening()
             assert len(str(caught.value).splitlines()) == 1
 
@@ -149,7 +149,7 @@ def test_a_truncated_file_does_not_crash_the_process(tmp_path):
     for size in (9000, len(content) // 2, len(content) - 1):
         (folder / "data.mdb").write_bytes(content[:size])
         for opening in open_any(folder):
-            with pytest.raises(InputError, match=r"data\.mdb ends before its \d+ bytes"):
+            with pytest.raises(InputError, match=r"data\.mdb .* has \d+ of its \d+ bytes"):
                 opening()
 
 

@@ -96,12 +96,21 @@ class Databases:
         question = {"q": "what?", "vid": "a", "answer_idx": 3, "target": 3, "ts": "1.5-4.0"}
         question |= answers | {"input_ids": [[9], [1], [2, 2], [3], [4], [5]], "qid": 7}
         write_texts(folder / "tvqa_val.db", {"7": question}, self.meta | {"task": "tvqa"})
+        self.question = question
 
-    def write_subtitles(self, text: str, token_ids: list[int], frames: list[int]) -> None:
-        value = subtitle_value("a", (text, 1.5, 4.5, token_ids), unique_sub2frames=[[0, frames]])
+    def write_subtitles(
+        self, text: str, token_ids: list[int], frames: list[int], name: str = "a"
+    ) -> None:
+        value = subtitle_value(name, (text, 1.5, 4.5, token_ids), unique_sub2frames=[[0, frames]])
         for path in self.folder.glob("subtitles.db/*"):
             path.unlink()
-        write_texts(self.folder / "subtitles.db", {"a": value}, self.meta)
+        write_texts(self.folder / "subtitles.db", {name: value}, self.meta)
+
+    def rename(self, name: str) -> None:
+        """Gives the clip that speaks another name in the subtitles and in the question."""
+        self.write_subtitles("the red square", TOKENIZER.encode("the red square"), [1, 2], name)
+        meta = self.meta | {"task": "tvqa"}
+        write_texts(self.folder / "tvqa_val.db", {"7": self.question | {"vid": name}}, meta)
 
     def build(self, *more: str) -> Path:
         build.main(
@@ -136,6 +145,25 @@ def test_the_queries_databases_say_the_split(databases):
     metadata = QuerySplit(out, "validation").metadata
     assert (metadata.query_type, metadata.tokenizer_name) == ("question", "ours")
     assert metadata.left_out == {"videos with features but in no split: not used": 1}
+
+
+def test_subtitles_and_queries_may_be_spelled_otherwise_than_the_features(databases, caplog):
+    for path in (databases.folder / "videos").iterdir():
+        path.unlink()
+    write_lmdb(
+        databases.folder / "videos",
+        {name: msgpack_value(np.ones((6, 5), np.float32)) for name in ("\xe9.mp4", "b.mp4")},
+    )
+    databases.rename("e\u0301")
+    out = databases.build()
+    clip = Split(out, "validation").read(0)
+    assert clip.clip_id == "\xe9.mp4"
+    assert clip.subtitle_texts == ("the red square",)
+    assert clip.frame_subtitle.tolist() == [-1, 0, 0, -1, -1, -1]
+    assert QuerySplit(out, "validation").read(0).clip_id == "\xe9.mp4"
+    left_out = Split(out, "validation").metadata.left_out
+    assert "clips whose frames are given to other subtitles" not in left_out
+    assert "spelled otherwise than in the features, and taken for the same: 1" in caplog.text
 
 
 def test_differences_from_stored_tokens_and_alignment_are_counted(databases):
