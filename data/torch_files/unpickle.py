@@ -1,16 +1,12 @@
 """Interprets a pickle of tensors without executing anything.
 
 A pickle is a program that may call anything that can be imported. `Pickle` interprets the few
-instructions that tensors need and refuses the rest. Its stack never holds a callable: a
-Python object that a pickle names is represented by its name, and the few known names build our own
-inert values.
-
-The formats are defined by Python's `pickletools` (instructions) and by PyTorch's
-`torch/serialization.py` and `torch/_utils.py` (storages and tensors).
+instructions that tensors and NumPy's arrays need and refuses the rest. Its stack never holds a
+callable: a Python object that a pickle names is represented by its name, and the few known names
+build the values of `data.torch_files.inert`. Instructions are defined by Python's `pickletools`.
 """
 
 import contextlib
-import dataclasses
 import mmap
 import pickletools
 import zipfile
@@ -18,25 +14,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
-import ml_dtypes
-import numpy as np
-
 from data.errors import InputError
-
-ADVICE = "save tensors alone with torch.save, as those of model.state_dict(), and use that file"
-
-_STORAGES = {
-    "torch.DoubleStorage": np.dtype("<f8"),
-    "torch.FloatStorage": np.dtype("<f4"),
-    "torch.HalfStorage": np.dtype("<f2"),
-    "torch.BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "torch.LongStorage": np.dtype("<i8"),
-    "torch.IntStorage": np.dtype("<i4"),
-    "torch.ShortStorage": np.dtype("<i2"),
-    "torch.CharStorage": np.dtype("i1"),
-    "torch.ByteStorage": np.dtype("u1"),
-    "torch.BoolStorage": np.dtype("?"),
-}
+from data.torch_files.inert import (
+    ADVICE,
+    ARGUMENTS,
+    CALLS,
+    STORAGES,
+    TORCHSCRIPT,
+    Module,
+    NumberType,
+    Storage,
+    Symbol,
+    Tensor,
+    dict_key,
+)
 
 
 @contextlib.contextmanager
@@ -56,89 +47,11 @@ def damage_named(part: str) -> Iterator[None]:
         ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class _Symbol:
-    """The name of a Python object that a pickle refers to."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Storage:
-    """A sequence of `size` values in the file that tensors are views of."""
-
-    key: str
-    dtype: np.dtype
-    size: int
-
-    def __post_init__(self) -> None:
-        if type(self.key) is not str or type(self.size) is not int or self.size < 0:
-            raise ValueError("invalid key or size of a storage")
-
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes in the file."""
-        return self.size * self.dtype.itemsize
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """A view of a storage; offset and strides are counted in values, not bytes."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if type(self.storage) is not Storage:
-            raise TypeError("a tensor without a storage")
-        # NumPy checks the bounds, but accepts negative strides, which PyTorch never has.
-        if any(type(n) is not int or n < 0 for n in (self.offset, *self.shape, *self.strides)):
-            raise ValueError("invalid offset, shape or strides of a tensor")
-
-
-def _ordered_dict() -> dict:
-    return {}
-
-
-def _size(lengths: tuple) -> tuple:
-    return tuple(lengths)
-
-
-def _tensor(
-    storage: Any,
-    offset: Any,
-    shape: Any,
-    strides: Any,
-    requires_grad: Any = False,
-    backward_hooks: Any = None,
-    metadata: Any = None,
-) -> Tensor:
-    if metadata:
-        raise InputError(f"holds a tensor with a conjugate or sign yet to be applied: {ADVICE}")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _parameter(tensor: Tensor, requires_grad: Any = True, backward_hooks: Any = None) -> Tensor:
-    return tensor
-
-
-# The functions that a pickle of tensors calls, and their inert stand-ins.
-_CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _ordered_dict,
-    "torch.Size": _size,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-}
-
-
 class Pickle:
     """Interprets one pickle.
 
-    The stack holds only None, booleans, numbers, strings, bytes, tuples, lists, dicts, `_Symbol`,
-    `Storage` and `Tensor`.
+    The stack holds only None, booleans, numbers, strings, bytes, tuples, lists, dicts, and the
+    classes of `data.torch_files.inert`.
 
     Attributes:
       storages: the storages that the pickle has named so far, by key.
@@ -199,37 +112,48 @@ class Pickle:
     def set_items(self, items: list[Any]) -> None:
         target = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Tuples are refused too: hashing a deeply nested one would overflow the C stack.
-            if type(key) not in (str, int, float, bool):
-                raise InputError(f"holds a dict with a {type(key).__name__} as key: {ADVICE}")
-            target[key] = value
+            target[dict_key(key)] = value
 
     def symbol(self, name: str) -> None:
-        if name not in _CALLS and name not in _STORAGES:
+        known = name in CALLS or name in STORAGES or name in ARGUMENTS
+        if not known and not name.startswith(TORCHSCRIPT):
             raise InputError(
                 f"holds {name[:200]!r}, which no tensor needs; nothing in it was executed: {ADVICE}"
             )
-        self.push(_Symbol(name))
+        self.push(Symbol(name))
 
     def call(self, _: Any) -> None:
         symbol, arguments = self.pop(2)
-        if type(symbol) is not _Symbol or type(arguments) is not tuple:
+        if type(symbol) is not Symbol or type(arguments) is not tuple:
             raise TypeError("a call of something other than a name")
-        self.push(_CALLS[symbol.name](*arguments))
+        self.push(CALLS[symbol.name](*arguments))
+
+    def new(self, _: Any) -> None:
+        symbol, arguments = self.pop(2)
+        if type(symbol) is not Symbol or not symbol.name.startswith(TORCHSCRIPT) or arguments != ():
+            raise InputError(
+                "holds more than tensors (its pickle has the instruction NEWOBJ); nothing in it "
+                f"was executed: {ADVICE}"
+            )
+        self.push(Module())
 
     def set_attributes(self, _: Any) -> None:
-        # Modules give their OrderedDict an attribute `_metadata` with format versions.
-        self.pop(1)
-        self.top(dict)
+        (state,) = self.pop(1)
+        target = self.stack[-1]
+        if type(target) in (Module, NumberType, Tensor):
+            target.build(state)
+        else:
+            # Modules give their OrderedDict an attribute `_metadata` with format versions.
+            self.top(dict)
 
     def persistent(self, _: Any) -> None:
         # The last entry, a view of another storage, has been None since PyTorch 0.4.
         kind, symbol, key, _device, size, *view = self.stack.pop()
         if kind != "storage" or view not in ([], [None]):
             raise ValueError("a persistent object other than a storage")
-        if type(symbol) is not _Symbol:
+        if type(symbol) is not Symbol:
             raise TypeError("a storage whose type is not a name")
-        storage = Storage(key, _STORAGES[symbol.name], size)
+        storage = Storage(key, STORAGES[symbol.name], size)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError("one storage with two types or sizes")
         self.push(storage)
@@ -242,7 +166,7 @@ class Pickle:
 _PUSHES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _CREATES: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -265,6 +189,7 @@ _EXECUTES: dict[str, Callable[[Pickle, Any], None]] = {
     "GLOBAL": lambda self, argument: self.symbol(argument.replace(" ", ".")),
     "STACK_GLOBAL": lambda self, _: self.symbol(".".join(self.pop(2))),
     "REDUCE": Pickle.call,
+    "NEWOBJ": Pickle.new,
     "BUILD": Pickle.set_attributes,
     "BINPERSID": Pickle.persistent,
     "MEMOIZE": Pickle.remember,

@@ -1,4 +1,4 @@
-"""Reads state dicts from PyTorch's two formats, `.npz` and `.safetensors`, without PyTorch."""
+"""Reads state dicts without PyTorch: from its formats, pickles, `.npz` and `.safetensors`."""
 
 import os
 import pathlib
@@ -13,18 +13,28 @@ from data.arguments import user_path
 from data.arrays import MAGIC, read_array
 from data.errors import InputError, reason
 from data.torch_files import archive
-from data.torch_files.unpickle import ADVICE, Tensor, damage_named
+from data.torch_files.inert import ADVICE, Module, Tensor
+from data.torch_files.unpickle import damage_named
 from data.zip_files import open_zip
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+# Kinds of files that are read alike but never written: PySlowFast's, and pickles of NumPy's arrays.
+_PICKLES = (".pyth", ".pkl")
+# caffe2's name of the arrays, which may have plain values among them.
+_BLOBS = "blobs"
+# Characters of a name that are believed, and of one that a message tells.
+_LONGEST_NAME = 1000
+_TOLD = 200
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the state dict in a `.pt`, `.pth`, `.bin`, `.npz` or `.safetensors` file.
+    """Reads the state dict in a file of PyTorch, NumPy or safetensors, told by its name's ending.
 
     A PyTorch file may hold the state dict itself, or a dict in which exactly one key holds it
-    (`{"model": ..., "epoch": 3}`). The prefix `module.`, which DistributedDataParallel adds to
-    every name, is removed. PyTorch is not needed and nothing in the file is executed.
+    (`{"model": ..., "epoch": 3}`), or a TorchScript module; a pickle may hold NumPy's arrays
+    instead of tensors, as caffe2's `{"blobs": ...}`. The prefix `module.`, which
+    DistributedDataParallel adds to every name, is removed. PyTorch is not needed and nothing in the
+    file is executed.
 
     Returns:
       Read-only arrays by name, in the file's order. Tensors that shared memory still do, and a
@@ -47,8 +57,8 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except InputError as error:
         raise InputError(f"{path} {error}") from error
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path} could not be read ({reason}): check the path") from error
+        why = error.strerror or error
+        raise InputError(f"{path} could not be read ({why}): check the path") from error
     for array in arrays.values():
         array.flags.writeable = False
     if all(name.startswith("module.") for name in arrays):
@@ -60,7 +70,7 @@ def _listed(names: Iterable[object]) -> str:
     """Returns the first ten names, quoted, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(repr(name) for name in names[:10]) + more
+    return ", ".join(repr(name)[:100] for name in names[:10]) + more
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -70,6 +80,8 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
     """Returns the content itself if it is a state dict, or the one that a single key holds."""
+    if type(content) is Module:
+        return _tensors_of(content)
     if type(content) is not dict:
         kind = type(content).__name__.lower()
         raise InputError(f"holds a value of type {kind}, not a state dict: {ADVICE}")
@@ -79,6 +91,10 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     tensors = {key: value for key, value in content.items() if type(value) is not bool}
     if _is_state_dict(tensors):
         return tensors
+    blobs = content.get(_BLOBS)
+    if type(blobs) is dict:
+        arrays = {name: value for name, value in blobs.items() if type(value) is Tensor}
+        content = content | {_BLOBS: arrays}
     inner = [key for key, value in content.items() if _is_state_dict(value)]
     if len(inner) == 1 and not any(type(value) is Tensor for value in content.values()):
         return content[inner[0]]
@@ -86,6 +102,29 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
         f"neither is a state dict nor holds exactly one (its keys are {_listed(content)}; "
         f"dicts of tensors are under {_listed(inner) or 'none of them'}): {ADVICE}"
     )
+
+
+def _tensors_of(module: Module) -> dict[str, Tensor]:
+    """Returns the tensors of a TorchScript module and of those within it, named as in PyTorch."""
+    tensors = {}
+    found = {id(module.attributes)}
+    pending = [("", module.attributes)]
+    while pending:
+        prefix, attributes = pending.pop()
+        inner = []
+        for key, value in attributes.items():
+            name = f"{prefix}{key}"
+            if len(name) > _LONGEST_NAME:
+                raise InputError(f"holds names of more than {_LONGEST_NAME} characters: {ADVICE}")
+            if type(value) is Tensor:
+                tensors[name] = value
+            elif type(value) is Module and value.attributes:
+                if id(value.attributes) in found:
+                    raise InputError(f"holds one module under two names, {name!r} too: {ADVICE}")
+                found.add(id(value.attributes))
+                inner.append((f"{name}.", value.attributes))
+        pending += reversed(inner)
+    return tensors
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -109,7 +148,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _member_of_npz(members: zipfile.ZipFile, member: str) -> np.ndarray:
-    name = member.removesuffix(".npy")
+    name = member.removesuffix(".npy")[:_TOLD]
     with members.open(member) as file:
         is_array = file.read(len(MAGIC)) == MAGIC
     array = None
@@ -143,7 +182,8 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
                 except (TypeError, AttributeError) as error:
                     dtype = file.get_slice(name).get_dtype()
                     raise InputError(
-                        f"holds {name!r} as {dtype}, which NumPy does not have: save it as float32"
+                        f"holds {name[:_TOLD]!r} as {dtype}, which NumPy does not have: save it as "
+                        "float32"
                     ) from error
     except safetensors.SafetensorError as error:
         raise InputError(
@@ -154,7 +194,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 _READERS: dict[str, Callable[[pathlib.Path], dict[str, np.ndarray]]] = {
-    **dict.fromkeys(TORCH_SUFFIXES, _read_torch),
+    **dict.fromkeys((*TORCH_SUFFIXES, *_PICKLES), _read_torch),
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
 }

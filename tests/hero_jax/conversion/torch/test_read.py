@@ -213,7 +213,7 @@ def test_files_that_are_not_torchs(tmp_path):
     with path.open("wb") as file:
         np.savez(file, a=WEIGHT)
     assert "no data.pkl" in refusal(path)
-    path.write_bytes(pickle.dumps({"a": [1]}, protocol=2))
+    path.write_bytes(pickle.dumps([1], protocol=2))
     assert "no PyTorch file" in refusal(path)
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("sys_info"))

@@ -83,11 +83,11 @@ class Pickler(pickle._Pickler):
     dispatch[Name] = save_name
 
 
-def pickled(content, protocol=2, legacy=False):
+def pickled(content, protocol=2, legacy=False, pickler=Pickler):
     file = io.BytesIO()
-    pickler = Pickler(file, protocol, legacy)
-    pickler.dump(content)
-    return file.getvalue(), pickler.storages
+    written = pickler(file, protocol, legacy)
+    written.dump(content)
+    return file.getvalue(), written.storages
 
 
 def save_zip(path, content, protocol=2, extra=(), compression=zipfile.ZIP_STORED):
