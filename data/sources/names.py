@@ -21,13 +21,16 @@ from data.report import Report
 from data.schema import RawSubtitle
 from data.sources.base import SubtitleReader
 
-_MEDIA = (
+# Extensions of video files, in lower case, and of files of sound alone.
+VIDEO_EXTENSIONS = (
     *("mp4", "mkv", "webm", "avi", "mov", "m4v", "mpg", "mpeg", "flv", "f4v", "wmv", "asf", "ts"),
     *("mts", "m2ts", "3gp", "3g2", "ogv", "vob", "rm", "rmvb", "divx", "gif"),
-    *("mp3", "wav", "m4a", "aac", "flac", "ogg", "opus", "wma", "aiff", "aif"),
 )
+_SOUND = ("mp3", "wav", "m4a", "aac", "flac", "ogg", "opus", "wma", "aiff", "aif")
 # `a.mp4`, `a.mp4.webm`, and `a.mp4.7`, the clip 7 of `a.mp4`.
-_EXTENSIONS = re.compile(rf"(?:\.(?:{'|'.join(_MEDIA)}))+(?=(?:\.\d+)?$)", re.IGNORECASE)
+_EXTENSIONS = re.compile(
+    rf"(?:\.(?:{'|'.join((*VIDEO_EXTENSIONS, *_SOUND))}))+(?=(?:\.\d+)?$)", re.IGNORECASE
+)
 # Share of the fewer names that at most this many matches are hardly any of.
 _HARDLY_ANY = 1 / 20
 # Names that are compared with one name, and pairs that are shown.

@@ -15,7 +15,7 @@ from data.sources.subtitle_formats.registry import EXTENSIONS, FIRST_EXTENSIONS,
 _BESIDE = "files of subtitles of a video that has another one: not read"
 _OTHERS = "files and folders beside the subtitles, of other kinds: not read"
 # File names without their extension that end with a language: `ID.en`, `ID.pt-BR`, `ID.zh_Hans`.
-_LANGUAGE = re.compile(r"(.+)\.[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
+_LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
 
 
 def list_files(folder: Path, known: Collection[str], report: Report) -> dict[str, str]:
@@ -40,12 +40,12 @@ def list_files(folder: Path, known: Collection[str], report: Report) -> dict[str
                 others.setdefault("folders" if entry.is_dir() else kind, []).append(entry.name)
                 continue
             check_file_name(entry.name, folder)
-            video_id = _video_of(entry.name, known)
+            video_id = video_of(entry.name, known)
             if video_id in names:
                 several.setdefault(video_id, [names[video_id]]).append(entry.name)
             names[video_id] = entry.name
     for video_id, of_video in sorted(several.items()):
-        names[video_id] = _choose(folder, video_id, sorted(of_video), report)
+        names[video_id] = choose_file(folder, video_id, sorted(of_video), report)
     for kind, of_kind in sorted(others.items()):
         first = ascii(min(of_kind))[1:-1]
         more = f" and {len(of_kind) - 1:,} more {kind or 'without extension'}"
@@ -66,14 +66,21 @@ def _described(others: Mapping[str, Sequence[str]]) -> str:
     return f", but {len(names):,} other files such as {names[0]!a}" if names else ""
 
 
-def _video_of(name: str, known: Collection[str]) -> str:
+def video_of(name: str, known: Collection[str]) -> str:
     """Returns the id of the video that a file is about: its name without extension and language."""
     stem = os.path.splitext(name)[0]
     with_language = None if stem in known else _LANGUAGE.fullmatch(stem)
     return with_language[1] if with_language else stem
 
 
-def _choose(folder: Path, video_id: str, names: list[str], report: Report) -> str:
+def language_of(name: str, known: Collection[str]) -> str:
+    """Returns the language that a file's name ends with, '' without any; see `video_of`."""
+    stem = os.path.splitext(name)[0]
+    with_language = None if stem in known else _LANGUAGE.fullmatch(stem)
+    return with_language[2] if with_language else ""
+
+
+def choose_file(folder: Path, video_id: str, names: list[str], report: Report) -> str:
     """Returns the file to read of several that a video has.
 
     Raises:

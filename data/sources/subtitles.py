@@ -57,6 +57,25 @@ class NoSubtitles:
         return self
 
 
+def sound_subtitles(cues: Cues, report: Report) -> tuple[RawSubtitle, ...]:
+    """Returns subtitles that have text and sound times, without what rolling captions repeat.
+
+    All that is left out is counted.
+    """
+    sound = []
+    for where, cue in cues:
+        if isinstance(cue, Cue) and not -LATEST < cue.start <= cue.end < LATEST:
+            cue = Mistake(f"start and end are {cue.start} and {cue.end} seconds")
+        if isinstance(cue, Mistake):
+            report.add(MISTAKE, f"{where}: {cue}")
+        elif cue.text.strip():
+            sound.append((where, cue))
+        else:
+            report.add(_NO_TEXT, where)
+    kept = without_repeats(sound, report)
+    return tuple(RawSubtitle(cue.text, cue.start, cue.end) for cue in kept)
+
+
 class _Subtitles(abc.ABC, Generic[Location]):
     """A `SubtitleReader` of a file or a folder.
 
@@ -85,18 +104,7 @@ class _Subtitles(abc.ABC, Generic[Location]):
         """
         if video_id not in self._locations:
             return ()
-        cues = []
-        for where, cue in self._rows(video_id, report):
-            if isinstance(cue, Cue) and not -LATEST < cue.start <= cue.end < LATEST:
-                cue = Mistake(f"start and end are {cue.start} and {cue.end} seconds")
-            if isinstance(cue, Mistake):
-                report.add(MISTAKE, f"{where}: {cue}")
-            elif cue.text.strip():
-                cues.append((where, cue))
-            else:
-                report.add(_NO_TEXT, where)
-        kept = without_repeats(cues, report)
-        return tuple(RawSubtitle(cue.text, cue.start, cue.end) for cue in kept)
+        return sound_subtitles(self._rows(video_id, report), report)
 
     def files(self, video_id: str) -> list[Path]:
         """Returns the files of a video's subtitles, without opening them."""
@@ -155,6 +163,16 @@ def open_subtitles(
     if path.suffix == ".json":
         return _Captions(path, _load_captions(path, encoding), encoding)
     return _Lines(path, _index_lines(path, encoding), encoding)
+
+
+def read_subtitle_file(
+    file: Path, report: Report, encoding: str | None = None
+) -> tuple[RawSubtitle, ...]:
+    """Returns the subtitles of a file for one video, in one of the formats that folders may hold.
+
+    What is left out is counted, and so is a file that cannot be used, which has no subtitles then.
+    """
+    return _Folder(file.parent, {file.name: file.name}, encoding).read(file.name, report)
 
 
 class _Lines(_Subtitles[tuple[int, int]]):

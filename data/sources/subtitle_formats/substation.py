@@ -1,7 +1,7 @@
 """Reads SubStation Alpha: .ass and .ssa files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data.errors import InputError
@@ -11,8 +11,8 @@ from data.sources.subtitle_formats.base import Cue, Cues, Line, numbered_lines
 from data.sources.subtitle_formats.clock import seconds
 
 # The fields of an event in files that do not name them.
-_FIELDS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect"]
-_FIELDS += ["text"]
+FIELDS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect"]
+FIELDS += ["text"]
 _LAYERS = "subtitles that are shown in several layers: kept once"
 _OVERRIDES = re.compile(r"\{([^{}]*)\}")
 # `\p1` and higher numbers begin a drawing, `\p0` ends it.
@@ -27,8 +27,8 @@ def read_substation(file: Path, text: str, report: Report) -> Cues:
     Raises:
       InputError: the file has no events.
     """
-    section, fields, any_section = "[events]", _FIELDS, False
-    seen: set[tuple[str, ...]] = set()
+    events = list[tuple[str, Sequence[str], Sequence[str]]]()
+    section, fields, any_section = "[events]", FIELDS, False
     for number, line in numbered_lines(text):
         if line.lstrip().startswith("["):
             section = line.strip().lower()
@@ -41,23 +41,35 @@ def read_substation(file: Path, text: str, report: Report) -> Cues:
         if name.strip().lower() == "format":
             fields = [field.strip().lower() for field in value.split(",")]
             continue
-        where = f"{file} line {number}"
         # The text comes last, and may have commas.
         values = [part.strip() for part in value.split(",", len(fields) - 1)]
+        events.append((f"{file} line {number}", fields, values))
+    yield from cues_of_dialogue(events, report)
+    if not any_section:
+        raise InputError(f"{file} has no section [Events]: save it as SubStation Alpha again")
+
+
+def cues_of_dialogue(
+    events: Iterable[tuple[str, Sequence[str], Sequence[str]]], report: Report
+) -> Cues:
+    """Reads events: the place, the names of the fields and the fields of each.
+
+    What several layers show at a time is kept once, which is counted.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for where, fields, values in events:
         try:
             cue = _cue(fields, values)
         except Mistake as mistake:
             yield where, mistake
             continue
-        event = tuple(dict(zip(fields, values, strict=False))[n] for n in ("start", "end", "text"))
-        words = (*event[:2], cue.text)
+        event = dict(zip(fields, values, strict=True))
+        words = event["start"], event["end"], cue.text
         if words in seen and cue.text:
             report.add(_LAYERS, where)
             continue
         seen.add(words)
         yield where, cue
-    if not any_section:
-        raise InputError(f"{file} has no section [Events]: save it as SubStation Alpha again")
 
 
 def _cue(fields: Sequence[str], values: Sequence[str]) -> Cue:
