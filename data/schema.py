@@ -172,12 +172,41 @@ class SpecialIds:
 
 
 @dataclasses.dataclass(frozen=True)
+class FeatureIdentity:
+    """The network that made a part of the features: two of the same width are not alike.
+
+    network: its name.
+    weights: hash of its weights.
+    even_sampling: whether the frames of a clip are evenly spaced, unlike in published features.
+    """
+
+    network: str
+    weights: str
+    even_sampling: bool = False
+
+    @classmethod
+    def from_json(cls, content: Any) -> "FeatureIdentity | None":
+        """Returns the identity of JSON values, None for null.
+
+        Raises:
+          ValueError: they are of something else.
+        """
+        match content:
+            case None:
+                return None
+            case {"network": str(network), "weights": str(weights), "even_sampling": bool(even)}:
+                return cls(network, weights, even)
+        raise ValueError("features are no list of networks with their weights")
+
+
+@dataclasses.dataclass(frozen=True)
 class DatasetMetadata:
     """Description of a dataset, which is read before its records.
 
     name: last component of the dataset's folder.
     schema_version: version of the records' layout.
     feature_widths: widths of the parts of a frame's feature vector, in order.
+    features: the network that made each part, None if it is unknown.
     seconds_per_feature: seconds between two frames.
     tokenizer: identity of the tokenizer (`data.tokenizer.Tokenizer.identity`).
     tokenizer_name: name of the tokenizer in the source.
@@ -191,6 +220,7 @@ class DatasetMetadata:
     name: str
     schema_version: str
     feature_widths: tuple[int, ...]
+    features: tuple[FeatureIdentity | None, ...]
     seconds_per_feature: float
     tokenizer: str
     tokenizer_name: str
@@ -215,10 +245,12 @@ class DatasetMetadata:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "DatasetMetadata":
         """Returns the metadata that `to_json` turned into plain JSON values."""
+        widths = tuple(content["feature_widths"])
         return cls(
             **content
             | {
-                "feature_widths": tuple(content["feature_widths"]),
+                "feature_widths": widths,
+                "features": feature_identities(content.get("features"), len(widths)),
                 "special_ids": SpecialIds(**content["special_ids"]),
                 "word_ids": tuple(content["word_ids"]),
             }
@@ -241,6 +273,19 @@ class DatasetMetadata:
                 f"{path} does not describe a dataset ({reason(error)}): build the dataset again, "
                 "over the old one"
             ) from error
+
+
+def feature_identities(content: Any, parts: int) -> tuple[FeatureIdentity | None, ...]:
+    """Returns the networks of all parts of JSON values; None, as earlier versions left it: unknown.
+
+    Raises:
+      ValueError: they are of something else, or of another number of parts.
+    """
+    if content is None:
+        return (None,) * parts
+    if not isinstance(content, list | tuple) or len(content) != parts:
+        raise ValueError(f"features are no list of {parts} networks")
+    return tuple(map(FeatureIdentity.from_json, content))
 
 
 def records_dir(dataset_dir: str | os.PathLike, kind: str) -> Path:

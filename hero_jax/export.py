@@ -15,6 +15,7 @@ import safetensors.numpy
 from data.arguments import user_path
 from data.errors import InputError, reason
 from data.files import new_folder
+from data.networks import in_words
 from data.schema import tokenizer_path
 from data.text import parse_json
 from data.tokenizer import Tokenizer
@@ -233,8 +234,9 @@ def _card(model: exported.Exported, trained: dict[str, Any]) -> str:
 
 ## What it reads
 
-- features of widths {" + ".join(map(str, data["feature_widths"]))}, one every
-  {data["seconds_per_feature"]:g} s; at most {
+- features of {in_words(model.features.networks)}, of widths
+  {" + ".join(map(str, data["feature_widths"]))}, one every {
+        data["seconds_per_feature"]:g} s; at most {
         batch["max_frames"]
     } to a clip (longer ones are read in
   windows)

@@ -36,6 +36,7 @@ from data.schema import (
     SCHEMA_VERSION,
     SPLITS,
     DatasetMetadata,
+    FeatureIdentity,
     building_dir,
     records_dir,
     tokenizer_path,
@@ -77,10 +78,7 @@ def build_dataset(
     """
     out = user_path(out).resolve()
     check_target(out, building.overwrite)
-    if not 0 < source.seconds_per_feature < math.inf:
-        raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: correct it")
-    _check_unique("video", source.videos.values())
-    _check_unique("query", ([q.query_id for q in of] for of in source.queries.values()))
+    _check_source(source)
     with _building_folder(out) as folder:
         # Another program may have finished the dataset before this one held the lock.
         check_target(out, building.overwrite)
@@ -94,6 +92,7 @@ def build_dataset(
             name=out.name,
             schema_version=SCHEMA_VERSION,
             feature_widths=widths,
+            features=_networks(source, widths),
             seconds_per_feature=source.seconds_per_feature,
             tokenizer=tokenizer.identity,
             tokenizer_name=tokenizer_name,
@@ -131,6 +130,16 @@ def _make_clips(
             first = next(iter(clips[split][0][1].left_out["examples"].values()))[0]
             raise InputError(f"no video of split {split} can be used; the first: {first}")
     return widths, clips
+
+
+def _networks(source: Source, widths: tuple[int, ...]) -> tuple[FeatureIdentity | None, ...]:
+    """Returns the network of each part; raises InputError if a source names more or fewer."""
+    if source.networks and len(source.networks) != len(widths):
+        raise InputError(
+            f"the source names {len(source.networks)} networks for {len(widths)} parts of the "
+            "features: correct them"
+        )
+    return tuple(source.networks) or (None,) * len(widths)
 
 
 def _left_out(source: Source, clips: Shards) -> Report:
@@ -203,6 +212,13 @@ def _totals(shards: Shards) -> dict[str, int]:
     for result in _results(shards):
         totals.update(result.totals)
     return dict(totals)
+
+
+def _check_source(source: Source) -> None:
+    if not 0 < source.seconds_per_feature < math.inf:
+        raise InputError(f"seconds_per_feature is {source.seconds_per_feature}: correct it")
+    _check_unique("video", source.videos.values())
+    _check_unique("query", ([q.query_id for q in of] for of in source.queries.values()))
 
 
 def _check_unique(kind: str, ids_by_split: Iterable[Iterable[str]]) -> None:

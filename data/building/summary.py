@@ -1,11 +1,15 @@
 """The table that a build prints."""
 
+from data.networks import in_words
 from data.report import Report
 from data.schema import DatasetMetadata
 
 
 def summary(metadata: DatasetMetadata, report: Report) -> str:
-    """Returns a table of what is in the dataset and what was left out of it, with examples."""
+    """Returns a table of what is in the dataset and what was left out of it, with examples.
+
+    The last line names the networks of its features.
+    """
     rows = [(f"clips in {split}", count) for split, count in metadata.clips.items()]
     rows += [(f"queries in {split}", count) for split, count in metadata.queries.items()]
     rows += [*metadata.totals.items(), *metadata.left_out.items()]
@@ -19,4 +23,5 @@ def summary(metadata: DatasetMetadata, report: Report) -> str:
         lines += [f"    {example}" for example in examples]
         if 0 < len(examples) < count:
             lines.append("    ...")
+    lines.append(f"features of {in_words(metadata.features)}")
     return "\n".join(lines)

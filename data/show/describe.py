@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from data.networks import in_words
 from data.pipeline.segments import moment_span
 from data.schema import Query
-from data.show.shown import Shown, plain, runs, truth
+from data.show.shown import Shown, runs, truth
+from data.text import plain
 from data.times import clock
 
 
@@ -23,6 +25,7 @@ def describe(shown: Shown) -> str:
             f"lasts   {clock(clip.duration, tenths=True)} ({clip.duration:g} s)",
             f"frames  {frames} × {width} ({parts}), one every {metadata.seconds_per_feature:g} s; "
             f"{len(clip.frame_images)} images",
+            f"made by {in_words(metadata.features)}",
             "",
             f"subtitles: {len(clip.subtitle_texts)}",
             *_time_line(shown),

@@ -18,7 +18,8 @@ from data.arguments import user_path
 from data.errors import InputError, reason
 from data.files import writing_to
 from data.schema import Clip
-from data.show.shown import Shown, plain, runs, truth
+from data.show.shown import Shown, runs, truth
+from data.text import plain
 from data.times import clock
 
 # Sizes in inches.

@@ -83,11 +83,6 @@ def truth(query: Query) -> str:
     return {1: "true", 0: "false"}.get(query.label, "not known whether true")
 
 
-def plain(text: str) -> str:
-    """Returns the text on one line and without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
     """Returns the first and last number of each run of consecutive ones; numbers are in order."""
     numbers = np.asarray(frames, int)

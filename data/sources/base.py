@@ -2,14 +2,16 @@
 
 import dataclasses
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 
+from data.networks import Networks
 from data.report import Report
 from data.schema import RawClip, RawQuery, RawSubtitle
+from data.sources.feature_identity import Origin
 
 
 class FeatureReader(Protocol):
@@ -42,7 +44,14 @@ class FeatureReader(Protocol):
         """Names the place of a video's features for messages."""
 
     def files(self, video_id: str) -> list[Path]:
-        """Returns the files of a video's features, without opening them."""
+        """Returns the files that a video's features depend on, without opening them."""
+
+    def origins(self, ids: Collection[str], report: Report) -> tuple[Origin | None, ...]:
+        """Returns how each part of these videos' features was made, () if nothing is known of any.
+
+        Raises:
+          InputError: the features of a part were not all made alike.
+        """
 
     def narrowed(self, ids: Iterable[str]) -> Self:
         """Returns a reader of these videos only."""
@@ -95,6 +104,10 @@ class Source(Protocol):
         """Type of all queries, one of `data.schema.QUERY_TYPES`; '' without queries."""
 
     @property
+    def networks(self) -> Networks:
+        """The network that made each part of the features; () if nothing is known of any."""
+
+    @property
     def seconds_per_feature(self) -> float:
         """Seconds between two frames."""
 
@@ -128,7 +141,7 @@ class ClipSource:
     """A `Source` of clips in memory, each of which is its own video.
 
     by_split: clips by split.
-    seconds_per_feature, queries, query_type, report: see `Source`.
+    seconds_per_feature, queries, query_type, report, networks: see `Source`.
     token: identity of this object, because clips in memory cannot be compared with later ones.
     """
 
@@ -137,6 +150,7 @@ class ClipSource:
     queries: Mapping[str, Sequence[RawQuery]] = dataclasses.field(default_factory=dict)
     query_type: str = ""
     report: Report = dataclasses.field(default_factory=Report)
+    networks: Networks = ()
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:

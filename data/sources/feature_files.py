@@ -22,7 +22,7 @@ from data.errors import InputError, reason
 from data.files import passed_over
 from data.sources.hdf5_files import open_hdf5, read_dataset
 from data.torch_files import archive
-from data.torch_files.unpickle import ADVICE, Tensor
+from data.torch_files.inert import ADVICE, Tensor
 from data.zip_files import open_zip
 
 HDF5 = (".h5", ".hdf5")

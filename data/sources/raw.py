@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from data.errors import InputError
+from data.networks import Networks
 from data.report import Report
 from data.schema import RawClip, RawQuery
 from data.sources import windows
 from data.sources.annotations.base import Annotation
 from data.sources.base import FeatureReader, SubtitleReader
+from data.sources.feature_identity import agreed_seconds
 from data.sources.names import KnownNames, check_alike, nearest
 from data.sources.placement import Placer, in_published_clips
 from data.sources.splits import splits_of_annotations
@@ -33,7 +35,7 @@ SAME_SECONDS = 1.0
 class RawSource:
     """A `data.sources.base.Source` of features, subtitles and annotations; see `open_source`.
 
-    videos, queries, query_type, seconds_per_feature, report: see `Source`.
+    videos, queries, query_type, seconds_per_feature, report, networks: see `Source`.
     features, subtitles: readers of these videos.
     durations: seconds by video, of the videos whose duration is known.
     clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
@@ -48,6 +50,7 @@ class RawSource:
     subtitles: SubtitleReader
     durations: Mapping[str, float]
     clip_seconds: float
+    networks: Networks = ()
 
     def clips(self, video_id: str, report: Report) -> list[RawClip]:
         """Returns the video as one clip, or the clips that it is cut into.
@@ -62,8 +65,8 @@ class RawSource:
         if duration is not None and abs(duration / step - num_frames) > 1:
             raise InputError(
                 f"{video_id} has {num_frames} frames ({self.features.where(video_id)}), but lasts "
-                f"{duration} s, which makes {duration / step:.1f} of {step} s: correct "
-                "seconds_per_feature or extract it again"
+                f"{duration} s, which makes {duration / step:.1f} of {step} s: correct its "
+                "duration or seconds_per_feature, or extract it again"
             )
         subtitles = self.subtitles.read(video_id, report)
         late = sum(subtitle.start >= num_frames * step for subtitle in subtitles)
@@ -126,7 +129,8 @@ def open_source(
       splits: video ids by split. If empty, the splits of the annotations are used or, if these have
         none either, random splits with these `shares`.
       shares: shares of validation and test in random splits.
-      seconds_per_feature: None to derive it from the durations in the annotations.
+      seconds_per_feature: None for what the features say of themselves or, if they do not, to
+        derive it from the durations in the annotations.
       clip_seconds: length of the clips that videos are cut into, 0 if they are not cut.
       report: counts what is left out, cut or changed.
       source_class: class of the source.
@@ -137,18 +141,14 @@ def open_source(
     """
     _check_seconds(seconds_per_feature, clip_seconds)
     _check_query_ids(annotations)
-    feature_ids = features.ids()
-    if not feature_ids:
-        video_id, part = next(iter(features.incomplete().items()), ("", ""))
-        raise InputError(
-            f"no video has all parts of the features: extract them all ({video_id}, for one, is "
-            f"not in {part})"
-        )
+    feature_ids = _complete_ids(features)
     annotations = in_published_clips(annotations, KnownNames(feature_ids), clip_seconds)
     listed = with_feature_ids(splits, feature_ids) or splits_of_annotations(annotations)
     listed = listed or default_splits(feature_ids, shares)
     videos = with_features(listed, features, subtitles.ids(), report)
     durations = _durations(annotations, report)
+    origins = features.origins({video_id for ids in videos.values() for video_id in ids}, report)
+    seconds_per_feature = agreed_seconds(origins, seconds_per_feature)
     if seconds_per_feature is None:
         seconds_per_feature = derive_seconds_per_feature(features, durations)
     if clip_seconds:
@@ -164,7 +164,20 @@ def open_source(
         subtitles=subtitles,
         durations=durations,
         clip_seconds=clip_seconds,
+        networks=tuple(origin.identity if origin else None for origin in origins),
     )
+
+
+def _complete_ids(features: FeatureReader) -> set[str]:
+    """Returns the ids of the videos with all parts; raises InputError if there are none."""
+    ids = features.ids()
+    if not ids:
+        video_id, part = next(iter(features.incomplete().items()), ("", ""))
+        raise InputError(
+            f"no video has all parts of the features: extract them all ({video_id}, for one, is "
+            f"not in {part})"
+        )
+    return ids
 
 
 def _place_all(

@@ -1,5 +1,6 @@
 """Describes what a validation found, as text."""
 
+from data.networks import in_words
 from data.report import Report
 from data.validate.checks import Validation
 from data.validate.distribution import Distribution
@@ -19,7 +20,8 @@ def describe(validation: Validation, max_frames: int, max_tokens: int) -> str:
     return "\n\n".join(
         [
             f"dataset {metadata.name}: a frame of {widths} values every "
-            f"{metadata.seconds_per_feature:g} s, a vocabulary of {metadata.vocab_size:,}",
+            f"{metadata.seconds_per_feature:g} s, a vocabulary of {metadata.vocab_size:,}\n"
+            f"features of {in_words(metadata.features)}",
             _describe_counts(validation),
             _describe_lengths(validation.lengths),
             _describe_shares(validation, max_frames, max_tokens),

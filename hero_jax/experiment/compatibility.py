@@ -8,10 +8,12 @@ from typing import Any
 import jax
 
 from data.errors import InputError
-from data.schema import DatasetMetadata
+from data.networks import HASH_SHOWN, Agreement, compare, in_words
+from data.schema import DatasetMetadata, feature_identities
 from hero_jax.experiment.config_checks import ACCEPTABLE
 
-# Fields that data have to have in common, with their words in a sentence.
+# Fields that data have to have in common, with their words in a sentence. Besides these, networks
+# that are known have to be the same.
 IDENTITY = {
     "feature_widths": "features of widths",
     "seconds_per_feature": "seconds between features of",
@@ -19,8 +21,6 @@ IDENTITY = {
     "special_ids": "ids of special tokens of",
     "tokenizer": "the tokenizer",
 }
-# Digits of a tokenizer's hash that a sentence shows.
-HASH_SHOWN = 12
 
 
 def plain(value: Any) -> Any:
@@ -43,6 +43,7 @@ def identity(metadata: DatasetMetadata) -> dict[str, Any]:
     """Returns what features and words mean: a model only reads data in which they mean the same."""
     return {
         "feature_widths": list(metadata.feature_widths),
+        "features": [one and dataclasses.asdict(one) for one in metadata.features],
         "seconds_per_feature": metadata.seconds_per_feature,
         "tokenizer": metadata.tokenizer,
         "tokenizer_name": metadata.tokenizer_name,
@@ -54,10 +55,12 @@ def identity(metadata: DatasetMetadata) -> dict[str, Any]:
 def check_identity(
     metadata: DatasetMetadata, expected: dict[str, Any], subject: str, accepted: set[str]
 ) -> None:
-    """Checks that a dataset's identity is the expected one; warns of accepted differences.
+    """Checks that a dataset's identity is the expected one.
+
+    It warns of accepted differences, and if the networks of one of the two are unknown.
 
     Args:
-      expected: the `identity` of other data.
+      expected: the `identity` of other data; that of earlier versions has no `features`.
       subject: the beginning of a sentence about them, as "Dataset 'tv' has".
       accepted: fields that may differ, of `config_checks.ACCEPTABLE`.
 
@@ -77,18 +80,40 @@ def check_identity(
             field == "feature_widths" and sum(actual[field]) != sum(expected[field])
         ):
             raise InputError(f"{difference}: build the dataset to match")
-        if field not in accepted:
-            names = ",".join(sorted(accepted | {field}))
-            raise InputError(
-                f"{difference}: build the dataset to match, or accept the difference with "
-                f"data.accept_mismatch={names}"
-            )
-        if jax.process_index() == 0:
-            print(
-                f"warning: {difference}; accepted by data.accept_mismatch",
-                file=sys.stderr,
-                flush=True,
-            )
+        _check_accepted(field, difference, "build the dataset to match", accepted)
+    _check_networks(metadata, expected, subject, accepted)
+
+
+def _check_networks(
+    metadata: DatasetMetadata, expected: dict[str, Any], subject: str, accepted: set[str]
+) -> None:
+    """Checks that the networks that made a dataset's features are the expected ones."""
+    networks = feature_identities(expected.get("features"), len(expected["feature_widths"]))
+    difference = (
+        f"{subject} features of {in_words(networks)}, and dataset {metadata.name!r} has features "
+        f"of {in_words(metadata.features)}"
+    )
+    agreement = compare(networks, metadata.features)
+    if agreement is Agreement.OTHER:
+        advice = "extract its features with the same networks and build it again"
+        _check_accepted("features", difference, advice, accepted)
+    elif agreement is Agreement.UNCERTAIN:
+        _warn(f"{difference}; nothing fits together if they are not the same")
+
+
+def _check_accepted(field: str, difference: str, advice: str, accepted: set[str]) -> None:
+    """Warns of a difference in a field that may differ; raises InputError in another."""
+    if field not in accepted:
+        names = ",".join(sorted(accepted | {field}))
+        raise InputError(
+            f"{difference}: {advice}, or accept the difference with data.accept_mismatch={names}"
+        )
+    _warn(f"{difference}; accepted by data.accept_mismatch")
+
+
+def _warn(sentence: str) -> None:
+    if jax.process_index() == 0:
+        print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def _shown(field: str, values: dict[str, Any]) -> Any:

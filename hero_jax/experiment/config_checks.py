@@ -32,7 +32,7 @@ AT_LEAST_0 = """
 """
 DROPOUTS = "model.dropout model.attention_dropout"
 # Fields of the data's identity that users may allow to differ.
-ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer")
+ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer", "features")
 
 
 def _is_decay(value: Any) -> bool:

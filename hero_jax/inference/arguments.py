@@ -1,5 +1,6 @@
 """Checks what users give to a model: features, subtitles, clips, queries and moments."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from data.arguments import instance, number, refusal, several, text, texts
 from data.errors import InputError
-from data.schema import Clip, RawQuery, RawSubtitle
+from data.networks import Agreement, Networks, compare, in_words
+from data.schema import Clip, DatasetMetadata, RawQuery, RawSubtitle
 
 
 def feature_parts(
@@ -60,6 +62,25 @@ def _array(value: Any) -> np.ndarray | None:
     except Exception:  # Arrays of other libraries raise errors of any class.
         return None
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def check_networks(metadata: DatasetMetadata, networks: Networks) -> None:
+    """Warns if the networks of a dataset's features may not be those that a model reads.
+
+    Raises:
+      InputError: they are others.
+    """
+    difference = (
+        f"dataset {metadata.name!r} has features of {in_words(metadata.features)}, and the model "
+        f"was made for features of {in_words(networks)}"
+    )
+    agreement = compare(metadata.features, networks)
+    if agreement is Agreement.OTHER:
+        raise InputError(
+            f"{difference}: extract them with the model's networks and build the dataset again"
+        )
+    if agreement is Agreement.UNCERTAIN:
+        warnings.warn(f"{difference}; nothing is found if they are not the same", stacklevel=3)
 
 
 def subtitle_lines(

@@ -25,7 +25,7 @@ from flax import nnx
 
 from data.arguments import user_path
 from data.errors import InputError, reason
-from data.schema import SpecialIds
+from data.schema import FeatureIdentity, SpecialIds, feature_identities
 from data.text import parse_json
 from data.tokenizer import Tokenizer
 from hero_jax.models.hero import HERO
@@ -63,12 +63,14 @@ class Features:
       seconds_per_feature: seconds between two frames.
       special_ids: special tokens of the tokenizer.
       query_type: type of the annotations, '' for none.
+      networks: the network that makes each part, None if it is unknown.
     """
 
     widths: tuple[int, ...]
     seconds_per_feature: float
     special_ids: SpecialIds
     query_type: str = ""
+    networks: tuple[FeatureIdentity | None, ...] = ()
 
     @property
     def feature_width(self) -> int:
@@ -82,7 +84,8 @@ class Exported:
 
     Attributes:
       description: JSON values: `format`, `identity` (a hash of the weights and of what they mean),
-        `model` (the config's block), `data` (see `hero_jax.experiment.compatibility.identity`),
+        `model` (the config's block), `data` (see `hero_jax.experiment.compatibility.identity`:
+        its `features` say which networks make them, those of earlier versions do not),
         `batch` (limits of clips and queries that are searched), `ranking` (`RankingSettings`),
         `tasks` (by name: `kind`, `settings`, `batch`).
       params: by path.
@@ -101,6 +104,7 @@ class Exported:
             tuple(data["feature_widths"]),
             data["seconds_per_feature"],
             SpecialIds(*data["special_ids"]),
+            networks=feature_identities(data.get("features"), len(data["feature_widths"])),
         )
 
     @property
@@ -197,6 +201,8 @@ def read(folder: str | os.PathLike) -> Exported:
         description = parse_json((folder / DESCRIPTION).read_bytes())
         version = description["format"]
     except FileNotFoundError as error:
+        if not folder.exists():
+            raise InputError(f"{folder} does not exist: check the name of the model") from error
         raise InputError(
             f"{folder} is not an exported model, it has no {DESCRIPTION}: export a run first"
         ) from error

@@ -33,6 +33,7 @@ from hero_jax.index.entries import Entry
 from hero_jax.inference import exported
 from hero_jax.inference.arguments import (
     check_clip,
+    check_networks,
     check_query,
     feature_parts,
     moment_within,
@@ -128,6 +129,8 @@ class Model:
     ) -> Iterator[Clip]:
         """Returns the clips of a dataset that `data.build` made.
 
+        It warns if only one of dataset and model knows the networks of its features.
+
         Raises:
           InputError: no such dataset or split, or one that the model is not made for.
         """
@@ -147,6 +150,7 @@ class Model:
                     f"dataset {dataset} has {words} {actual}, and the model was made for "
                     f"{expected}: build the dataset to match"
                 )
+        check_networks(metadata, self.features.networks)
         return filter(None, map(clips.read, range(len(clips))))
 
     def encode_clips(self, clips: Iterable[Clip]) -> Iterator[Entry]:

@@ -12,6 +12,7 @@ from data import build as build_dataset
 from data.errors import InputError
 from data.pipeline.mixture import BLOCK
 from data.pipeline.stream import initial_state
+from data.schema import FeatureIdentity
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.training.checkpoint import Checkpoints
 from tests.end_to_end.harness import Runs, build, scalars
@@ -31,6 +32,9 @@ MIXED = {
     "model__dropout": 0.0,
     "model__attention_dropout": 0.0,
 }
+RESNET = FeatureIdentity("resnet", "d" * 64)
+SLOWFAST = FeatureIdentity("slowfast", "e" * 64)
+CLIP = FeatureIdentity("clip-vit", "c" * 64)
 OTHER_TEXT = "somebody else counts sheep while thunder rolls over quiet hills"
 
 
@@ -190,6 +194,84 @@ def test_another_tokenizer_than_the_checkpoints_has_to_be_accepted(mixed, capsys
     with pytest.raises(InputError, match="ids of special tokens") as caught:
         getattr(accepted, check)(about, "runs/mine")
     assert "accept_mismatch" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def of_networks(mixed) -> Runs:
+    """The same runs, with datasets of features of networks that are known."""
+    folder = mixed.dataset.parent
+    for name, first, second in [
+        ("known", RESNET, SLOWFAST),
+        ("swapped", CLIP, SLOWFAST),
+        ("retrained", RESNET, FeatureIdentity("slowfast", "1" * 64)),
+        ("even", RESNET, FeatureIdentity("slowfast", "e" * 64, True)),
+        ("half", RESNET, None),
+    ]:
+        build(folder / name, networks=(first, second))
+    return Runs(folder / "known")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("swapped", "clip-vit (weights cccccccccccc) + slowfast (weights eeeeeeeeeeee)"),
+        ("retrained", "resnet (weights dddddddddddd) + slowfast (weights 111111111111)"),
+        ("even", "slowfast (weights eeeeeeeeeeee, frames evenly spaced)"),
+    ],
+)
+@pytest.mark.parametrize("how", ["mixed", "check_model", "check_same"])
+def test_features_of_other_networks_have_to_be_accepted(of_networks, capsys, name, words, how):
+    about = json.loads(json.dumps(Experiment(of_networks.config()).run_metadata()))
+    about["sources"][0]["name"] = name
+
+    def compared(accepted=""):
+        if how == "mixed":
+            settings = MIXED | {"data__name": f"known,{name}"}
+            return Experiment(of_networks.config(**settings, data__accept_mismatch=accepted))
+        experiment = Experiment(of_networks.config(data__name=name, data__accept_mismatch=accepted))
+        return getattr(experiment, how)(about, "runs/mine")
+
+    with pytest.raises(InputError) as caught:
+        compared("feature_widths,tokenizer")
+    message = str(caught.value)
+    for said in [
+        "features of resnet (weights dddddddddddd) + slowfast (weights eeeeeeeeeeee), and",
+        f"dataset {name!r} has features of ",
+        words,
+        "extract its features with the same networks and build it again",
+        "data.accept_mismatch=feature_widths,features,tokenizer",
+    ]:
+        assert said in message
+    assert "d" * 13 not in message
+    capsys.readouterr()
+    compared("features")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: ")
+    assert words in warning
+    assert warning.endswith("accepted by data.accept_mismatch")
+
+
+def test_networks_that_are_known_on_one_side_only_are_warned_of(of_networks, capsys):
+    settings = {name: of_networks.config(data__name=name) for name in ("tiny", "known", "half")}
+    about = {name: Experiment(config).run_metadata() for name, config in settings.items()}
+    # As earlier versions wrote it.
+    old = json.loads(json.dumps(about["tiny"]))
+    assert old["data"].pop("features") == [None, None]
+    about = json.loads(json.dumps(about)) | {"old": old}
+    assert about["known"]["data"]["features"][0] == {
+        "network": "resnet",
+        "weights": "d" * 64,
+        "even_sampling": False,
+    }
+    same = [("tiny", "tiny"), ("tiny", "old"), ("known", "known"), ("half", "half")]
+    for name, config in settings.items():
+        for other, metadata in about.items():
+            experiment = Experiment(config)
+            capsys.readouterr()
+            experiment.check_model(metadata, "the run in runs/mine")
+            warnings = capsys.readouterr().err.splitlines()
+            assert len(warnings) == ((name, other) not in same), (name, other)
+            assert all("an unknown network" in warning for warning in warnings)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from data.errors import InputError
 from data.records.assembly import check_part
 from data.report import Report
 from data.schema import RawSubtitle, SpecialIds
+from data.sources.feature_identity import Origin
 from data.sources.json_files import Mistake, as_list, as_number, as_object, as_positive, as_string
 from data.sources.names import spellings, tell_spellings
 from data.sources.original.storage import (
@@ -106,6 +107,11 @@ class VideoDatabase(_Database):
     def files(self, clip_id: str) -> list[Path]:
         """Returns the files that a clip's frames depend on, without opening them."""
         return [*super().files(clip_id), self._counts_file]
+
+    def origins(self, ids: Collection[str], report: Report) -> tuple[Origin | None, ...]:
+        """Returns nothing: a database does not say how its features were made."""
+        del ids, report
+        return ()
 
     def incomplete(self) -> dict[str, Path]:
         """Returns no clips: each has all parts of its features."""

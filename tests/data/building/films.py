@@ -25,6 +25,7 @@ class Films:
     slow: float = 0.0
     changed: tuple[str, ...] = ()
     seconds_per_feature: float = 1.5
+    networks: tuple = ()
 
     def __post_init__(self):
         self.videos = {"train": [clip.clip_id for clip in CLIPS]}

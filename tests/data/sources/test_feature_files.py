@@ -11,7 +11,8 @@ import pytest
 
 from data.errors import InputError
 from data.report import Report
-from data.sources.features import UNREAD, FeatureParts
+from data.sources.feature_part import UNREAD
+from data.sources.features import FeatureParts
 from tests.hero_jax.conversion.torch.torch_archives import (
     Call,
     Payload,

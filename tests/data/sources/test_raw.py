@@ -169,8 +169,6 @@ def test_annotations_of_a_video_have_to_agree(raw, capsys):
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--seconds_per_feature=0", "seconds_per_feature=0 is impossible: give a number above 0"),
-        ("--seconds_per_feature=nan", "seconds_per_feature=nan is impossible"),
         ("--clip_seconds=inf", "clip_seconds=inf is impossible: give 0 or a number above 0"),
         ("--clip_seconds=-60", "clip_seconds=-60 is impossible"),
         ("--validation_share=1", "shares of 1 for validation and 0 for test leave nothing"),
