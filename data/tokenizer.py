@@ -1,10 +1,11 @@
 """Byte-level BPE tokenizer with the layout of RoBERTa's vocabulary."""
 
+import contextlib
 import hashlib
 import html
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -12,6 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from data.arguments import several, user_path
 from data.errors import InputError, reason
+from data.hub import fetch
 from data.schema import SpecialIds
 from data.text import decode
 
@@ -19,6 +21,14 @@ from data.text import decode
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 # RoBERTa pads its vocabulary with tokens that begin with this; no text is ever encoded to them.
 FILLER_TOKEN = "madeupword"
+# Tokenizers that are fetched from the hub: repository and identity by name.
+HUB = {
+    "roberta-base": (
+        "FacebookAI/roberta-base",
+        "7f2ad8627a73346d1ffeef73aa4469d50fbec086875e010ed83b7bd15980689e",
+    )
+}
+_PAIR = ("vocab.json", "merges.txt")
 
 
 def lower_shouting(text: str) -> str:
@@ -77,28 +87,37 @@ class Tokenizer:
     def load(cls, path: str | os.PathLike) -> "Tokenizer":
         """Reads a `tokenizer.json`, or a folder with one or with `vocab.json` and `merges.txt`.
 
+        A name in HUB is fetched from the hub once, unless there is a file or folder of that name.
+
         Raises:
-          InputError: there are no such files, or they are not a byte-level BPE tokenizer with
-            RoBERTa's special tokens.
+          InputError: there are no such files, they are not a byte-level BPE tokenizer with
+            RoBERTa's special tokens, or the hub's cannot be fetched.
         """
         path = user_path(path)
-        try:
-            if path.is_file():
-                return cls(*_read_tokenizer_json(path))
-            if (path / "tokenizer.json").is_file():
-                return cls(*_read_tokenizer_json(path / "tokenizer.json"))
-            files = [path / "vocab.json", path / "merges.txt"]
-            if all(file.is_file() for file in files):
-                return cls(json.loads(decode(files[0].read_bytes())), _read_merges(files[1]))
-        except Exception as error:  # The library raises no narrower class.
-            raise InputError(
-                f"tokenizer {path} cannot be used ({reason(error)}): give a byte-level BPE "
-                f"tokenizer with the tokens {' '.join(SPECIAL_TOKENS)}"
-            ) from error
+        if str(path) in HUB and not path.exists():
+            return cls._fetch(str(path))
+        with _reading(path):
+            if files := _files(path):
+                return cls(*_read(files))
         raise InputError(
-            f"{path} holds no tokenizer: give a tokenizer.json, or a folder with vocab.json and "
-            "merges.txt"
+            f"{path} holds no tokenizer: give a tokenizer.json, a folder with "
+            f"{' and '.join(_PAIR)}, or the name of one that is fetched ({', '.join(HUB)})"
         )
+
+    @classmethod
+    def _fetch(cls, name: str) -> "Tokenizer":
+        """Returns a tokenizer of HUB; raises InputError if it cannot be fetched or is another."""
+        repository, identity = HUB[name]
+        by_hand = f"put its {' and '.join(_PAIR)} into a folder and give that as the tokenizer"
+        files = fetch(repository, _PAIR, by_hand)
+        with _reading(files[0].parent):
+            tokenizer = cls(*_read(files))
+        if tokenizer.identity != identity:
+            raise InputError(
+                f"{files[0].parent} is not the tokenizer {name} that models were trained with: "
+                f"remove that folder, or {by_hand}"
+            )
+        return tokenizer
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
@@ -136,6 +155,35 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of ids; special tokens appear by name."""
         return self._backend.decode(list(ids), skip_special_tokens=False)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what can go wrong with a tokenizer's files into an InputError about their place."""
+    try:
+        yield
+    except Exception as error:  # The library raises no narrower class.
+        raise InputError(
+            f"tokenizer {path} cannot be used ({reason(error)}): give a byte-level BPE tokenizer "
+            f"with the tokens {' '.join(SPECIAL_TOKENS)}"
+        ) from error
+
+
+def _files(path: Path) -> list[Path]:
+    """Returns the files of a tokenizer, one or the pair, none if there are no such files."""
+    for file in (path, path / "tokenizer.json"):
+        if file.is_file():
+            return [file]
+    pair = [path / name for name in _PAIR]
+    return pair if all(file.is_file() for file in pair) else []
+
+
+def _read(files: Sequence[Path]) -> tuple[dict[str, int], list[list[str]]]:
+    """Returns vocabulary and merges of a `tokenizer.json`, or of the pair."""
+    if len(files) == 1:
+        return _read_tokenizer_json(files[0])
+    vocabulary, merges = files
+    return json.loads(decode(vocabulary.read_bytes())), _read_merges(merges)
 
 
 def _read_tokenizer_json(path: Path) -> tuple[dict[str, int], list[list[str]]]:
