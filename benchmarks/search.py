@@ -6,10 +6,20 @@ Searches the index of the test split for twenty sentences. Like the corpus's que
 things that are seen but not mentioned, things that are only said, or both. Each is true of one
 moment in the 150 films, except for one that is true of two. Needs an export and its index;
 docs/search.md has the commands.
+
+    python -m data.shapes --videos=films --num=40 --split=test
+    python -m data.build shapes --num_clips=400 --tokenizer=datasets/shapes --out=datasets/forty
+    python -m hero_jax.search index --model=exports/shapes --data=datasets/forty --split=test \
+        --index=indexes/forty
+    python -m hero_jax.search add --videos=films --model=exports/shapes --index=indexes/films
+    python -m benchmarks.search --model=exports/shapes --index=indexes/forty --films=indexes/films
+
+compares with the same films after they were written as videos, which have all that is searched for.
 """
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +27,7 @@ import numpy as np
 from data.command import path_argument
 from data.times import temporal_iou
 from hero_jax.index.index import Index
-from hero_jax.inference.model import load
+from hero_jax.inference.model import Model, load
 from hero_jax.search.engine import FoundMoment, search
 
 
@@ -67,6 +77,44 @@ def overlap(found: FoundMoment, target: Target) -> float:
     return best
 
 
+class Answer(NamedTuple):
+    """What a search finds for a target.
+
+    rank: of the first right moment, None if there is none in the first TOP.
+    overlap: the largest one with a right moment.
+    best: the first moment.
+    """
+
+    rank: int | None
+    overlap: float
+    best: FoundMoment
+
+    def __str__(self) -> str:
+        return f"{self.rank or '-':>2}  overlap {self.overlap:4.2f}"
+
+
+def answers(model: Model, path: Path) -> list[Answer]:
+    """Searches an index for SENTENCES."""
+    found = search(model, Index(path), [target.text for target in SENTENCES], top=TOP)
+    results = []
+    for target, moments in zip(SENTENCES, found, strict=True):
+        overlaps = [overlap(moment, target) for moment in moments]
+        rank = next((n for n, share in enumerate(overlaps, 1) if share >= OVERLAP), None)
+        results.append(Answer(rank, max(overlaps), moments[0]))
+    return results
+
+
+def summary(results: Sequence[Answer]) -> str:
+    """Returns how many sentences find their moments."""
+    count = sum(answer.rank is not None for answer in results)
+    return f"{count} of {len(results)} in the first {TOP}"
+
+
+def described(moment: FoundMoment) -> str:
+    """Describes a moment on one line."""
+    return f"{moment.video_id} {moment.start:5.1f}-{moment.end:5.1f} {moment.score:7.3f}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the rank and the overlap of each sentence's moment."""
     parser = argparse.ArgumentParser(
@@ -76,16 +124,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--index", type=path_argument, required=True, help="index of the test split"
     )
+    parser.add_argument("--films", type=path_argument, help="index of the same films as videos")
     options = parser.parse_args(arguments)
-    model, index = load(options.model), Index(options.index)
-    results = search(model, index, [target.text for target in SENTENCES], top=TOP)
-    count = 0
-    for target, found in zip(SENTENCES, results, strict=True):
-        overlaps = [overlap(moment, target) for moment in found]
-        rank = next((n for n, share in enumerate(overlaps, 1) if share >= OVERLAP), None)
-        count += rank is not None
-        print(f"{rank or '-':>2}  overlap {max(overlaps):4.2f}  {target.text}")
-    print(f"{count} of {len(SENTENCES)} in the first {TOP}")
+    model = load(options.model)
+    results = answers(model, options.index)
+    if options.films is None:
+        for target, answer in zip(SENTENCES, results, strict=True):
+            print(f"{answer}  {target.text}")
+        print(summary(results))
+        return
+    of_films = answers(model, options.films)
+    for target, answer, of_film in zip(SENTENCES, results, of_films, strict=True):
+        print(target.text)
+        print(f"  records {answer}  first: {described(answer.best)}")
+        print(f"  films   {of_film}  first: {described(of_film.best)}")
+    print(f"records: {summary(results)}; films: {summary(of_films)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.report import Report
-from data.schema import RawClip, RawQuery, RawSubtitle
+from data.schema import FeatureIdentity, RawClip, RawQuery, RawSubtitle
 from data.shapes.captions import captions
 from data.shapes.features import appearance, motion
 from data.shapes.film import Film
@@ -31,6 +31,8 @@ from data.tokenizer import Tokenizer, normalise_subtitle
 
 SECONDS_PER_FEATURE = 1.5
 VOCABULARY_SIZE = 600
+# What makes the features: there are no weights, so the version of their definition stands for them.
+FEATURES = (FeatureIdentity("shapes-appearance", "1"), FeatureIdentity("shapes-motion", "1"))
 
 _ANNOTATORS = {
     "query": queries,
@@ -38,7 +40,7 @@ _ANNOTATORS = {
     "statement": statements,
     "caption": captions,
 }
-_STEPS = 4  # images per feature on which its motion is measured
+STEPS = 4  # images per feature on which its motion is measured
 _SATURATION = 6.0  # standard deviations; otherwise rare movements would dominate
 
 
@@ -62,6 +64,7 @@ class ShapesSource:
         if self.num_clips < 1:
             raise InputError(f"num_clips is {self.num_clips}: it must be at least 1")
         self.seconds_per_feature = SECONDS_PER_FEATURE
+        self.networks = FEATURES
         self.report = Report()
         videos: dict[str, list[str]] = {}
         queries: dict[str, list[RawQuery]] = {}
@@ -126,12 +129,12 @@ def film(seed: int, index: int) -> RawClip:
     For its story see `data.shapes.story.from_json`.
     """
     story, subtitles, narration = tell_film(seed, index)
-    middles, features = _look(story)
+    middles, features = look(story)
     return RawClip(
         clip_id=film_id(seed, index),
         features=tuple(
-            np.clip((part - mean) / deviation, -_SATURATION, _SATURATION).astype(np.float16)
-            for part, (mean, deviation) in zip(features, _scales(), strict=True)
+            scaled(part, scale).astype(np.float16)
+            for part, scale in zip(features, scales(), strict=True)
         ),
         subtitles=tuple(subtitles),
         duration=story.duration,
@@ -152,19 +155,25 @@ def split_of(index: int, num_clips: int) -> str:
     return {8: "validation", 9: "test"}.get(index % 10, "train")
 
 
-def _look(story: Story) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def look(story: Story) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Returns the middle image of each feature `[frames, 48, 48, 3]`, and unscaled features."""
     num_frames = math.ceil(story.duration / SECONDS_PER_FEATURE)
-    moments = np.arange(num_frames * _STEPS + 1) * (SECONDS_PER_FEATURE / _STEPS)
+    moments = np.arange(num_frames * STEPS + 1) * (SECONDS_PER_FEATURE / STEPS)
     frames = render(story, moments)
-    middles = frames[_STEPS // 2 :: _STEPS]
-    return middles, (appearance(middles), motion(frames, _STEPS))
+    middles = frames[STEPS // 2 :: STEPS]
+    return middles, (appearance(middles), motion(frames, STEPS))
+
+
+def scaled(features: np.ndarray, scale: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Returns features with about unit variance; `scale` is their mean and standard deviation."""
+    mean, deviation = scale
+    return np.clip((features - mean) / deviation, -_SATURATION, _SATURATION)
 
 
 @functools.cache
-def _scales() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Returns mean and standard deviation of the features of films that are in no corpus."""
-    looks = [_look(tell(random.Random(f"scales {index}")))[1] for index in range(64)]
+def scales() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Returns mean and standard deviation of both features, of films that are in no corpus."""
+    looks = [look(tell(random.Random(f"scales {index}")))[1] for index in range(64)]
     parts = (np.concatenate(part) for part in zip(*looks, strict=True))
     return tuple((part.mean(0), part.std(0) + 1e-6) for part in parts)
 

@@ -16,6 +16,9 @@ from data.errors import InputError
 
 VERSION = 1
 FRAME_SIZE = 48
+# Of video files: pixels on each side for one of a frame, and frames a second.
+ENLARGED = 8
+VIDEO_RATE = 24
 
 COLOURS = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink")
 FORMS = ("circle", "square", "triangle", "star", "cross", "ring", "oval")
