@@ -19,7 +19,7 @@ from data.building.plan import Building
 from data.building.shards import ON_BAD_VIDEO
 from data.building.summary import summary
 from data.building.workers import STOPPED
-from data.command import Parser, ends_with_a_sentence, path_argument
+from data.command import Parser, ends_with_a_sentence, path_argument, seconds_argument
 from data.errors import InputError
 from data.files import NO_ROOM, writing_to
 from data.report import Report
@@ -33,7 +33,7 @@ from data.sources.raw import RawSource, open_source
 from data.sources.splits import read_splits
 from data.sources.subtitles import open_subtitles
 from data.sources.windows import PUBLISHED_CLIP_SECONDS
-from data.tokenizer import Tokenizer
+from data.tokenizer import HUB, Tokenizer
 
 Built = tuple[DatasetMetadata, Report]
 
@@ -273,12 +273,16 @@ def _widths(text: str) -> tuple[int, ...]:
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", action=_Once, type=path_argument, required=True, help="file or its folder"
+        "--tokenizer",
+        action=_Once,
+        type=path_argument,
+        required=True,
+        help=f"file or its folder; or a name, which is fetched once: {', '.join(HUB)}",
     )
     parser.add_argument(
         "--seconds_per_feature",
-        type=float,
-        help="seconds between two frames; default: from the databases or annotated durations",
+        type=lambda text: float(seconds_argument(text)),
+        help="of a frame, as 3/2 or 1.5; default: as features, databases or annotations say",
     )
     parser.add_argument(
         "--splits",
@@ -339,7 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         metadata, report = args.build(args, building)
         print(summary(metadata, report))
-        print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature} s")
+        print(f"dataset {args.out}: one frame per {metadata.seconds_per_feature:g} s")
 
 
 if __name__ == "__main__":

@@ -6,20 +6,30 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
 from data.arguments import user_path
 from data.errors import InputError
 
+# Lengths are bounded: `Fraction` takes forever for 1e999999999.
+_SECONDS = re.compile(r"[0-9]{1,9}/[0-9]{1,9}|[0-9]{0,9}(?:[.][0-9]{0,30})?(?:e[+-]?[0-9])?", re.I)
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that takes what begins with a hyphen, as ids do, for a value if it is no flag.
 
     What begins with two is more often a misspelt flag: it is refused with the spelling of a value.
+    Descriptions keep their lines, so that commands in them can be copied.
     """
 
     given: Sequence[str] = ()
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        """Makes a parser; the arguments are those of the base class."""
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **settings)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses arguments as the base class does, and keeps them for messages."""
@@ -60,6 +70,19 @@ def path_argument(text: str) -> Path:
         return user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def seconds_argument(text: str) -> Fraction:
+    """Returns a number of seconds above 0, as `3/2`, `1.5` or `2`: the `type` of `argparse`."""
+    try:
+        seconds = Fraction(text) if _SECONDS.fullmatch(text) else Fraction(0)
+    except (ValueError, ZeroDivisionError):
+        seconds = Fraction(0)
+    if not seconds:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0, as 3/2, 1.5 or 2"
+        )
+    return seconds
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ from data.errors import InputError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_DISK = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EIO)
 NO_WRITING = (*NO_DISK, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+# Error numbers of file systems without locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Names, in lower case, of what systems and servers leave in folders.
 _LEFTOVERS = frozenset(
     (
@@ -71,14 +73,19 @@ def system_reason(error: BaseException | None, failures: Sequence[int] = NO_WRIT
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, *, alone: bool = False) -> Iterator[Path]:
     """Yields a temporary path that replaces `path` at the end, and is removed after an error.
 
     Readers see either the old file or the complete new one. The temporary file is in the same
     folder and has the same suffix.
+
+    Args:
+      alone: whether no other program writes the file at the same time. Then the temporary file has
+        the same name each time, so that those of killed programs do not pile up.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    name = f"{path.stem}.new" if alone else uuid.uuid4().hex
+    temporary = path.with_name(f".{name}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)

@@ -54,6 +54,11 @@ def without_marks(text: str) -> str:
     return text
 
 
+def plain(text: str) -> str:
+    """Returns the text on one line and without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def parse_json(content: bytes | str) -> Any:
     """Returns the JSON value in the content of a file, or in a text.
 

@@ -1,11 +1,11 @@
-"""Makes shards on a runner of Apache Beam, whose machines all see the same folder."""
+"""Does tasks on a runner of Apache Beam, whose machines all see the same folder."""
 
 import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from data.building.shards import ShardTask, make_shard
 from data.errors import InputError
 from data.files import replacing
 
@@ -20,13 +20,21 @@ finally:
 # Content of the file that reports a failure, if the failure is an interrupt.
 _INTERRUPT = "interrupt"
 
+Task = TypeVar("Task")
 
-def make_shards(folder: Path, tasks: Sequence[ShardTask], options: Sequence[str]) -> None:
-    """Does tasks in a Beam pipeline.
+
+def do_tasks(
+    folder: Path,
+    do: Callable[[Path, Task], None],
+    tasks: Mapping[str, Task],
+    options: Sequence[str],
+) -> None:
+    """Does tasks in a Beam pipeline; each leaves its result in a folder.
 
     Args:
-      folder: folder of the shards and their results.
-      tasks: tasks with different names.
+      folder: folder of the results.
+      do: a module's function of this folder and a task.
+      tasks: tasks by name, which is part of the names of files.
       options: options of the pipeline, each as `--name=value`.
 
     Raises:
@@ -36,12 +44,12 @@ def make_shards(folder: Path, tasks: Sequence[ShardTask], options: Sequence[str]
     failure = _failure_path(folder)
     failure.unlink(missing_ok=True)
     # Tasks are files because a pipeline has to be small.
-    for task in tasks:
-        _task_path(folder, task.name).write_bytes(pickle.dumps(task))
+    for name, task in tasks.items():
+        _task_path(folder, name).write_bytes(pickle.dumps((do, task)))
     with apache_beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         _ = (
             pipeline
-            | apache_beam.Create([(str(folder), task.name) for task in tasks])
+            | apache_beam.Create([(str(folder), name) for name in tasks])
             | apache_beam.Reshuffle()
             | apache_beam.MapTuple(_do_task)
         )
@@ -53,7 +61,7 @@ def make_shards(folder: Path, tasks: Sequence[ShardTask], options: Sequence[str]
 
 
 def _do_task(folder_name: str, name: str) -> None:
-    """Does one task; leaves a failure as a file for `make_shards`, and does nothing after one.
+    """Does one task; leaves a failure as a file for `do_tasks`, and does nothing after one.
 
     Runners wrap errors, so that their sentences would be lost.
     """
@@ -61,7 +69,8 @@ def _do_task(folder_name: str, name: str) -> None:
     if _failure_path(folder).exists():
         return
     try:
-        make_shard(folder, pickle.loads(_task_path(folder, name).read_bytes()))
+        do, task = pickle.loads(_task_path(folder, name).read_bytes())
+        do(folder, task)
         _task_path(folder, name).unlink()
     except InputError as error:
         _report_failure(folder, str(error))

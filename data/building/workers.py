@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -64,12 +64,14 @@ def write_shards(
         result_path(folder, task.name).unlink(missing_ok=True)
     if todo:
         workers = min(workers, max(len(todo) // SHARDS_WORTH_A_WORKER, 1))
-        with _showing_progress(folder, tasks, label):
+        results = {result_path(folder, task.name): len(task) for task in tasks}
+        with showing_progress(results, label):
             if beam_options:
                 # Beam takes seconds to import, and a local build never needs it.
                 from data.building import beam
 
-                beam.make_shards(folder, todo, beam_options)
+                tasks_by_name = {task.name: task for task in todo}
+                beam.do_tasks(folder, make_shard, tasks_by_name, beam_options)
             elif workers > 1:
                 _make_on_processes(folder, todo, workers)
             else:
@@ -147,23 +149,23 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _showing_progress(folder: Path, tasks: Sequence[ShardTask], label: str) -> Iterator[None]:
-    """Reports how many of the tasks' items are done, from the results that appear."""
+def showing_progress(results: Mapping[Path, int], label: str) -> Iterator[None]:
+    """Reports how many items are done, given the file that will show it and how many each shows."""
     over = threading.Event()
 
     def finished() -> Iterator[None]:
-        """Yields once for each item of a task when the task is done."""
-        waiting = {task.name: len(task) for task in tasks}
+        """Yields once for each item of a file when the file is there."""
+        waiting = {**results}
         while waiting:
             last_look = over.wait(SECONDS_BETWEEN_LOOKS)
-            for name in list(waiting):
-                if result_path(folder, name).exists():
-                    yield from [None] * waiting.pop(name)
+            for path in list(waiting):
+                if path.exists():
+                    yield from [None] * waiting.pop(path)
             if last_look:
                 return
 
     def show() -> None:
-        for _ in progress(finished(), label, sum(map(len, tasks))):
+        for _ in progress(finished(), label, sum(results.values())):
             pass
 
     thread = threading.Thread(target=show, daemon=True)

@@ -12,10 +12,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from data.errors import InputError
-from data.files import NO_WRITING, locked, writing_to
+from data.files import NO_LOCKS, NO_WRITING, locked, writing_to
 
-# Error numbers of file systems without locks.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Bytes of the longest text that processes tell each other.
 _LONGEST = 4096
 

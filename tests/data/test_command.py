@@ -1,8 +1,11 @@
 """Arguments that begin with hyphens, which are ids or misspelt flags."""
 
+import argparse
+from fractions import Fraction
+
 import pytest
 
-from data.command import Parser
+from data.command import Parser, seconds_argument
 
 
 @pytest.fixture
@@ -58,3 +61,25 @@ def test_two_hyphens_begin_a_misspelt_flag_or_show_how_to_write_an_id(
         parser.parse_args(["delete", *arguments.split()])
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3/2", Fraction(3, 2)), ("1.5", Fraction(3, 2)), ("2", 2), (".5", Fraction(1, 2))],
+)
+def test_seconds_are_fractions_or_decimals(text, seconds):
+    assert seconds_argument(text) == seconds
+
+
+# The second would take forever as a fraction.
+@pytest.mark.parametrize("text", ["", "1e999999999", "3/0", "0", "-1", "nan", "1_0", "1,5", "."])
+def test_other_seconds_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no number of seconds above 0, as 3/2"):
+        seconds_argument(text)
+
+
+def test_commands_in_a_description_keep_their_lines(capsys):
+    description = "Does it.\n\npython -m a b\npython -m a c"
+    with pytest.raises(SystemExit):
+        Parser(prog="program", description=description).parse_args(["--help"])
+    assert description in capsys.readouterr().out

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from data.errors import InputError
-from data.files import locked, new_folder, passed_over
+from data.files import locked, new_folder, passed_over, replacing
 from tests.paths import ROOT
 
 HOLDER = """
@@ -103,3 +103,19 @@ def test_passes_over_leftovers(name):
 @pytest.mark.parametrize("name", ["a.npy", "a..srt", "thumbs.srt", "icon", "_a.npy", "-a.npy"])
 def test_does_not_pass_over_names_of_videos(name):
     assert not passed_over(name)
+
+
+def test_what_a_killed_program_left_is_overwritten(tmp_path):
+    for _ in range(2):
+        with (
+            contextlib.suppress(ZeroDivisionError),
+            replacing(tmp_path / "a.npz", alone=True) as path,
+        ):
+            assert path == tmp_path / ".a.new.npz"
+            path.write_text("half")
+            path.rename(tmp_path / "left")  # A killed program cannot remove it.
+            raise ZeroDivisionError
+        (tmp_path / "left").rename(path)
+    with replacing(tmp_path / "a.npz", alone=True) as path:
+        path.write_text("whole")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.npz": "whole"}
