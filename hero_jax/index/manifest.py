@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data import files
+from data.arguments import user_path
 from data.errors import InputError, reason
 from data.files import passed_over
 from data.text import parse_json
@@ -111,6 +112,11 @@ def check_vacant(path: Path) -> None:
     names = {file.name for file in path.iterdir() if not passed_over(file.name)}
     if not names <= {_LOCK, _NEW_MANIFEST}:
         raise InputError(f"{path} is not empty: name another folder, or remove it first")
+
+
+def exists(path: str | os.PathLike) -> bool:
+    """Returns whether a folder holds an index, of which nothing is read."""
+    return (user_path(path) / _MANIFEST).exists()
 
 
 def read_manifest(path: Path) -> Manifest:

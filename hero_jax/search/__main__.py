@@ -1,7 +1,8 @@
 """Searches videos: `python -m hero_jax.search index|add|delete|compact|query --help`.
 
-python -m hero_jax.search index --model=EXPORT --data=datasets/mine --index=films
-python -m hero_jax.search query "a red circle jumps" --model=EXPORT --index=films --page=found.html
+python -m hero_jax.search add --model=EXPORT --videos=films --index=indexes/films
+python -m hero_jax.search index --model=EXPORT --data=datasets/mine --index=indexes/films
+python -m hero_jax.search query "a red circle" --model=EXPORT --index=indexes/films --page=out.html
 """
 
 import argparse
@@ -14,21 +15,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from data.arguments import user_path
 from data.command import Parser, ends_with_a_sentence, path_argument
 from data.errors import InputError
-from data.files import writing_to
+from data.files import replacing, writing_to
 from data.progress import progress
 from data.schema import SPLITS, Clip, DatasetMetadata
 from data.text import open_text, without_marks
 from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
+from hero_jax.search import book, thumbnails
 from hero_jax.search.engine import FoundMoment, add_clips, build_index, search
 from hero_jax.search.loading import load
 from hero_jax.search.output import json_line, table
 from hero_jax.search.page import PageMoment, Searched, page
 from hero_jax.search.pictures import Pictures
+from hero_jax.search.thumbnails import FilmPictures
 
 # Sentences of a file that are searched for together.
 BATCH = 256
+FLAGS_OF_FILMS = (
+    *("weights", "networks", "subtitle_language", "subtitle_encoding", "subtitles"),
+    *("whisper_model", "thumbnails", "drop_removed"),
+)
 # In place of a file of sentences.
 STDIN = "-"
 
@@ -53,13 +60,24 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(run=run)
         return subparser
 
-    index = command("index", _index, "Make an index of the clips of a dataset.")
+    index = command("index", _index, "Make an index of films, or of the clips of a dataset.")
     _add_clip_flags(index)
     index.add_argument(
         "--dtype", choices=DTYPES, help="precision of what is stored (default: half precision)"
     )
-    add = command("add", _add, "Add the clips of a dataset to an index, or replace those it has.")
+    add = command(
+        "add",
+        _add,
+        "Bring an index up to date with a folder of films, and make it if there is none; or add "
+        "the clips of a dataset, in place of those of the same ids.",
+    )
     _add_clip_flags(add)
+    add.add_argument(
+        "--drop_removed",
+        action="store_true",
+        default=None,
+        help="remove films from the index that are no longer in the folder",
+    )
     delete = command("delete", _delete, "Delete clips from an index.")
     delete.add_argument("clips", nargs="+", help="ids of the clips")
     command("compact", _compact, "Free the room on disk of deleted clips.")
@@ -75,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument(
         "--data",
         type=path_argument,
-        help="dataset of the clips, for pictures of frames on the page",
+        help="dataset of the clips, for pictures of frames on the page (default: those of films)",
     )
     return parser
 
@@ -92,32 +110,99 @@ def _add_model_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of what is put into an index, without defaults: a wrong one is noticed."""
     _add_model_flag(parser)
-    parser.add_argument(
-        "--data", type=path_argument, required=True, help="dataset made by `data.build`"
+    films = parser.add_argument_group("films")
+    films.add_argument("--videos", type=path_argument, help="folder of films")
+    films.add_argument(
+        "--weights",
+        action="append",
+        metavar="NETWORK=FILE",
+        help="weights of a network of the model's features, or auto to download what is missing; "
+        "may be given again",
     )
-    parser.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
-    parser.add_argument(
-        "--on_corrupt", choices=("error", "skip"), default="error", help="damaged records"
+    films.add_argument(
+        "--networks", help="networks of the model's features, for a model that does not know them"
     )
+    films.add_argument(
+        "--subtitle_language",
+        metavar="LANGUAGE",
+        help="of films with subtitles in several, as en (default: the first)",
+    )
+    films.add_argument(
+        "--subtitle_encoding",
+        metavar="ENCODING",
+        help="of files of subtitles that are not UTF-8 (default: it is detected)",
+    )
+    films.add_argument(
+        "--subtitles",
+        choices=("whisper",),
+        help="write down what is said in films without subtitles, with faster-whisper",
+    )
+    films.add_argument("--whisper_model", help="name or folder of its model (default: base)")
+    films.add_argument(
+        "--thumbnails",
+        type=float,
+        metavar="MB",
+        help="room for pictures of all films in the index's folder (default: 2000; 0 for none)",
+    )
+    dataset = parser.add_argument_group("a dataset")
+    dataset.add_argument("--data", type=path_argument, help="dataset made by `data.build`")
+    dataset.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
+    dataset.add_argument(
+        "--on_corrupt",
+        choices=("error", "skip"),
+        help="what to do with damaged records (default: error)",
+    )
+
+
+def _of_films(options: argparse.Namespace) -> bool:
+    """Returns whether films are put into an index, not a dataset; raises InputError if unclear."""
+    if bool(options.videos) == bool(options.data):
+        both = (
+            "both --videos and --data are" if options.videos else "neither --videos nor --data is"
+        )
+        raise InputError(f"{both} given: name a folder of films or a dataset, one of the two")
+    for name in ("split", "on_corrupt") if options.videos else FLAGS_OF_FILMS:
+        if getattr(options, name, None) is not None:
+            of = "a dataset" if options.videos else "films"
+            raise InputError(f"--{name} is for {of}: leave it out")
+    return bool(options.videos)
+
+
+def _add_films(options: argparse.Namespace, *, is_new: bool) -> None:
+    try:
+        from hero_jax.search import films
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"films cannot be read without the package {error.name}: install what that needs with "
+            "`pip install 'hero_jax[videos]'`, or -r requirements.txt"
+        ) from error
+    films.add(options, is_new=is_new)
 
 
 def _clips(model: Model, options: argparse.Namespace) -> Iterator[Clip]:
     metadata = DatasetMetadata.load(options.data)
     splits = [options.split] if options.split else [*metadata.clips]
     clips = itertools.chain.from_iterable(
-        model.records(options.data, split, options.on_corrupt) for split in splits
+        model.records(options.data, split, options.on_corrupt or "error") for split in splits
     )
     return progress(clips, "clips encoded")
 
 
 def _index(options: argparse.Namespace) -> None:
+    if _of_films(options):
+        _add_films(options, is_new=True)
+        return
     model = load(options.model)
     index = build_index(model, _clips(model, options), options.index, options.dtype)
     print(f"{len(index)} clips and windows are in {options.index}")
 
 
 def _add(options: argparse.Namespace) -> None:
+    if _of_films(options):
+        _add_films(options, is_new=False)
+        return
     model = load(options.model)
     added, replaced = add_clips(model, _clips(model, options), options.index)
     print(f"{added} clips and windows added to {options.index}, {replaced} replaced")
@@ -134,12 +219,19 @@ def _delete(options: argparse.Namespace) -> None:
     missing = requested - {*deleted, *map(clip_of_window, deleted)}
     with Writer(options.index) as writer:
         writer.delete([*deleted, *missing])
+        if book.exists(options.index):
+            with book.Book(options.index, to_change=True) as films:
+                films.remove(requested)
+                thumbnails.remove_strays(options.index, films)
     print(f"{len(deleted)} clips and windows deleted from {options.index}")
 
 
 def _compact(options: argparse.Namespace) -> None:
     with Writer(options.index) as writer:
         writer.compact()
+        if book.exists(options.index):
+            with book.Book(options.index, to_change=True) as films:
+                thumbnails.remove_strays(options.index, films)
     print(f"{len(Index(options.index))} clips and windows are in {options.index}")
 
 
@@ -151,7 +243,11 @@ def _query(options: argparse.Namespace) -> None:
             f"--page={options.page} cannot be written, there is no folder {folder}: make it, or "
             "name another file"
         )
-    pictures = Pictures(options.data) if options.page and options.data else None
+    if options.page and options.page.is_dir():
+        raise InputError(f"--page={options.page} is a folder: name a file in it, as found.html")
+    pictures: Pictures | FilmPictures | None = None
+    if options.page:
+        pictures = Pictures(options.data) if options.data else FilmPictures(options.index)
     model, index = load(options.model), Index(options.index)
     # Searching reads all of it too.
     index.check()
@@ -193,17 +289,23 @@ def _batches(sentences: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _page_moment(found: FoundMoment, pictures: Pictures | None) -> PageMoment:
+def _page_moment(found: FoundMoment, pictures: Pictures | FilmPictures | None) -> PageMoment:
     return PageMoment(**vars(found), frames=pictures.of(found) if pictures else ())
 
 
 def _write_page(
-    options: argparse.Namespace, searches: Sequence[Searched], pictures: Pictures | None
+    options: argparse.Namespace,
+    searches: Sequence[Searched],
+    pictures: Pictures | FilmPictures | None,
 ) -> None:
     durations = pictures.durations if pictures else {}
     text = page(searches, title="Found in " + options.index.name, durations=durations)
-    with writing_to(f"--page={options.page}", "name another file"):
-        options.page.write_text(text, encoding="utf-8")
+    # A page that is there stays until the new one is complete.
+    with (
+        writing_to(f"--page={options.page}", "name another file"),
+        replacing(options.page) as temporary,
+    ):
+        temporary.write_text(text, encoding="utf-8")
     print(f"written to {options.page}", file=sys.stderr)
 
 

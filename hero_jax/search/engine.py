@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -71,8 +71,19 @@ def build_index(
     Raises:
       InputError: the folder is not empty, or a clip cannot be encoded.
     """
+    create_index(model, path, dtype)
+    try:
+        add_clips(model, clips, path)
+    except BaseException:
+        # An empty index would be in the way of the next attempt.
+        shutil.rmtree(user_path(path), ignore_errors=True)
+        raise
+    return Index(path)
+
+
+def create_index(model: Model, path: str | os.PathLike, dtype: str | None = None) -> None:
+    """Makes an index without clips for a model; see `build_index`."""
     instance(model, "model", Model, MODEL_SOURCE)
-    path = user_path(path)
     if dtype is None:
         bfloat16 = model.exported.description["model"]["dtype"] == "bfloat16"
         dtype = "bfloat16" if bfloat16 else "float16"
@@ -84,13 +95,6 @@ def build_index(
         seconds_per_feature=model.features.seconds_per_feature,
         model=model.identity,
     )
-    try:
-        add_clips(model, clips, path)
-    except BaseException:
-        # An empty index would be in the way of the next attempt.
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    return Index(path)
 
 
 def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> tuple[int, int]:
@@ -104,16 +108,30 @@ def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> t
     """
     instance(model, "model", Model, MODEL_SOURCE)
     check_model(model, Index(path))
-    names = set()
+    with Writer(path) as writer:
+        return add_encoded(writer, model.encode_clips(clips))
+
+
+def add_encoded(
+    writer: Writer, encoded: Iterable[Entry], renamed: Collection[str] = ()
+) -> tuple[int, int]:
+    """Adds encoded clips to an index, in place of all windows that it has of clips of their names.
+
+    Args:
+      renamed: names of clips that these replace too.
+
+    Returns:
+      See `add_clips`.
+    """
+    names = set(renamed)
 
     def entries() -> Iterator[Entry]:
-        for entry in model.encode_clips(clips):
+        for entry in encoded:
             names.add(clip_of_window(entry.clip_id))
             yield dataclasses.replace(entry, frames=np.asarray(entry.frames, np.float32))
 
-    with Writer(path) as writer:
-        # A clip that was longer before has windows that are not replaced by name.
-        return writer.add(entries(), outdated=lambda name: clip_of_window(name) in names)
+    # A clip that was longer before has windows that are not replaced by name.
+    return writer.add(entries(), outdated=lambda name: clip_of_window(name) in names)
 
 
 def check_model(model: Model, index: Index) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from data.text import plain
 from data.times import clock
 from hero_jax.search.engine import FoundMoment
 
@@ -19,12 +20,13 @@ def json_line(sentence: str, found: Sequence[FoundMoment]) -> str:
 def table(sentence: str, found: Sequence[FoundMoment]) -> str:
     """Formats the moments of a sentence as lines, with the subtitles of each below it."""
     is_long = len(sentence) > LONGEST_SENTENCE
-    lines = [sentence[:LONGEST_SENTENCE] + "…" if is_long else sentence]
-    width = max((len(moment.video_id) for moment in found), default=0)
-    for rank, moment in enumerate(found, 1):
+    lines = [plain(sentence[:LONGEST_SENTENCE]) + "…" * is_long]
+    names = [plain(moment.video_id) for moment in found]
+    width = max(map(len, names), default=0)
+    for rank, (name, moment) in enumerate(zip(names, found, strict=True), 1):
         times = f"{clock(moment.start)}–{clock(moment.end)}"
-        lines.append(f"{rank:4}  {moment.video_id:<{width}}  {times:<15} {moment.score:10.4g}")
-        lines += [f"        {clock(line.start):>7}  {line.text}" for line in moment.lines]
+        lines.append(f"{rank:4}  {name:<{width}}  {times:<15} {moment.score:10.4g}")
+        lines += [f"        {clock(line.start):>7}  {plain(line.text)}" for line in moment.lines]
     if not found:
         lines.append("      nothing is in the index")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,12 @@
-"""Pictures of frames that a dataset has of its clips."""
+"""Pictures of frames that a dataset has of its clips.
+
+`hero_jax.search.thumbnails` has those of films.
+"""
 
 import functools
 import os
+from collections.abc import Sequence
+from typing import TypeVar
 
 from data.arguments import user_path
 from data.pipeline.units import clip_ids
@@ -12,6 +17,7 @@ from hero_jax.search.engine import FoundMoment
 
 MOST_PICTURES = 4  # Of a moment.
 CLIPS_KEPT = 64
+Picture = TypeVar("Picture")
 
 
 class Pictures:
@@ -60,6 +66,10 @@ class Pictures:
             (start + (number + 0.5) * self.seconds_per_feature, image)
             for number, image in enumerate(images)
         )
-        inside = [frame for frame in frames if found.start <= frame[0] <= found.end]
-        count = min(MOST_PICTURES, len(inside))
-        return tuple(inside[n * len(inside) // count] for n in range(count))
+        return tuple(spread([frame for frame in frames if found.start <= frame[0] <= found.end]))
+
+
+def spread(pictures: Sequence[Picture]) -> list[Picture]:
+    """Returns up to `MOST_PICTURES` of some pictures, evenly spread."""
+    count = min(MOST_PICTURES, len(pictures))
+    return [pictures[n * len(pictures) // count] for n in range(count)]

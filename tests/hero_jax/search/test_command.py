@@ -3,14 +3,18 @@
 import argparse
 import codecs
 import io
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from data.errors import InputError
+from hero_jax.index import Line
 from hero_jax.search import __main__ as command
 from hero_jax.search import output
+from hero_jax.search.engine import FoundMoment
 from tests.paths import ROOT
 
 
@@ -82,3 +86,32 @@ def test_a_long_sentence_is_cut_in_the_table():
     table = output.table("red " * 10_000, [])
     assert "…" in table
     assert len(table) < 300
+
+
+def test_a_name_with_line_breaks_stays_on_its_line():
+    moment = FoundMoment("new\nline", "new\nline", 0.0, 1.5, 1.0, (Line(0.0, 1.0, "a\x1b[2J\nb"),))
+    assert output.table("a\nb", [moment]).splitlines() == [
+        "a b",
+        "   1  new line  0:00–0:01                1",
+        "           0:00  a [2J b",
+    ]
+
+
+def test_a_page_that_is_a_folder_is_refused_before_searching(tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        command.main(["query", "a", "--model=none", "--index=none", f"--page={tmp_path}"])
+    assert caught.value.code.endswith("is a folder: name a file in it, as found.html")
+
+
+def test_a_page_stays_if_there_is_no_room_for_the_next(tmp_path):
+    options = argparse.Namespace(index=Path("index"), page=tmp_path / "found.html")
+    options.page.write_text("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(InputError, match="could not be written to"):
+            command._write_page(options, [], None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["found.html"]
+    assert options.page.read_text() == "before"
