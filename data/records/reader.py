@@ -14,8 +14,6 @@ from data.records import codec, tfrecord
 from data.schema import Clip, DatasetMetadata, Query, records_dir
 from data.text import parse_json
 
-# No split has as many records.
-_LARGEST = 1 << 53
 ON_CORRUPT = ("error", "skip")
 
 _Decoded = TypeVar("_Decoded")
@@ -69,8 +67,8 @@ class _Records:
             info = parse_json((folder / "dataset_info.json").read_bytes())
             stored = next(s["shardLengths"] for s in info["splits"] if s["name"] == split)
             lengths, name = [int(length) for length in stored], info["name"]
-            if not all(0 <= length < _LARGEST for length in lengths):
-                raise ValueError("numbers of records that cannot be")
+            if min(lengths, default=0) < 0 or sum(lengths) != counts[split]:
+                raise ValueError("other numbers of records than in the dataset's metadata")
         except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
             raise InputError(
                 f"{folder / 'dataset_info.json'} is missing or does not list the shards of "
