@@ -17,13 +17,15 @@ from hero_jax.models.layers import (
     pytorch_initializers,
     uniform_initializer,
 )
-from hero_jax.models.ops import dropout, fold_in, gelu
+from hero_jax.models.ops import add_bias, dropout, fold_in, gelu
 
 SPAN_KERNEL_WIDTH = 5
 # Norms of vectors are floored at this before a division.
 NORM_FLOOR = 1e-5
 # Logit or score outside of a clip, and of absent answers.
 OUTSIDE = -1e4
+# Logit of a row of padding in the table of words; its exponential is 0 beside any word's.
+NO_WORD = -1e9
 
 
 class LanguageModelHead(nnx.Module):
@@ -39,19 +41,21 @@ class LanguageModelHead(nnx.Module):
         self.dtype = jnp.dtype(config.dtype)
 
     def __call__(self, x: jax.Array, word_embeddings: jax.Array) -> jax.Array:
-        """Returns logits over the vocabulary.
+        """Returns logits over the rows of the word embeddings.
 
         Args:
           x: `[..., H]`.
           word_embeddings: `[rows, H]`, at least as many rows as there are words.
 
         Returns:
-          `[..., vocab_size]` float32.
+          `[..., rows]` float32, NO_WORD for rows of padding. They stay, because a copy of the
+          logits without them takes as long as a pass over all of them.
         """
         x = self.norm(gelu(self.dense(x))).astype(self.dtype)
         words = word_embeddings.astype(self.dtype)
         logits = jnp.einsum("...h,vh->...v", x, words, preferred_element_type=jnp.float32)
-        return logits[..., : self.bias.shape[0]] + self.bias[...]
+        padding = words.shape[0] - self.bias.shape[0]
+        return add_bias(logits, jnp.pad(self.bias[...], (0, padding), constant_values=NO_WORD))
 
 
 class FeatureHead(nnx.Module):

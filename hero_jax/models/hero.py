@@ -332,7 +332,11 @@ class HERO(nnx.Module):
         encoded = self.cross_modal(queries, key=fold_in(key, 3))
         return self.query_head(encoded, queries, key=fold_in(key, 4))
 
-    def word_logits(self, x: jax.Array) -> jax.Array:
-        """Maps cross-modal outputs `[..., H]` to float32 logits over the vocabulary."""
-        word_embeddings = self.cross_modal.text_embedding.word[...]
-        return self.cross_modal.lm_head(x, word_embeddings)[..., : self.vocab_size]
+    def word_logits(self, x: jax.Array, *, padded: bool = False) -> jax.Array:
+        """Maps cross-modal outputs `[..., H]` to float32 logits over the vocabulary.
+
+        Args:
+          padded: keeps the logits of the table's padding; see `heads.LanguageModelHead`.
+        """
+        logits = self.cross_modal.lm_head(x, self.cross_modal.text_embedding.word[...])
+        return logits if padded else logits[..., : self.vocab_size]

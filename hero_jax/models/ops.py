@@ -13,6 +13,29 @@ def gelu(x: jax.Array) -> jax.Array:
     return x * 0.5 * (1 + jax.lax.erf(x * jnp.sqrt(0.5).astype(x.dtype)))
 
 
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds a bias `[K]` to `x` `[..., K]`, both float32.
+
+    The gradient of the bias is a product with ones: on a CPU, XLA's sum over all but the last axis
+    takes a third of the time of a product with the vocabulary.
+    """
+    return x + bias
+
+
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return x + bias, None
+
+
+def _add_bias_backward(_: None, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows = gradient.reshape(-1, gradient.shape[-1])
+    ones = jnp.ones(rows.shape[0], rows.dtype)
+    return gradient, jnp.dot(ones, rows, precision=jax.lax.Precision.HIGHEST)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
 def fold_in(key: jax.Array | None, data: int) -> jax.Array | None:
     """Returns `jax.random.fold_in(key, data)`, or None if there is no key (no dropout)."""
     return None if key is None else jax.random.fold_in(key, data)

@@ -5,6 +5,7 @@ an entry in `hero_jax.tasks.registry`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -25,9 +26,10 @@ from hero_jax.tasks.work import Work
 
 Loss = tuple[jax.Array, dict[str, jax.Array]]
 
-# A head reads a chunk of slots at once: a sixteenth of a group's, and at least MIN_CHUNK.
-MIN_CHUNK = 128
-CHUNKS = 16
+# A head reads this share of a group's slots at once, rounded up to the multiple: the masks of the
+# published recipe select fewer, as some slots are empty.
+CHUNK_SHARE = 0.15
+CHUNK_MULTIPLE = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,4 +306,4 @@ def metric(total: jax.Array | float, count: jax.Array | float) -> jax.Array:
 
 def chunk_size(slots: int) -> int:
     """Returns the number of slots of a group that a head reads at once."""
-    return max(MIN_CHUNK, -(-slots // CHUNKS))
+    return math.ceil(slots * CHUNK_SHARE / CHUNK_MULTIPLE) * CHUNK_MULTIPLE

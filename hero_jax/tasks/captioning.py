@@ -30,7 +30,7 @@ from hero_jax.tasks.base import (
     metric,
     query_of,
 )
-from hero_jax.tasks.losses import Sums, mean, smoothed, sum_over_selected
+from hero_jax.tasks.losses import Sums, is_largest, mean, smoothed, sum_over_selected
 from hero_jax.tasks.work import Work
 
 # Ways to choose the next word.
@@ -257,7 +257,7 @@ def caption_loss(
         losses = smoothed(logits, jnp.where(valid, labels, 0), smoothing)
         return {
             "loss": jnp.sum(losses, where=valid),
-            "correct": jnp.sum(jnp.argmax(logits, -1) == labels, where=valid, dtype=jnp.float32),
+            "correct": jnp.sum(is_largest(logits, labels), where=valid, dtype=jnp.float32),
             "count": jnp.sum(valid, dtype=jnp.float32),
         }
 

@@ -62,7 +62,7 @@ def word_loss(model: HERO, rows: jax.Array, labels: jax.Array) -> dict[str, jax.
     labels = labels.reshape(groups, -1)
 
     def chunk(index: jax.Array, valid: jax.Array) -> Sums:
-        logits = model.word_logits(take_slots(rows, index))
+        logits = model.word_logits(take_slots(rows, index), padded=True)
         return cross_entropy(logits, take_slots(labels, index), valid)
 
     return sum_over_selected(chunk, labels >= 0, chunk_size(labels.shape[1]))
