@@ -76,7 +76,8 @@ def _data() -> ConfigDict:
             # Seconds between two frames; data with another frame rate are an error.
             "seconds_per_feature": 1.5,
             # Properties in which data may differ from a mixture's first dataset or from a
-            # checkpoint, separated by commas: feature_widths, seconds_per_feature, tokenizer.
+            # checkpoint, separated by commas: feature_widths, seconds_per_feature, tokenizer,
+            # features (the networks that made them).
             "accept_mismatch": "",
         }
     )

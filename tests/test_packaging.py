@@ -4,6 +4,7 @@ import importlib
 import re
 import tomllib
 
+import hero_jax
 from tests.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,6 +44,10 @@ def test_commands_are_functions():
 def test_every_hook_runs_the_pinned_version():
     pinned = required("requirements.txt")["ruff"]
     assert f"rev: v{pinned}\n" in (ROOT / ".pre-commit-config.yaml").read_text()
+
+
+def test_the_code_has_the_version():
+    assert hero_jax.__version__ == PROJECT["version"]
 
 
 def test_the_citation_has_the_version():

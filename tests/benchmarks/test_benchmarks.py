@@ -5,14 +5,24 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import dropout, generate, imports, index, loader, retrieval, step, text_only
+from benchmarks import (
+    dropout,
+    extract,
+    generate,
+    imports,
+    index,
+    loader,
+    retrieval,
+    step,
+    text_only,
+)
 from configs import pretrain
 
 
 @pytest.fixture
 def here(monkeypatch):
     """Runs in this process what the benchmarks run in new ones, and takes one sample of each."""
-    for module in (index, loader, retrieval):
+    for module in (extract, index, loader, retrieval):
         monkeypatch.setattr(module, "in_new_process", lambda function, *given: function(*given))
     for module in (dropout, index):
         monkeypatch.setattr(module, "REPEATS" if module is dropout else "SAMPLES", 1)
@@ -39,6 +49,16 @@ def test_dropout_times_each_source_of_bits(here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert all(numbers(line)[-2] > 0 for line in lines[1:])
+
+
+def test_extract_runs_networks_and_decodes_a_film(here, capsys):
+    extract.main(["--networks=efficientnet-lite0", "--rows=1", "--repeats=1", "--seconds=3"])
+    *_, network, film = capsys.readouterr().out.splitlines()
+    assert network.startswith("efficientnet-lite0")
+    assert numbers(network.removeprefix("efficientnet-lite0"))[1] > 0
+    # Two rows of whole frames, of their centres and of clips.
+    assert film.startswith("decoded 3 s")
+    assert "6 rows" in film
 
 
 def test_generate_writes_the_same_tokens_with_and_without_a_cache(capsys):

@@ -1,6 +1,7 @@
 """Benchmarks on the sample corpus, without training: a stub returns metrics in its place."""
 
 import collections
+import re
 
 import pytest
 
@@ -49,6 +50,16 @@ def test_search_prints_a_line_per_sentence(monkeypatch, tmp_path, capsys):
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-1] for line in lines] == [target.text for target in search.SENTENCES]
     assert last == "0 of 20 in the first 5"
+    indexes = [f"--{name}={tmp_path / 'index'}" for name in ("index", "films")]
+    search.main(["--model=unused", *indexes])
+    *lines, last = capsys.readouterr().out.splitlines()
+    for target, text, records, films in zip(
+        search.SENTENCES, lines[::3], lines[1::3], lines[2::3], strict=True
+    ):
+        assert text == target.text
+        assert records.split()[1:] == films.split()[1:]
+        assert re.search(r"first: \S+ +[\d.]+- *[\d.]+ +-?[\d.]+$", records)
+    assert last == "records: 0 of 20 in the first 5; films: 0 of 20 in the first 5"
 
 
 def test_overlap_is_with_the_right_film_alone():

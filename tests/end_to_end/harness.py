@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from configs import pretrain
 from data.building.dataset import build_dataset
 from data.building.plan import Building
+from data.networks import Networks
 from data.schema import DatasetMetadata, RawClip, RawQuery, RawSubtitle
 from data.sources.base import ClipSource
 from data.tokenizer import Tokenizer
@@ -79,6 +80,7 @@ def build(
     widths: tuple[int, ...] = (6, 4),
     seconds_per_feature: float = SECONDS_PER_FEATURE,
     text: str = " ".join(WORDS),
+    networks: Networks = (),
 ) -> DatasetMetadata:
     """25 clips to train on and 7 to validate, two with a query; the tokenizer learns `text`."""
     clips = [raw_clip(number, widths=widths) for number in range(32)]
@@ -90,6 +92,7 @@ def build(
         seconds_per_feature,
         {"validation": queries},
         "query",
+        networks=networks,
     )
     return build_dataset(path, source, Tokenizer.train([text] * 3, 280), Building())[0]
 

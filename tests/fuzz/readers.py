@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from data.tokenizer import Tokenizer
 from data.torch_files.archive import widened
 from hero_jax.conversion.torch.read import read_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
+from hero_jax.extractors.layouts import LAYOUTS
+from hero_jax.extractors.recognition import network_of
 from hero_jax.index import Index, Writer
 from hero_jax.index.manifest import _checksum
 from hero_jax.inference import exported
@@ -30,10 +33,17 @@ from hero_jax.training.checkpoint_files import ABOUT, METRICS, write_checksums
 from tests.data.clip_samples import TOKENIZER, build
 from tests.data.raw_samples import raw_clip, raw_query
 from tests.data.sources.annotations import annotation_samples as rows
+from tests.data.sources.described import describe
 from tests.data.sources.subtitle_formats.test_formats import FILES
 from tests.fuzz.engine import Reader
 from tests.fuzz.stores import STORES
 from tests.hero_jax.conversion.torch.torch_archives import save_legacy, save_zip, whole
+from tests.hero_jax.extractors.weight_files import (
+    save_caffe2,
+    save_python2_dict,
+    save_torchscript,
+    script_of,
+)
 from tests.hero_jax.index import index_samples
 
 CUES = "1\n00:00:01,000 --> 00:00:02,500\n<i>Hi</i> &amp; you\n\n2\n0:03 --> 0:04\nBye\n"
@@ -138,6 +148,7 @@ def make_features(folder: Path) -> None:
     save_zip(folder / "g.pt", whole(FEATURES))
     save_legacy(folder / "h.pt", {"features": whole(single)})
     write_state_dict(folder / "i.pt", {"features": widened(single)})
+    (folder / "j.pt").write_bytes(pickle.dumps({"features": FEATURES}, protocol=2))
 
 
 def read_features(folder: Path) -> Iterator[str]:
@@ -156,17 +167,48 @@ def read_features(folder: Path) -> Iterator[str]:
     return itertools.chain(refused, messages(report))
 
 
+def make_descriptions(folder: Path) -> None:
+    np.savez(folder / "a.npz", features=FEATURES)
+    describe(folder / "a.npz")
+
+
+def read_descriptions(folder: Path) -> Iterator[str]:
+    report = Report()
+    parts = FeatureParts([folder], report=report)
+    refused = []
+    for video_id in sorted(parts.ids()):
+        parts.origins({video_id}, report)
+        try:
+            parts.read(video_id, report)
+        except InputError as error:
+            refused.append(str(error))
+    return itertools.chain(refused, messages(report))
+
+
 def make_weights(folder: Path) -> None:
     values = {"a.weight": whole(FEATURES), "b": whole(FEATURES.astype(np.float32), "1")}
     save_zip(folder / "a.pt", values)
     save_legacy(folder / "b.pt", {"model": values, "epoch": 3})
     np.savez(folder / "c.npz", weight=FEATURES, bias=FEATURES[0])
     exported.safetensors.numpy.save_file({"weight": FEATURES}, folder / "d.safetensors")
+    arrays = {"conv1_w": FEATURES, "conv1_b": np.asfortranarray(FEATURES.astype(">f4"))}
+    save_caffe2(folder / "e.pkl", arrays)
+    save_python2_dict(folder / "f.pyth", arrays)
+    for protocol in 2, 5:
+        content = {"blobs": arrays, "step": np.float64(1)}
+        (folder / f"g{protocol}.pkl").write_bytes(pickle.dumps(content, protocol))
+    script = script_of({"visual.proj": FEATURES, "visual.a.b": FEATURES, "scale": FEATURES[0]})
+    save_torchscript(folder / "h.pt", script)
 
 
 def read_weights(folder: Path) -> Iterator[str]:
     (file,) = folder.iterdir()
-    read_state_dict(file)
+    arrays = read_state_dict(file)
+    for layout in LAYOUTS.values():
+        layout(
+            arrays, {"visual.proj": (3, 4), "blocks.0.multipathway_blocks.0.conv.weight": (3, 4)}
+        )
+    assert network_of(arrays)
     return iter(())
 
 
@@ -311,6 +353,7 @@ READERS = {
         Reader("annotations", make_annotations, read_annotation_file, alone=True),
         Reader("splits", make_splits, read_split_file, alone=True),
         Reader("features", make_features, read_features, alone=True),
+        Reader("descriptions", make_descriptions, read_descriptions),
         Reader("weights", make_weights, read_weights, alone=True),
         Reader("records", make_dataset, read_dataset, seal=seal_shard),
         Reader("tokenizers", make_tokenizers, read_tokenizers),
