@@ -244,8 +244,15 @@ class DatasetMetadata:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "DatasetMetadata":
-        """Returns the metadata that `to_json` turned into plain JSON values."""
+        """Returns the metadata that `to_json` turned into plain JSON values.
+
+        Raises:
+          ValueError, TypeError, KeyError: they are of something else.
+        """
         widths = tuple(content["feature_widths"])
+        counts = [*dict(content["clips"]).values(), *dict(content["queries"]).values()]
+        if any(type(number) is not int for number in (*widths, *counts)):
+            raise ValueError("widths of features, or numbers of records, that are not whole")
         return cls(
             **content
             | {
