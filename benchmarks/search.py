@@ -77,8 +77,8 @@ def overlap(found: FoundMoment, target: Target) -> float:
     return best
 
 
-class Answer(NamedTuple):
-    """What a search finds for a target.
+class Place(NamedTuple):
+    """Rank of a target's moment among those that a search finds.
 
     rank: of the first right moment, None if there is none in the first TOP.
     overlap: the largest one with a right moment.
@@ -93,18 +93,18 @@ class Answer(NamedTuple):
         return f"{self.rank or '-':>2}  overlap {self.overlap:4.2f}"
 
 
-def answers(model: Model, path: Path) -> list[Answer]:
+def answers(model: Model, path: Path) -> list[Place]:
     """Searches an index for SENTENCES."""
     found = search(model, Index(path), [target.text for target in SENTENCES], top=TOP)
     results = []
     for target, moments in zip(SENTENCES, found, strict=True):
         overlaps = [overlap(moment, target) for moment in moments]
         rank = next((n for n, share in enumerate(overlaps, 1) if share >= OVERLAP), None)
-        results.append(Answer(rank, max(overlaps), moments[0]))
+        results.append(Place(rank, max(overlaps), moments[0]))
     return results
 
 
-def summary(results: Sequence[Answer]) -> str:
+def summary(results: Sequence[Place]) -> str:
     """Returns how many sentences find their moments."""
     count = sum(answer.rank is not None for answer in results)
     return f"{count} of {len(results)} in the first {TOP}"

@@ -42,7 +42,7 @@ def progress(
     report(f"{count}, done" if complete else f"{count} of {total}", time.monotonic() - started)
 
 
-class Meter:
+class ProgressMeter:
     """Progress of parts of different sizes: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, label: str, total: float, file: TextIO | None = None):

@@ -1,6 +1,7 @@
-"""Files and functions of the product stay short enough to read in one go."""
+"""Files and functions stay short enough to read in one go, and no two classes have one name."""
 
 import ast
+import collections
 
 import pytest
 
@@ -25,3 +26,12 @@ def test_files_and_functions_are_short(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def test_no_two_classes_have_one_name():
+    places = collections.defaultdict(list)
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}

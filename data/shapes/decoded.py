@@ -13,7 +13,7 @@ from data.shapes import features
 from data.shapes.source import SECONDS_PER_FEATURE, STEPS, scaled, scales
 from data.shapes.stage import CAST_COLOURS, EYE_COLOURS
 from data.shapes.story import ENLARGED, FRAME_SIZE, VIDEO_RATE
-from data.video.sampling import Film, Picture, Rows
+from data.video.sampling import FilmFacts, Framing, RowMaker
 
 # Frames from one image that features are measured on to the next.
 _STRIDE = int(VIDEO_RATE * SECONDS_PER_FEATURE / STEPS)
@@ -32,22 +32,22 @@ class Images:
 
     moving: bool
 
-    def rate(self, film: Film) -> Fraction:
+    def rate(self, film: FilmFacts) -> Fraction:
         """Returns the rate of the corpus' films: what is shown at the time of an image is exact."""
         del film
         return Fraction(VIDEO_RATE)
 
-    def picture(self, film: Film) -> Picture:
+    def picture(self, film: FilmFacts) -> Framing:
         """Returns the whole frame, squeezed to the size of the corpus' films."""
         del film
-        return Picture(FRAME_SIZE * ENLARGED, FRAME_SIZE * ENLARGED, None)
+        return Framing(FRAME_SIZE * ENLARGED, FRAME_SIZE * ENLARGED, None)
 
-    def rows(self, film: Film) -> Rows:
+    def rows(self, film: FilmFacts) -> RowMaker:
         """Returns what makes rows `[384, 384, 3]`, or `[5, 384, 384, 3]` if they are moving."""
         del film
         return _ImageRows(self.moving)
 
-    def warnings(self, film: Film) -> list[str]:
+    def warnings(self, film: FilmFacts) -> list[str]:
         """Returns nothing."""
         del film
         return []

@@ -27,7 +27,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}(/[0-9]{1,9})?")
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """How features were made.
+    """Network and rate that features were made with.
 
     identity: the network; None for a part of which not all files say it.
     seconds_per_feature: between two frames.
@@ -39,7 +39,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a file says about the features beside it.
+    """Content of a file that describes the features beside it.
 
     origin: how they were made.
     rows: their number.

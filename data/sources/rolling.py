@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from data.report import Report
-from data.sources.subtitle_formats.base import Cue, Line
+from data.sources.subtitle_formats.base import Cue, CueLine
 
 REPEATS = "rolling captions that repeat the one before them: repeated words left out"
 # Seconds from the end of a caption to the next, at most, if the next repeats it on the screen.
@@ -95,7 +95,7 @@ def _is_of_a_moment(before: Cue, cue: Cue) -> bool:
     return before.end - before.start > _MOMENT >= cue.end - cue.start > 0
 
 
-def _carried(shown: list[_Phrase], lines: Sequence[Line]) -> list[_Phrase]:
+def _carried(shown: list[_Phrase], lines: Sequence[CueLine]) -> list[_Phrase]:
     """Returns the last of the shown phrases that the lines repeat, as many as they do.
 
     Words with times are said now.
@@ -130,7 +130,7 @@ def _take_new(rolled: _Rolled, cue: Cue, carried: list[_Phrase]) -> list[_Phrase
         is_whole = sum(len(p.words) for p in carried if p.row == row) == len(
             rolled.rows[row].text.split()
         )
-        added = Line(" ".join(growth))
+        added = CueLine(" ".join(growth))
         if is_whole:
             grown = rolled.rows[row]
             rolled.rows[row] = Cue(grown.start, cue.end, (*grown.lines, added))
@@ -144,7 +144,7 @@ def _take_new(rolled: _Rolled, cue: Cue, carried: list[_Phrase]) -> list[_Phrase
     return phrases
 
 
-def _after(lines: Sequence[Line], count: int) -> tuple[list[str], list[Line]]:
+def _after(lines: Sequence[CueLine], count: int) -> tuple[list[str], list[CueLine]]:
     """Returns what follows a number of words: the rest of their line, and the lines below."""
     for index, line in enumerate(lines):
         words = line.text.split()

@@ -13,9 +13,9 @@ import numpy as np
 
 from data.arguments import user_path
 from data.errors import InputError
-from data.video.graphs import UPRIGHT, Feed
+from data.video.graphs import UPRIGHT, FrameGraph
 from data.video.opening import MAX_PIXELS, open_container, start_of, video_stream
-from data.video.sampling import Film, Sampling
+from data.video.sampling import FilmFacts, Sampling
 
 # Frames a second of a film that does not state them.
 _USUAL_RATE = Fraction(25)
@@ -137,7 +137,7 @@ class Video:
         if self._is_read:
             raise ValueError(f"{self.path} was read before: open it again")
         self._is_read = True
-        film = Film(self.width, self.height, self.source_rate, self.duration)
+        film = FilmFacts(self.width, self.height, self.source_rate, self.duration)
         feeds = [self._feed(sampling, film) for sampling in samplings]
         counts = [0] * len(feeds)
         for number, row in self._all_rows(feeds):
@@ -154,7 +154,7 @@ class Video:
         if 0 in counts:
             self._warn(f"is only {end:.3g} s long: too short for a row")
 
-    def _feed(self, sampling: Sampling, film: Film) -> Feed:
+    def _feed(self, sampling: Sampling, film: FilmFacts) -> FrameGraph:
         picture = sampling.picture(film)
         if picture.width * picture.height > self._max_pixels:
             raise InputError(
@@ -165,9 +165,9 @@ class Video:
             self._warn(sentence)
         rate = sampling.rate(film)
         with self._scaled():
-            return Feed(self._first, self._time_base, rate, picture, sampling.rows(film))
+            return FrameGraph(self._first, self._time_base, rate, picture, sampling.rows(film))
 
-    def _all_rows(self, feeds: Sequence[Feed]) -> Iterator[tuple[int, np.ndarray]]:
+    def _all_rows(self, feeds: Sequence[FrameGraph]) -> Iterator[tuple[int, np.ndarray]]:
         with self._scaled():
             for frame in self._timed_frames():
                 for number, feed in enumerate(feeds):

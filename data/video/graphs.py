@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from data.video.sampling import Picture, Rows
+from data.video.sampling import Framing, RowMaker
 
 # Filters that show a frame upright, by its rotation in degrees: names and arguments.
 UPRIGHT: dict[int, tuple[tuple[str, str], ...]] = {
@@ -17,7 +17,7 @@ UPRIGHT: dict[int, tuple[tuple[str, str], ...]] = {
 }
 
 
-class Feed:
+class FrameGraph:
     """Takes decoded frames and yields a sampling's rows.
 
     Frames go through FFmpeg's filters in the order of its command line: upright, the frame rate,
@@ -29,8 +29,8 @@ class Feed:
         first: av.VideoFrame,
         time_base: Fraction,
         rate: Fraction,
-        picture: Picture,
-        rows: Rows,
+        picture: Framing,
+        rows: RowMaker,
     ):
         """Makes the graph.
 

@@ -1,4 +1,4 @@
-"""Which frames of a film make the rows of a network's features: single frames (2D) or clips (3D).
+"""Frames of a film that make the rows of a network's features: single ones (2D) or clips (3D).
 
 The numbers are those of the tool that made the published features, so that checkpoints fit. Nothing
 here decodes: rows are made of frames that come one by one, in memory that does not grow with the
@@ -29,7 +29,7 @@ _STRETCHING_RATE = 45
 _SHORT_FILM = 0.1
 
 
-class Film(NamedTuple):
+class FilmFacts(NamedTuple):
     """Facts of a film that sampling depends on.
 
     width, height: of a frame, as it is shown.
@@ -43,8 +43,8 @@ class Film(NamedTuple):
     duration: float
 
 
-class Picture(NamedTuple):
-    """What is cut from a film's frame.
+class Framing(NamedTuple):
+    """Size to which a frame is scaled, and the part that is kept.
 
     width, height: of the whole frame, after scaling.
     crop: left, top, width and height of the part that is kept, None for all of it.
@@ -55,7 +55,7 @@ class Picture(NamedTuple):
     crop: tuple[int, int, int, int] | None
 
 
-class Rows(Protocol):
+class RowMaker(Protocol):
     """Makes the rows of one film from its frames, uint8 `[h, w, 3]`."""
 
     def push(self, frame: np.ndarray) -> Iterator[np.ndarray]:
@@ -70,31 +70,31 @@ class Rows(Protocol):
 class Sampling(Protocol):
     """A way from films to rows; one that is equal gives the same rows."""
 
-    def rate(self, film: Film) -> Fraction:
+    def rate(self, film: FilmFacts) -> Fraction:
         """Returns the frames a second at which the film is read."""
         ...
 
-    def picture(self, film: Film) -> Picture:
+    def picture(self, film: FilmFacts) -> Framing:
         """Returns what is cut from each frame."""
         ...
 
-    def rows(self, film: Film) -> Rows:
+    def rows(self, film: FilmFacts) -> RowMaker:
         """Returns what makes rows of the film's frames."""
         ...
 
-    def warnings(self, film: Film) -> list[str]:
+    def warnings(self, film: FilmFacts) -> list[str]:
         """Returns sentences about what makes the film's rows worse than others."""
         ...
 
 
-def short_side(width: int, height: int, crop: bool) -> Picture:
+def short_side(width: int, height: int, crop: bool) -> Framing:
     """Returns a frame whose short side has SIDE pixels, or the square in its centre."""
     if height >= width:
         scaled = SIDE, int(height * SIDE / width)
     else:
         scaled = int(width * SIDE / height), SIDE
     left, top = ((length - SIDE) // 2 for length in scaled)
-    return Picture(*scaled, (left, top, SIDE, SIDE) if crop else None)
+    return Framing(*scaled, (left, top, SIDE, SIDE) if crop else None)
 
 
 def round_half_away(number: Fraction) -> int:
@@ -108,7 +108,7 @@ def num_rows(seconds: Fraction, rate: Fraction) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frames:
+class FrameSampling:
     """One frame a row, from the middle of the row's time.
 
     seconds_per_feature: seconds of a row.
@@ -122,22 +122,22 @@ class Frames:
         """Checks the seconds; raises InputError."""
         _check(self.seconds_per_feature)
 
-    def rate(self, film: Film) -> Fraction:
+    def rate(self, film: FilmFacts) -> Fraction:
         """Returns a frame for each row; more for a film that has hardly one row."""
         if 0 < film.duration < self.seconds_per_feature + _SHORT_FILM:
             return Fraction(2, max(int(film.duration), 1))
         return 1 / Fraction(self.seconds_per_feature)
 
-    def picture(self, film: Film) -> Picture:
+    def picture(self, film: FilmFacts) -> Framing:
         """Returns what is cut from each frame."""
         return short_side(film.width, film.height, self.crop)
 
-    def rows(self, film: Film) -> Rows:
+    def rows(self, film: FilmFacts) -> RowMaker:
         """Returns what makes rows `[h, w, 3]`."""
         del film
         return FrameRows()
 
-    def warnings(self, film: Film) -> list[str]:
+    def warnings(self, film: FilmFacts) -> list[str]:
         """Returns nothing: frames a second do not matter."""
         del film
         return []
@@ -156,7 +156,7 @@ class FrameRows:
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
+class ClipSampling:
     """Clips of CLIP_FRAMES frames, one a row: the square in the centre of each frame.
 
     seconds_per_feature: seconds of a row. Where they are no whole number of frames at CLIP_RATE,
@@ -171,16 +171,16 @@ class Clips:
         """Checks the seconds; raises InputError."""
         _check(self.seconds_per_feature)
 
-    def rate(self, film: Film) -> Fraction:
+    def rate(self, film: FilmFacts) -> Fraction:
         """Returns CLIP_RATE, whatever the film has."""
         del film
         return Fraction(CLIP_RATE)
 
-    def picture(self, film: Film) -> Picture:
+    def picture(self, film: FilmFacts) -> Framing:
         """Returns the square in the centre."""
         return short_side(film.width, film.height, crop=True)
 
-    def rows(self, film: Film) -> Rows:
+    def rows(self, film: FilmFacts) -> RowMaker:
         """Returns what makes rows `[CLIP_FRAMES, SIDE, SIDE, 3]`."""
         return _ClipRows(self, film)
 
@@ -194,7 +194,7 @@ class Clips:
         end = last if self.even else _SPAN * source_rate / CLIP_RATE - 1
         return np.linspace(0, end, CLIP_FRAMES).clip(0, last).astype(np.int64)
 
-    def warnings(self, film: Film) -> list[str]:
+    def warnings(self, film: FilmFacts) -> list[str]:
         """Returns a sentence about a film of so many frames a second that clips stand still."""
         if self.even or film.source_rate < _STRETCHING_RATE:
             return []
@@ -241,7 +241,9 @@ def _most_clips(seconds_per_feature: Fraction, duration: float) -> float:
     return math.ceil(duration / float(seconds_per_feature)) if duration > 0 else math.inf
 
 
-def clip_indices(sampling: Clips, clips: range, num_frames: int, source_rate: int) -> np.ndarray:
+def clip_indices(
+    sampling: ClipSampling, clips: range, num_frames: int, source_rate: int
+) -> np.ndarray:
     """Returns the frames of some clips of a film, int64 `[clips, CLIP_FRAMES]`.
 
     After the film's end, its last second is repeated, in which the last frame fills up what is
@@ -260,7 +262,7 @@ def clip_indices(sampling: Clips, clips: range, num_frames: int, source_rate: in
 class _ClipRows:
     """Rows of clips; keeps the frames of the next clip's window and of the last second."""
 
-    def __init__(self, sampling: Clips, film: Film):
+    def __init__(self, sampling: ClipSampling, film: FilmFacts):
         self._sampling, self._film = sampling, film
         self._end = int(sampling.positions(film.source_rate)[-1])
         self._most = _most_clips(sampling.seconds_per_feature, film.duration)

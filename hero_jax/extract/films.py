@@ -19,7 +19,7 @@ class Beside:
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
+class FoundFilm:
     """A film, with the id that its features have."""
 
     video_id: str
@@ -27,7 +27,7 @@ class Film:
     beside: Beside = Beside()
 
 
-def find(places: Iterable[str | os.PathLike], language: str, report: Report) -> list[Film]:
+def find(places: Iterable[str | os.PathLike], language: str, report: Report) -> list[FoundFilm]:
     """Finds films, and the file of subtitles beside each.
 
     Args:
@@ -40,7 +40,9 @@ def find(places: Iterable[str | os.PathLike], language: str, report: Report) -> 
     return with_subtitles(find_films(places, report), language, report)
 
 
-def with_subtitles(found_films: Iterable[FilmFile], language: str, report: Report) -> list[Film]:
+def with_subtitles(
+    found_films: Iterable[FilmFile], language: str, report: Report
+) -> list[FoundFilm]:
     """Returns films with the file of subtitles beside each; see `find`."""
     films = []
     for found in found_films:
@@ -48,5 +50,5 @@ def with_subtitles(found_films: Iterable[FilmFile], language: str, report: Repor
             beside = Beside(subtitle_file(found, language, report))
         except InputError as error:
             beside = Beside(problem=str(error))
-        films.append(Film(found.video_id, found.path, beside))
+        films.append(FoundFilm(found.video_id, found.path, beside))
     return films

@@ -23,7 +23,7 @@ from data.sources.json_files import read_json
 from hero_jax import __version__
 
 
-class FileState:
+class VideoFile:
     """A video file as it is now: what tells it from another one, or from itself after a change."""
 
     def __init__(self, path: Path):
@@ -85,7 +85,7 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 
 @dataclasses.dataclass(frozen=True)
 class Making:
-    """How features are made: files of another making are made again.
+    """Network and settings that make features; files of others are made again.
 
     Attributes:
       network: its name.
@@ -103,8 +103,8 @@ class Making:
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
-    """What lies beside a feature file.
+class FeatureFile:
+    """Description of a feature file, which lies beside it.
 
     Attributes:
       making: how it was made.
@@ -112,7 +112,7 @@ class Description:
       duration: seconds of the film as its file declares them, -1 if it does not.
       cut: number of rows that the network gave beyond those of the file, which another did not.
       warnings: sentences about the film.
-      video: the film, see `FileState`.
+      video: the film, see `VideoFile`.
       rows, width: size of the features.
       sha256: hash of the `.npz`.
     """
@@ -128,7 +128,7 @@ class Description:
     sha256: str = ""
 
     @classmethod
-    def load(cls, path: Path) -> "Description | None":
+    def load(cls, path: Path) -> "FeatureFile | None":
         """Reads a description; returns None if there is none, or a damaged one."""
         try:
             content: Any = read_json(path)
@@ -148,9 +148,9 @@ class Description:
             temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def finished(folder: Path, video_id: str, making: Making, film: FileState) -> Description | None:
+def finished(folder: Path, video_id: str, making: Making, film: VideoFile) -> FeatureFile | None:
     """Returns the description of a film's finished file in a network's folder, None without one."""
-    found = Description.load(folder / f"{video_id}.json")
+    found = FeatureFile.load(folder / f"{video_id}.json")
     if found is None or found.making != making or not film.is_as(found.video):
         return None
     try:
@@ -161,8 +161,8 @@ def finished(folder: Path, video_id: str, making: Making, film: FileState) -> De
 
 
 def write(
-    folder: Path, video_id: str, features: np.ndarray, description: Description
-) -> Description:
+    folder: Path, video_id: str, features: np.ndarray, description: FeatureFile
+) -> FeatureFile:
     """Writes a film's features `[rows, width]`; returns what it writes beside them.
 
     Args:
@@ -183,7 +183,7 @@ def write(
     return description
 
 
-def cut(folder: Path, video_id: str, description: Description, rows: int) -> Description:
+def cut(folder: Path, video_id: str, description: FeatureFile, rows: int) -> FeatureFile:
     """Cuts a finished file to fewer rows, because another network of the film has no more."""
     file = folder / f"{video_id}.npz"
     with stored_array(file, None, str(file)) as stored:

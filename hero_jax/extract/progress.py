@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.progress import Meter
-from hero_jax.extract.films import Film
+from data.progress import ProgressMeter
+from hero_jax.extract.films import FoundFilm
 
 
 class FilmProgress:
     """Progress in films and their seconds; the sizes of their files say how much is left."""
 
-    def __init__(self, films: Sequence[Film]):
+    def __init__(self, films: Sequence[FoundFilm]):
         self._sizes = {film.video_id: _size(film.path) for film in films}
-        self._meter = Meter("films", sum(self._sizes.values()))
+        self._meter = ProgressMeter("films", sum(self._sizes.values()))
         self._done, self._size, self._seconds = 0, 0.0, 0.0
 
     def __enter__(self) -> "FilmProgress":
@@ -23,12 +23,12 @@ class FilmProgress:
         """Ends with the last state."""
         self._meter.close()
 
-    def within(self, film: Film, seconds: float, length: float) -> None:
+    def within(self, film: FoundFilm, seconds: float, length: float) -> None:
         """Reports the seconds of a film that are done, of all of its seconds, 0 if unknown."""
         share = min(seconds / length, 1) if length else 0
         self._report(share * self._sizes[film.video_id], seconds)
 
-    def after(self, film: Film, seconds: float) -> None:
+    def after(self, film: FoundFilm, seconds: float) -> None:
         """Reports that a film is done, of which so many seconds were read now."""
         self._done += 1
         self._size += self._sizes[film.video_id]

@@ -12,7 +12,7 @@ from pathlib import Path
 from data.building.workers import showing_progress
 from data.files import replacing, writing_to
 from data.progress import progress
-from hero_jax.extract.films import Film
+from hero_jax.extract.films import FoundFilm
 from hero_jax.extract.progress import FilmProgress
 from hero_jax.extract.work import (
     BUSY,
@@ -26,7 +26,9 @@ from hero_jax.extract.work import (
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-def extract_all(setup: Setup, films: Sequence[Film], beam: Sequence[str] = ()) -> list[Outcome]:
+def extract_all(
+    setup: Setup, films: Sequence[FoundFilm], beam: Sequence[str] = ()
+) -> list[Outcome]:
     """Extracts from all films of which something is missing; returns when all are done.
 
     Other processes may do the same at the same time: each film is done by one of them.
@@ -55,7 +57,7 @@ def extract_all(setup: Setup, films: Sequence[Film], beam: Sequence[str] = ()) -
     return [outcomes[film.video_id] for film in films]
 
 
-def _here(setup: Setup, films: Sequence[Film]) -> dict[str, Outcome]:
+def _here(setup: Setup, films: Sequence[FoundFilm]) -> dict[str, Outcome]:
     """Extracts in this process, and waits for films that others are at work on."""
     outcomes: dict[str, Outcome] = {}
     told: set[str] = set()
@@ -78,7 +80,7 @@ def _here(setup: Setup, films: Sequence[Film]) -> dict[str, Outcome]:
     return outcomes
 
 
-def _on_beam(setup: Setup, films: Sequence[Film], options: Sequence[str]) -> list[Outcome]:
+def _on_beam(setup: Setup, films: Sequence[FoundFilm], options: Sequence[str]) -> list[Outcome]:
     # Beam takes seconds to import.
     from data.building import beam
 
@@ -94,7 +96,7 @@ def _on_beam(setup: Setup, films: Sequence[Film], options: Sequence[str]) -> lis
         return [pickle.loads(path.read_bytes()) for path in results]
 
 
-def _on_worker(folder: Path, task: tuple[Setup, Film]) -> None:
+def _on_worker(folder: Path, task: tuple[Setup, FoundFilm]) -> None:
     """Extracts from a film, and leaves what became of it in a folder."""
     setup, film = task
     outcome = extract(setup, film)
@@ -102,5 +104,5 @@ def _on_worker(folder: Path, task: tuple[Setup, Film]) -> None:
         temporary.write_bytes(pickle.dumps(outcome))
 
 
-def _result(folder: Path, film: Film) -> Path:
+def _result(folder: Path, film: FoundFilm) -> Path:
     return folder / hashlib.sha256(film.video_id.encode()).hexdigest()

@@ -22,8 +22,8 @@ from data.sources.subtitle_formats.subrip import to_subrip
 from data.video.languages import check_language
 from data.video.speech import WHISPER_MODEL, transcribe
 from data.video.subtitles import read_subtitles
-from hero_jax.extract.films import Film
-from hero_jax.extract.output import FileState
+from hero_jax.extract.films import FoundFilm
+from hero_jax.extract.output import VideoFile
 
 FOLDER = "subtitles"
 # Where the subtitles of a film are from.
@@ -31,8 +31,8 @@ BESIDE, TRACKS, SPEECH, NONE = "files beside films", "tracks in films", "speech"
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
-    """Which subtitles are wanted.
+class SubtitleChoice:
+    """Choice among the subtitles of a film.
 
     Attributes:
       language: of files and tracks where there are several, as `en`; '' for any.
@@ -48,15 +48,15 @@ class Choice:
             check_language(self.language)
 
 
-def choice_of(options: argparse.Namespace) -> Choice:
+def choice_of(options: argparse.Namespace) -> SubtitleChoice:
     """Returns the choice of a command's options; raises InputError if they do not go together."""
     if options.whisper_model and not options.subtitles:
         raise InputError("--whisper_model is for --subtitles=whisper: give that, too")
     model = options.whisper_model or WHISPER_MODEL
-    return Choice(options.subtitle_language or "", model if options.subtitles else "")
+    return SubtitleChoice(options.subtitle_language or "", model if options.subtitles else "")
 
 
-def content(film: Film, choice: Choice, report: Report) -> tuple[str, str, bytes]:
+def content(film: FoundFilm, choice: SubtitleChoice, report: Report) -> tuple[str, str, bytes]:
     """Returns where a film's subtitles are from, their file's extension, and their bytes.
 
     Args:
@@ -75,7 +75,7 @@ def content(film: Film, choice: Choice, report: Report) -> tuple[str, str, bytes
     return source, ".srt", to_subrip(subtitles).encode() if subtitles else b""
 
 
-def read(film: Path, choice: Choice, report: Report) -> tuple[str, list[RawSubtitle]]:
+def read(film: Path, choice: SubtitleChoice, report: Report) -> tuple[str, list[RawSubtitle]]:
     """Returns where the subtitles of a film without a file beside it are from, and what they are.
 
     Args:
@@ -105,14 +105,14 @@ class Made:
     Attributes:
       source: where they are from.
       choice: which ones were wanted.
-      video: the film, see `FileState`.
+      video: the film, see `VideoFile`.
       file: name of the file, '' without subtitles.
       sha256: hash of what was made, '' without subtitles.
       warnings: sentences about them.
     """
 
     source: str
-    choice: Choice
+    choice: SubtitleChoice
     video: Mapping[str, Any]
     file: str = ""
     sha256: str = ""
@@ -123,7 +123,7 @@ class Made:
         """Reads what is said about a film's subtitles; None if there is nothing to read."""
         try:
             content: Any = read_json(_path(folder, video_id))
-            choice, warnings = Choice(**content["choice"]), tuple(content["warnings"])
+            choice, warnings = SubtitleChoice(**content["choice"]), tuple(content["warnings"])
             return cls(**{**content, "choice": choice, "warnings": warnings})
         except (InputError, LookupError, TypeError):
             return None
@@ -138,7 +138,9 @@ def _path(folder: Path, video_id: str) -> Path:
     return folder / f".{video_id}.json"
 
 
-def finished(folder: Path, film: Film, state: FileState, choice: Choice) -> Made | None:
+def finished(
+    folder: Path, film: FoundFilm, state: VideoFile, choice: SubtitleChoice
+) -> Made | None:
     """Returns what was made for a film if it need not be made again."""
     made, beside = Made.load(folder, film.video_id), film.beside.file
     if made is None or made.choice != choice or not state.is_as(made.video):
@@ -153,7 +155,7 @@ def finished(folder: Path, film: Film, state: FileState, choice: Choice) -> Made
     return None if made.file and not (folder / made.file).exists() else made
 
 
-def make(folder: Path, film: Film, choice: Choice, video: Mapping[str, Any]) -> Made:
+def make(folder: Path, film: FoundFilm, choice: SubtitleChoice, video: Mapping[str, Any]) -> Made:
     """Writes a film's subtitles, in place of those that were made before; returns what it made.
 
     Subtitles that somebody else wrote are kept, with a warning.

@@ -1,4 +1,4 @@
-"""What extraction prints at its end."""
+"""Summary that extraction prints at its end."""
 
 import os
 import shlex

@@ -14,8 +14,8 @@ from data.errors import InputError
 from data.files import NO_LOCKS, locked, writing_to
 from hero_jax.extract import output, subtitles
 from hero_jax.extract.film import FilmFeatures, read_film
-from hero_jax.extract.films import Film
-from hero_jax.extract.output import Description, FileState, Making
+from hero_jax.extract.films import FoundFilm
+from hero_jax.extract.output import FeatureFile, Making, VideoFile
 from hero_jax.extractors.base import Extractor
 from hero_jax.extractors.registry import load
 
@@ -29,7 +29,7 @@ OnProgress = Callable[[float, float], None]
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What is extracted, and how.
+    """Settings of an extraction.
 
     Attributes:
       out: the folder that gets a folder for each network, and one for subtitles.
@@ -47,7 +47,7 @@ class Setup:
     even: bool
     dtype: str
     max_pixels: int
-    subtitles: subtitles.Choice
+    subtitles: subtitles.SubtitleChoice
 
     def extractors(self) -> tuple[Extractor, ...]:
         """Returns the networks, which are loaded once."""
@@ -80,7 +80,7 @@ def _load(networks: tuple[tuple[str, Path | None], ...], dtype: str) -> tuple[Ex
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a film.
+    """Result of the work on a film.
 
     Attributes:
       state: MADE, KEPT (all of it was finished before), FAILED, or BUSY in another process.
@@ -92,7 +92,7 @@ class Outcome:
       subtitles: where its subtitles are from.
     """
 
-    film: Film
+    film: FoundFilm
     state: str
     reason: str = ""
     warnings: tuple[str, ...] = ()
@@ -104,13 +104,13 @@ class Outcome:
 
 @dataclasses.dataclass
 class _State:
-    """What is finished of a film."""
+    """Parts of a film that are finished."""
 
-    file: FileState
-    descriptions: list[Description | None]
+    file: VideoFile
+    descriptions: list[FeatureFile | None]
     subtitles: subtitles.Made | None
 
-    def kept(self, film: Film) -> Outcome | None:
+    def kept(self, film: FoundFilm) -> Outcome | None:
         """Returns the outcome of a film of which all is finished, None for another."""
         done = [description for description in self.descriptions if description]
         same_rows = len({description.rows for description in done}) == 1
@@ -156,7 +156,7 @@ def prepare(setup: Setup) -> str:
             probe.unlink(missing_ok=True)
 
 
-def look(setup: Setup, film: Film) -> Outcome | None:
+def look(setup: Setup, film: FoundFilm) -> Outcome | None:
     """Returns the outcome of a film of which nothing is left to do, None for another."""
     try:
         return _state(setup, film).kept(film)
@@ -164,7 +164,7 @@ def look(setup: Setup, film: Film) -> Outcome | None:
         return Outcome(film, FAILED, str(error))
 
 
-def extract(setup: Setup, film: Film, on_progress: OnProgress = lambda *_: None) -> Outcome:
+def extract(setup: Setup, film: FoundFilm, on_progress: OnProgress = lambda *_: None) -> Outcome:
     """Does what is missing of a film, unless another process is at work on it.
 
     Raises:
@@ -188,8 +188,8 @@ def extract(setup: Setup, film: Film, on_progress: OnProgress = lambda *_: None)
         return outcome
 
 
-def _state(setup: Setup, film: Film) -> _State:
-    file = FileState(film.path)
+def _state(setup: Setup, film: FoundFilm) -> _State:
+    file = VideoFile(film.path)
     descriptions = [
         output.finished(setup.folder(making.network), film.video_id, making, file)
         for making in setup.makings()
@@ -199,7 +199,7 @@ def _state(setup: Setup, film: Film) -> _State:
     return _State(file, descriptions, made)
 
 
-def _extract(setup: Setup, film: Film, on_progress: OnProgress) -> Outcome:
+def _extract(setup: Setup, film: FoundFilm, on_progress: OnProgress) -> Outcome:
     """Does what is missing of a film; see `extract`."""
     try:
         state = _state(setup, film)
@@ -228,7 +228,7 @@ def _extract(setup: Setup, film: Film, on_progress: OnProgress) -> Outcome:
 
 
 def _missing_features(
-    setup: Setup, film: Film, state: _State, on_progress: OnProgress
+    setup: Setup, film: FoundFilm, state: _State, on_progress: OnProgress
 ) -> FilmFeatures | None:
     """Returns the features that no finished file has, in the order of the networks."""
     pairs = zip(setup.extractors(), state.descriptions, strict=True)
@@ -247,11 +247,11 @@ def _missing_features(
 
 def _write_features(
     setup: Setup,
-    film: Film,
+    film: FoundFilm,
     state: _State,
     features: FilmFeatures | None,
     video: Mapping[str, Any],
-) -> list[Description]:
+) -> list[FeatureFile]:
     """Writes what is missing, and cuts all files to the fewest rows of any."""
     parts = zip(features.parts, features.cut, strict=True) if features else iter(())
     rows = [description.rows for description in state.descriptions if description]
@@ -261,7 +261,7 @@ def _write_features(
         folder = setup.folder(making.network)
         if description is None and features:
             part, cut = next(parts)
-            description = Description(
+            description = FeatureFile(
                 making=making,
                 source_rate=features.source_rate,
                 duration=features.duration,
@@ -277,7 +277,7 @@ def _write_features(
 
 
 def _warnings(
-    film: Film, descriptions: Iterable[Description], made: subtitles.Made
+    film: FoundFilm, descriptions: Iterable[FeatureFile], made: subtitles.Made
 ) -> tuple[str, ...]:
     """Returns sentences about a film and its subtitles."""
     sentences = dict.fromkeys(w for description in descriptions for w in description.warnings)

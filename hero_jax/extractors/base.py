@@ -13,13 +13,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from data.video.sampling import Clips, Frames, Sampling
+from data.video.sampling import ClipSampling, FrameSampling, Sampling
 from hero_jax.extractors.layers import Shapes, Weights
 from hero_jax.extractors.weights import weights_hash
 
 
-class Features(Protocol):
-    """What computes float32 features `[n, width]` of uint8 rows `[n, ...]`.
+class FeatureModule(Protocol):
+    """Module that computes float32 features `[n, width]` of uint8 rows `[n, ...]`.
 
     An NNX module does so with JAX, on devices; anything else with NumPy.
     """
@@ -45,14 +45,14 @@ class Network:
     name: str
     width: int
     sampling: Callable[[Fraction, bool], Sampling]
-    make: Callable[[Weights], Features]
+    make: Callable[[Weights], FeatureModule]
     packaged: Callable[[], Path] | None = None
     batch: tuple[int, int] = (4, 64)
     version: str = ""
 
     @property
     def needs_weights(self) -> bool:
-        """Whether it has weights at all, which a file or a package holds."""
+        """True if it has weights, which a file or a package holds."""
         return bool(self.shapes())
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -64,12 +64,12 @@ class Network:
 
 def frames_of(crop: bool) -> Callable[[Fraction, bool], Sampling]:
     """Returns the sampling of a network that takes single frames, which no option changes."""
-    return lambda seconds_per_feature, even: Frames(seconds_per_feature, crop)
+    return lambda seconds_per_feature, even: FrameSampling(seconds_per_feature, crop)
 
 
 def clips(seconds_per_feature: Fraction, even: bool) -> Sampling:
     """Returns the sampling of a network that takes clips of 32 frames."""
-    return Clips(seconds_per_feature, even)
+    return ClipSampling(seconds_per_feature, even)
 
 
 class Extractor:
@@ -118,7 +118,7 @@ class Extractor:
             features.append(self._compute(rows[start : start + self.batch]))
         return np.concatenate(features)
 
-    def _on_devices(self, module: Features, dtype: str) -> Callable[[np.ndarray], np.ndarray]:
+    def _on_devices(self, module: FeatureModule, dtype: str) -> Callable[[np.ndarray], np.ndarray]:
         """Returns what computes features of up to a batch of rows on all devices."""
         graphdef, split = nnx.split(module)
         mesh = Mesh(np.array(jax.local_devices()), "rows")

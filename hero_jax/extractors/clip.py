@@ -26,7 +26,7 @@ class LayerNorm(nnx.Module):
         return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
-class Block(nnx.Module):
+class AttentionBlock(nnx.Module):
     """Transformer block that normalises before attention and before its two linear maps."""
 
     def __init__(self, weights: Weights, name: str):
@@ -60,7 +60,7 @@ class VisionTransformer(nnx.Module):
         self.positions = weights.param(positions)
         self.first_norm = LayerNorm(weights, "visual.ln_pre")
         names = (f"visual.transformer.resblocks.{layer}" for layer in range(LAYERS))
-        self.blocks = nnx.List([Block(weights, name) for name in names])
+        self.blocks = nnx.List([AttentionBlock(weights, name) for name in names])
         self.last_norm = LayerNorm(weights, "visual.ln_post")
         self.project = weights.param(weights.take("visual.proj", WIDTH, OUT))
 

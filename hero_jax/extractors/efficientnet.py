@@ -33,7 +33,7 @@ def same_padding(kernel: int, stride: int, side: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-class Block(nnx.Module):
+class InvertedResidual(nnx.Module):
     """Inverted residual block: to more channels, a kernel for each of them, and back to few."""
 
     def __init__(
@@ -91,14 +91,14 @@ class EfficientNet(nnx.Module):
             padding=padding,
             epsilon=EPSILON,
         )
-        blocks: list[Block] = []
+        blocks: list[InvertedResidual] = []
         side = SIDE // 2
         for depth, kernel, stride, expansion, in_size, out_size in STAGES:
             for block in range(depth):
                 sizes = (out_size if block else in_size, out_size)
                 step = 1 if block else stride
                 name = f"_blocks.{len(blocks)}"
-                blocks.append(Block(weights, name, sizes, kernel, step, expansion, side))
+                blocks.append(InvertedResidual(weights, name, sizes, kernel, step, expansion, side))
                 side = -(-side // step)
         self.blocks = nnx.List(blocks)
         self.head = Conv(weights, "_conv_head", "_bn1", (320, WIDTH), (1, 1), epsilon=EPSILON)

@@ -28,7 +28,7 @@ class KnownFile:
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether the source is a repository, not a URL."""
+        """True if the source is a repository, not a URL."""
         return "://" not in self.source
 
 

@@ -51,7 +51,7 @@ def pool(x: jax.Array, window: Sequence[int], strides: Sequence[int]) -> jax.Arr
     return lax.reduce_window(jnp.pad(x, zeros), lowest, lax.max, dims, steps_of, over)
 
 
-class Unit(nnx.Module):
+class ConvUnit(nnx.Module):
     """Convolution and ReLU; a separable one is a kernel in space and then one in time."""
 
     def __init__(
@@ -100,12 +100,12 @@ class Inception(nnx.Module):
 
     def __init__(self, weights: Weights, name: str, in_size: int):
         one, (two_a, two_b), (three_a, three_b), four = BRANCHES[name.removeprefix("mixed_")]
-        self.point = Unit(weights, f"{name}.conv_b0", (in_size, one))
-        self.first_reduce = Unit(weights, f"{name}.conv_b1_a", (in_size, two_a))
+        self.point = ConvUnit(weights, f"{name}.conv_b0", (in_size, one))
+        self.first_reduce = ConvUnit(weights, f"{name}.conv_b1_a", (in_size, two_a))
         self.first = Separable(weights, f"{name}.conv_b1_b", (two_a, two_b))
-        self.second_reduce = Unit(weights, f"{name}.conv_b2_a", (in_size, three_a))
+        self.second_reduce = ConvUnit(weights, f"{name}.conv_b2_a", (in_size, three_a))
         self.second = Separable(weights, f"{name}.conv_b2_b", (three_a, three_b))
-        self.pooled = Unit(weights, f"{name}.conv_b3_b", (in_size, four))
+        self.pooled = ConvUnit(weights, f"{name}.conv_b3_b", (in_size, four))
         sizes = (one, two_b, three_b, four)
         self.gates = nnx.List(
             [Gating(weights, f"{name}.gating_b{n}", size) for n, size in enumerate(sizes)]
@@ -129,8 +129,8 @@ class S3D(nnx.Module):
     def __init__(self, weights: Weights):
         self.dtype = weights.dtype
         padding = ((1, 1), (2, 2), (2, 2))
-        self.stem = Unit(weights, "conv1", (24, 64), (2, 4, 4), padding=padding)
-        self.point = Unit(weights, "conv_2b", (64, 64))
+        self.stem = ConvUnit(weights, "conv1", (24, 64), (2, 4, 4), padding=padding)
+        self.point = ConvUnit(weights, "conv_2b", (64, 64))
         self.separable = Separable(weights, "conv_2c", (64, 192))
         self.gating = Gating(weights, "gating", 192)
         blocks, size = {}, 192

@@ -6,10 +6,11 @@ They have no weights: they are measured, as the corpus does it with its own imag
 from fractions import Fraction
 
 from data.arguments import refusal
+from data.schema import FeatureIdentity
 from data.shapes.decoded import Images, appearance, motion
 from data.shapes.features import APPEARANCE_WIDTH, MOTION_WIDTH
 from data.shapes.source import FEATURES, SECONDS_PER_FEATURE
-from hero_jax.extractors.base import Network
+from hero_jax.extractors.base import FeatureModule, Network
 
 
 def _images(moving: bool, seconds_per_feature: Fraction) -> Images:
@@ -19,17 +20,17 @@ def _images(moving: bool, seconds_per_feature: Fraction) -> Images:
     return Images(moving)
 
 
-APPEARANCE = Network(
-    FEATURES[0].network,
-    APPEARANCE_WIDTH,
-    sampling=lambda seconds_per_feature, even: _images(False, seconds_per_feature),
-    make=lambda weights: appearance,
-    version=FEATURES[0].weights,
-)
-MOTION = Network(
-    FEATURES[1].network,
-    MOTION_WIDTH,
-    sampling=lambda seconds_per_feature, even: _images(True, seconds_per_feature),
-    make=lambda weights: motion,
-    version=FEATURES[1].weights,
-)
+def _network(
+    identity: FeatureIdentity, width: int, moving: bool, measure: FeatureModule
+) -> Network:
+    return Network(
+        identity.network,
+        width,
+        sampling=lambda seconds_per_feature, even: _images(moving, seconds_per_feature),
+        make=lambda weights: measure,
+        version=identity.weights,
+    )
+
+
+APPEARANCE = _network(FEATURES[0], APPEARANCE_WIDTH, False, appearance)
+MOTION = _network(FEATURES[1], MOTION_WIDTH, True, motion)

@@ -26,7 +26,7 @@ STAGES = ((3, 1, (1, 3)), (4, 2, (1, 3)), (6, 2, (3, 3)), (3, 2, (3, 3)))
 EXPANSION = 4
 
 
-class Bottleneck(nnx.Module):
+class ClipBottleneck(nnx.Module):
     """Residual block: a kernel in time, one in space that has the stride, and a pointwise one."""
 
     def __init__(
@@ -95,7 +95,9 @@ class SlowFast(nnx.Module):
                     sizes = (EXPANSION * inner if block else in_sizes[pathway], inner)
                     first = not block
                     step = stride if first else 1
-                    blocks.append(Bottleneck(weights, f"{name}.{block}", sizes, time, step, first))
+                    blocks.append(
+                        ClipBottleneck(weights, f"{name}.{block}", sizes, time, step, first)
+                    )
                 in_sizes[pathway] = EXPANSION * inner
                 pathways.append(nnx.List(blocks))
             fast_size = in_sizes[FAST]

@@ -15,14 +15,13 @@ from data.arguments import text, user_path
 from data.errors import InputError
 from data.report import Report
 from data.video.films import films_in
-from hero_jax.extract.films import Film as FoundFilm
-from hero_jax.extract.films import with_subtitles
+from hero_jax.extract.films import FoundFilm, with_subtitles
 from hero_jax.extract.progress import FilmProgress
 from hero_jax.index import Index, Writer
 from hero_jax.inference.model import CLIPS_AT_ONCE, Model
 from hero_jax.inference.windows import clip_of_window, windows
 from hero_jax.search import thumbnails
-from hero_jax.search.book import Book, Film, Indexed, read_state
+from hero_jax.search.book import Book, Indexed, KnownFilm, read_state
 from hero_jax.search.engine import add_encoded, check_model
 from hero_jax.search.reading import Decoded, Reading, decode
 
@@ -38,7 +37,7 @@ NO_ROOM = "films for whose pictures there is no room: they are in the index with
 
 @dataclasses.dataclass
 class Added:
-    """What became of the films of a folder, in numbers of films; see `add_films`.
+    """Numbers of a folder's films by what was done with them; see `add_films`.
 
     added, replaced: decoded and encoded, and before that not in the index, or of another content.
     renamed: with a content that the index has under another name, so that they were not decoded.
@@ -59,7 +58,7 @@ def find(folder: str | os.PathLike, language: str, report: Report) -> tuple[Path
     """Finds the films of a folder, and the file of subtitles beside each.
 
     Args:
-      language: of the subtitles, see `Choice`.
+      language: of the subtitles, see `SubtitleChoice`.
       report: counts the files that are not read.
 
     Returns:
@@ -142,7 +141,7 @@ def _judged(found: FoundFilm) -> Iterator[None]:
 class _Waiting:
     """A film that is not in the index yet; the film has no fingerprint."""
 
-    film: Film
+    film: KnownFilm
     decoded: Decoded
     is_new: bool
 
@@ -221,11 +220,11 @@ class _Run:
             for name in held:
                 self.done.report.add(GONE, name, is_listed=True)
 
-    def _holds(self, film: Film) -> bool:
+    def _holds(self, film: KnownFilm) -> bool:
         """Checks that the index has the clips that the book says it has."""
         return self._indexed.fingerprint(film.video_id) == film.fingerprint
 
-    def _is_quickly(self, known: Film, found: FoundFilm) -> bool:
+    def _is_quickly(self, known: KnownFilm, found: FoundFilm) -> bool:
         """Checks by size and time that nothing changed."""
         if known.file != self._folder / self._path(found) or known.settings != self._settings:
             return False
@@ -240,10 +239,10 @@ class _Run:
         """Returns the path of a film in the folder."""
         return found.path.relative_to(self._folder).as_posix()
 
-    def _film(self, found: FoundFilm) -> Film:
+    def _film(self, found: FoundFilm) -> KnownFilm:
         """Reads the content of a film's files."""
         path, beside = text(self._path(found), "the name of a film"), found.beside.file
-        return Film(
+        return KnownFilm(
             found.video_id,
             self._folder,
             path,
@@ -253,7 +252,7 @@ class _Run:
             settings=self._settings,
         )
 
-    def _twin(self, film: Film) -> Film | None:
+    def _twin(self, film: KnownFilm) -> KnownFilm | None:
         """Returns a film of the index with the same content under another name."""
         for one in self._book.of_content(film.state.sha256):
             is_twin = one.content == film.content and one.video_id != film.video_id
@@ -261,7 +260,7 @@ class _Run:
                 return one
         return None
 
-    def _rename(self, twin: Film, film: Film) -> None:
+    def _rename(self, twin: KnownFilm, film: KnownFilm) -> None:
         """Gives a film the clips of another one, which keeps them only if its file is there."""
         gone = [] if _is_there_beside(twin.file, film.file) else [twin.video_id]
         entries = self._indexed.entries(twin.video_id, film.video_id)
@@ -273,7 +272,7 @@ class _Run:
 
     def _decode(
         self,
-        film: Film,
+        film: KnownFilm,
         found: FoundFilm,
         is_new: bool,
         on_progress: Callable[[float, float], None],
@@ -316,7 +315,7 @@ class _Run:
         self.done.added += sum(one.is_new for one in waiting)
         self.done.replaced += sum(not one.is_new for one in waiting)
 
-    def _with_pictures(self, waiting: Sequence[_Waiting]) -> list[Film]:
+    def _with_pictures(self, waiting: Sequence[_Waiting]) -> list[KnownFilm]:
         """Writes pictures of films while there is room; returns the films with their sizes."""
         room = self._reading.thumbnail_bytes - self._book.thumbnail_bytes()
         films = []
@@ -332,7 +331,7 @@ class _Run:
         return films
 
 
-def _as_known(film: Film, known: Film, fingerprint: str) -> Film:
+def _as_known(film: KnownFilm, known: KnownFilm, fingerprint: str) -> KnownFilm:
     """Returns a film with what is known of one of the same content."""
     return dataclasses.replace(
         film, duration=known.duration, thumbnails=known.thumbnails, fingerprint=fingerprint

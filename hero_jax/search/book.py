@@ -64,7 +64,7 @@ def read_state(path: Path) -> FileState:
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
+class KnownFilm:
     """A film whose clips are in the index.
 
     video_id: of its clips in the index.
@@ -95,7 +95,7 @@ class Film:
 
     @property
     def content(self) -> tuple[str, str, str]:
-        """What its clips depend on: contents of the files, and settings."""
+        """Everything its clips depend on: contents of the files, and settings."""
         return self.state.sha256, self.subtitles[1].sha256 if self.subtitles else "", self.settings
 
     def to_row(self) -> tuple:
@@ -108,7 +108,7 @@ class Film:
         )
 
     @classmethod
-    def from_row(cls, row: tuple) -> "Film":
+    def from_row(cls, row: tuple) -> "KnownFilm":
         """Returns the film of columns of the table."""
         video_id, folder, path, duration, size, modified, sha256, subtitles, *others = row
         beside = json.loads(subtitles)
@@ -166,10 +166,10 @@ class Book:
         if self._database is not None:
             self._database.close()
 
-    def put(self, films: Iterable[Film]) -> None:
+    def put(self, films: Iterable[KnownFilm]) -> None:
         """Adds films, or replaces those of the same ids."""
         rows = [film.to_row() for film in films]
-        places = ", ".join("?" * len(dataclasses.fields(Film)) + "??")
+        places = ", ".join("?" * len(dataclasses.fields(KnownFilm)) + "??")
         with self._changing() as database:
             database.executemany(f"REPLACE INTO films VALUES ({places})", rows)
 
@@ -180,15 +180,15 @@ class Book:
                 "DELETE FROM films WHERE video_id = ?", [(one,) for one in video_ids]
             )
 
-    def get(self, video_id: str) -> Film | None:
+    def get(self, video_id: str) -> KnownFilm | None:
         """Returns a video's film, None if it came from no file."""
         return next(iter(self._films("WHERE video_id = ?", video_id)), None)
 
-    def of_content(self, sha256: str) -> list[Film]:
+    def of_content(self, sha256: str) -> list[KnownFilm]:
         """Returns the films whose files have this content."""
         return self._films("WHERE sha256 = ? ORDER BY video_id", sha256)
 
-    def __iter__(self) -> Iterator[Film]:
+    def __iter__(self) -> Iterator[KnownFilm]:
         """Yields all films by their ids; the book may be changed in the meantime."""
         films = self._films(f"ORDER BY video_id LIMIT {_AT_ONCE}")
         while films:
@@ -202,9 +202,11 @@ class Book:
         with self._told():
             return sum(size for (size,) in self._select(f"SELECT sum(size) FROM ({sizes})") if size)
 
-    def _films(self, condition: str, *values: str) -> list[Film]:
+    def _films(self, condition: str, *values: str) -> list[KnownFilm]:
         with self._told():
-            return [*map(Film.from_row, self._select(f"SELECT * FROM films {condition}", *values))]
+            return [
+                *map(KnownFilm.from_row, self._select(f"SELECT * FROM films {condition}", *values))
+            ]
 
     def _select(self, query: str, *values: str) -> list[tuple]:
         """Returns all rows: a reader that held a query open would keep the writer waiting."""

@@ -11,8 +11,8 @@ from data.schema import Clip, RawSubtitle
 from data.sources.subtitles import read_subtitle_file
 from hero_jax.extract import subtitles
 from hero_jax.extract.film import read_film
-from hero_jax.extract.films import Film
-from hero_jax.extract.subtitles import Choice
+from hero_jax.extract.films import FoundFilm
+from hero_jax.extract.subtitles import SubtitleChoice
 from hero_jax.extractors.base import Extractor
 from hero_jax.inference.model import Model
 from hero_jax.search.shrinking import SmallFrames, Thumbnails
@@ -27,7 +27,7 @@ DOUBTFUL = "films that were not read as they should be"
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How films are read.
+    """Settings with which films are read.
 
     extractors: the networks of the model's features, in order.
     even_sampling: whether the frames of a clip are evenly spaced, unlike the published ones.
@@ -40,7 +40,7 @@ class Reading:
     extractors: Sequence[Extractor]
     even_sampling: bool
     thumbnail_bytes: int
-    subtitles: Choice = dataclasses.field(default_factory=Choice)
+    subtitles: SubtitleChoice = dataclasses.field(default_factory=SubtitleChoice)
     encoding: str | None = None
 
     def settings(self) -> str:
@@ -52,7 +52,7 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """What a film holds.
+    """Content of a film.
 
     clip: the whole film; its name is the film's id.
     pictures: an archive of `hero_jax.search.thumbnails`, b'' if there are none.
@@ -66,7 +66,7 @@ class Decoded:
 
 def decode(
     model: Model,
-    film: Film,
+    film: FoundFilm,
     reading: Reading,
     report: Report,
     on_progress: Callable[[float, float], None],
@@ -100,7 +100,7 @@ def decode(
     return Decoded(clip, pictures.archive(duration), duration)
 
 
-def _subtitles(film: Film, reading: Reading, report: Report) -> Sequence[RawSubtitle]:
+def _subtitles(film: FoundFilm, reading: Reading, report: Report) -> Sequence[RawSubtitle]:
     """Returns the subtitles of a film, none if they cannot be read, which is reported."""
     if film.beside.problem:
         report.add(DOUBTFUL, film.beside.problem, is_listed=True)

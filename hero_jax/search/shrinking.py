@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from data.video.sampling import Film, FrameRows, Picture
+from data.video.sampling import FilmFacts, FrameRows, Framing
 
 # Pixels of the longer side, and JPEG's quality: about 4 kB a picture.
 SIDE, QUALITY = 160, 75
@@ -24,23 +24,23 @@ class SmallFrames:
 
     seconds: Fraction
 
-    def rate(self, film: Film) -> Fraction:
+    def rate(self, film: FilmFacts) -> Fraction:
         """Returns a frame for every `seconds`, and one of a shorter film."""
         if not 0 < film.duration < self.seconds:
             return 1 / self.seconds
         return 1 / max(Fraction(film.duration).limit_denominator(1000), _SHORTEST)
 
-    def picture(self, film: Film) -> Picture:
+    def picture(self, film: FilmFacts) -> Framing:
         """Returns the whole frame, with a longer side of `SIDE`."""
         longer = max(film.width, film.height)
         width, height = (max(side * SIDE // longer, 1) for side in (film.width, film.height))
-        return Picture(width, height, None)
+        return Framing(width, height, None)
 
-    def rows(self, film: Film) -> FrameRows:
+    def rows(self, film: FilmFacts) -> FrameRows:
         """Returns what makes rows `[h, w, 3]`."""
         return FrameRows()
 
-    def warnings(self, film: Film) -> list[str]:
+    def warnings(self, film: FilmFacts) -> list[str]:
         """Returns nothing."""
         return []
 

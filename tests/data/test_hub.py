@@ -77,7 +77,7 @@ def serving(folder):
 
 
 def load(cache, address="", identity=IDENTITY):
-    """What a process prints that loads the tokenizer: its identity, or the error."""
+    """Returns the output of a process that loads the tokenizer: its identity, or the error."""
     place = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": str(int(not address)), "NO_PROXY": "*"}
     environment = {**os.environ, **place, "HF_HOME": str(cache), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LOAD, identity]

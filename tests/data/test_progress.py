@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from data.progress import Meter
+from data.progress import ProgressMeter
 
 
 class Terminal(io.StringIO):
@@ -23,7 +23,7 @@ def clock(monkeypatch):
 
 def test_a_line_now_and_then_says_how_much_time_is_left(clock):
     file = io.StringIO()
-    meter = Meter("films", 800, file)
+    meter = ProgressMeter("films", 800, file)
     for seconds, done in [(5, 100), (11, 100), (12, 200), (21, 250), (300, 800)]:
         clock(seconds)
         meter.update(done, f"{done} done")
@@ -36,7 +36,7 @@ def test_a_line_now_and_then_says_how_much_time_is_left(clock):
 
 def test_the_last_state_is_told(clock):
     file = io.StringIO()
-    meter = Meter("films", 800, file)
+    meter = ProgressMeter("films", 800, file)
     clock(1)
     meter.update(100, "100 done")
     clock(2)
@@ -46,7 +46,7 @@ def test_the_last_state_is_told(clock):
 
 def test_a_terminal_has_a_bar():
     file = Terminal()
-    meter = Meter("films", 4, file)
+    meter = ProgressMeter("films", 4, file)
     meter.update(1, "1 of 4 films")
     meter.update(4, "4 of 4 films")
     meter.close()

@@ -54,7 +54,7 @@ class Every(NamedTuple):
         return sampling.short_side(film.width, film.height, self.crop)
 
     def rows(self, film):
-        return sampling.Frames(1 / self.per_second, self.crop).rows(film)
+        return sampling.FrameSampling(1 / self.per_second, self.crop).rows(film)
 
     def warnings(self, film):
         return []
@@ -69,7 +69,7 @@ SAMPLINGS = {
 }
 
 
-class Frames:
+class FrameSampling:
     """Facts about frames that come one by one."""
 
     def __init__(self):
@@ -99,7 +99,7 @@ class Frames:
 def report_sampling(file, report):
     """Reports the clips of each case of `sampling.json`."""
     for number, case in enumerate(json.loads(file.read_text())):
-        clips = sampling.Clips(Fraction(case["seconds_per_feature"]))
+        clips = sampling.ClipSampling(Fraction(case["seconds_per_feature"]))
         rate, frames, duration = case["source_fps"], case["frames_at_30fps"], case["duration"]
         count = sampling.num_clips(clips.seconds_per_feature, frames, duration)
         indices = sampling.clip_indices(clips, range(count), frames, rate)
@@ -123,7 +123,7 @@ def report_frames(file, folder, report):
         film, _, kind = name.rpartition("/")
         cases.setdefault(film, {})[kind] = case
     for film, kinds in cases.items():
-        found = {kind: Frames() for kind in kinds if kind in SAMPLINGS}
+        found = {kind: FrameSampling() for kind in kinds if kind in SAMPLINGS}
         problem = []
         try:
             with Video(folder / film) as video:

@@ -22,7 +22,7 @@ LINE_BREAK = re.compile(r"(?<!\r)\r*\n|\r")
 _JOINT = re.compile(rf"(?<!{MARK}){MARK}+(?=\s*(?:\d+\s*$|\d+:\d|WEBVTT))")
 
 
-class Line(NamedTuple):
+class CueLine(NamedTuple):
     """A line of a subtitle, without tags.
 
     timed: whether the file has times of the line's words.
@@ -43,7 +43,7 @@ class Cue:
 
     start: float
     end: float
-    lines: tuple[Line, ...]
+    lines: tuple[CueLine, ...]
 
     @property
     def text(self) -> str:
@@ -76,7 +76,7 @@ def cue_of(row: object) -> Cue:
     fields = as_object(row, "it")
     text = as_string(fields.get("text"), "text").replace(MARK, "")
     start, end = (as_number(fields.get(name), name) for name in ("start", "end"))
-    return Cue(start, end, (Line(text),))
+    return Cue(start, end, (CueLine(text),))
 
 
 def cue_or_mistake(row: object) -> Cue | Mistake:
@@ -87,9 +87,9 @@ def cue_or_mistake(row: object) -> Cue | Mistake:
         return mistake
 
 
-def lines_of(text: str) -> tuple[Line, ...]:
+def lines_of(text: str) -> tuple[CueLine, ...]:
     """Returns the lines of a text that have words, each without spaces around it."""
-    return tuple(Line(line.strip()) for line in LINE_BREAK.split(text) if line.strip())
+    return tuple(CueLine(line.strip()) for line in LINE_BREAK.split(text) if line.strip())
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, CueLine, Cues, numbered_lines
 from data.sources.subtitle_formats.clock import seconds, times
 
 _EXAMPLE = "00:01:02,500 --> 00:01:04,000"
@@ -150,7 +150,7 @@ def _cues(file: Path, blocks: Iterable[list[_Read]]) -> Cues:
         )
 
 
-def _text_lines(raw: str) -> tuple[Line, ...]:
+def _text_lines(raw: str) -> tuple[CueLine, ...]:
     """Returns the lines of a subtitle without tags, and without empty ones.
 
     Character references such as `&amp;` are kept, and replaced when the text is tokenized.
@@ -163,7 +163,7 @@ def _text_lines(raw: str) -> tuple[Line, ...]:
         if text:
             first = _word_time(parts[1]) if len(parts) > 1 and not parts[0].strip() else None
             last = _word_time(parts[-2]) if len(parts) > 1 and not parts[-1].strip() else None
-            lines.append(Line(text, len(parts) > 1, first, last, len(parts[0].split())))
+            lines.append(CueLine(text, len(parts) > 1, first, last, len(parts[0].split())))
     return tuple(lines)
 
 

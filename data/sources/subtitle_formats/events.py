@@ -7,7 +7,7 @@ from data.sources.json_files import Mistake
 from data.sources.subtitle_formats.base import Cue, Cues, lines_of
 
 
-class Event(NamedTuple):
+class ScreenEvent(NamedTuple):
     """A text that appears at `start` and is gone at `end`, in seconds.
 
     appends: whether it is added to what its window shows; a line break that is added moves the line
@@ -20,12 +20,12 @@ class Event(NamedTuple):
     appends: bool
 
 
-def cues_of_events(events: Iterable[tuple[str, Event | Mistake]]) -> Cues:
+def cues_of_events(events: Iterable[tuple[str, ScreenEvent | Mistake]]) -> Cues:
     """Yields the subtitles of events: each is said until the next is added to its window.
 
     Events without text only move the lines.
     """
-    last: tuple[str, Event] | None = None
+    last: tuple[str, ScreenEvent] | None = None
     for where, event in events:
         if isinstance(event, Mistake):
             yield where, event
@@ -39,6 +39,6 @@ def cues_of_events(events: Iterable[tuple[str, Event | Mistake]]) -> Cues:
         yield from _cue(*last)
 
 
-def _cue(where: str, event: Event) -> Cues:
+def _cue(where: str, event: ScreenEvent) -> Cues:
     if event.text.strip():
         yield where, Cue(event.start, event.end, lines_of(event.text))

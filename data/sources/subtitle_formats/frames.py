@@ -7,7 +7,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import STRAY, Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import STRAY, Cue, CueLine, Cues, numbered_lines
 
 _EVENT = re.compile(r"\s*\{(\d{1,15})\}\{(\d{0,15})\}(.*)", re.DOTALL)
 _DEFAULT = re.compile(r"\s*\{DEFAULT\}", re.IGNORECASE)
@@ -44,7 +44,7 @@ def read_microdvd(file: Path, text: str, report: Report) -> Cues:
             yield where, Mistake("it has no last frame")
             continue
         lines = [part.strip() for part in _STYLE.sub("", said.replace("|", "\n")).split("\n")]
-        shown = tuple(Line(part) for part in lines if part)
+        shown = tuple(CueLine(part) for part in lines if part)
         yield where, Cue(int(first) / rate, int(last) / rate, shown)
 
 

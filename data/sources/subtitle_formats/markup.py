@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import FORMATS, Cue, Cues, Line, lines_of
-from data.sources.subtitle_formats.events import Event, cues_of_events
+from data.sources.subtitle_formats.base import FORMATS, Cue, CueLine, Cues, lines_of
+from data.sources.subtitle_formats.events import ScreenEvent, cues_of_events
 
 Element = ElementTree.Element
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)(?::(\d+)(?:\.\d+)?)?")
@@ -147,7 +147,7 @@ def _paragraph(element: Element, span: _Span | Mistake, rates: _Rates) -> Cue | 
     return Cue(span.begin, end, tuple(lines))
 
 
-def _paragraph_lines(element: Element) -> Iterator[Line]:
+def _paragraph_lines(element: Element) -> Iterator[CueLine]:
     """Yields the lines of a paragraph, which `<br/>` ends."""
     parts: list[str] = []
     # What is to be added, the last first: elements, and the text after one.
@@ -165,7 +165,7 @@ def _paragraph_lines(element: Element) -> Iterator[Line]:
     yield from lines_of("".join(parts))
 
 
-def _youtube(file: Path, root: Element) -> Iterator[tuple[str, Event | Mistake]]:
+def _youtube(file: Path, root: Element) -> Iterator[tuple[str, ScreenEvent | Mistake]]:
     """Yields the events of srv1 (`<text start dur>`), srv2 (`<text t d>`) and srv3 (`<p t d>`)."""
     elements = [e for e in root.iter() if _name(e) in ("p", "text")]
     for number, element in enumerate(elements, 1):
@@ -179,4 +179,4 @@ def _youtube(file: Path, root: Element) -> Iterator[tuple[str, Event | Mistake]]
             yield where, Mistake(f"it lacks its time {start} or its duration {lasts}")
             continue
         text = "".join(element.itertext())
-        yield where, Event(begin / unit, end / unit, text, attributes.get("a") == "1")
+        yield where, ScreenEvent(begin / unit, end / unit, text, attributes.get("a") == "1")

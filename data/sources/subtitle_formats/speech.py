@@ -15,7 +15,7 @@ from data.sources.json_files import (
     parse_json,
 )
 from data.sources.subtitle_formats.base import FORMATS, Cue, Cues, cue_of, lines_of
-from data.sources.subtitle_formats.events import Event, cues_of_events
+from data.sources.subtitle_formats.events import ScreenEvent, cues_of_events
 
 
 def read_json_subtitles(file: Path, text: str, report: Report) -> Cues:
@@ -91,7 +91,7 @@ def _json3(file: Path, rows: list[Any]) -> Cues:
     return cues_of_events(_events(file, rows))
 
 
-def _events(file: Path, rows: list[Any]) -> Iterator[tuple[str, Event | Mistake]]:
+def _events(file: Path, rows: list[Any]) -> Iterator[tuple[str, ScreenEvent | Mistake]]:
     for index, row in enumerate(rows):
         where = f"{file} event {index}"
         try:
@@ -103,7 +103,7 @@ def _events(file: Path, rows: list[Any]) -> Iterator[tuple[str, Event | Mistake]
                 continue
             start = as_number(fields.get("tStartMs"), "tStartMs")
             end = start + as_number(fields.get("dDurationMs"), "dDurationMs")
-            yield where, Event(start / 1000, end / 1000, text, bool(fields.get("aAppend")))
+            yield where, ScreenEvent(start / 1000, end / 1000, text, bool(fields.get("aAppend")))
         except Mistake as mistake:
             yield where, mistake
 

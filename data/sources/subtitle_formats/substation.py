@@ -7,7 +7,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import Cue, CueLine, Cues, numbered_lines
 from data.sources.subtitle_formats.clock import seconds
 
 # The fields of an event in files that do not name them.
@@ -81,7 +81,7 @@ def _cue(fields: Sequence[str], values: Sequence[str]) -> Cue:
     start, end = seconds(event["start"]), seconds(event["end"])
     shown, first, last = _syllables(event["text"])
     lines = [" ".join(line.split()) for line in re.split(r"\\[Nn]", shown.replace("\\h", " "))]
-    made = [Line(line, last > 0) for line in lines if line]
+    made = [CueLine(line, last > 0) for line in lines if line]
     if made and last > 0:
         made[0] = made[0]._replace(start=start + first)
         made[-1] = made[-1]._replace(end=start + last)

@@ -6,7 +6,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.report import Report
 from data.sources.json_files import Mistake
-from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, Cues, Line, numbered_lines
+from data.sources.subtitle_formats.base import FORMATS, STRAY, Cue, CueLine, Cues, numbered_lines
 from data.sources.subtitle_formats.clock import seconds
 
 _CLOCK = r"(\d+:\d+:\d+[.:]\d+)"
@@ -20,7 +20,7 @@ def read_subviewer(file: Path, text: str, report: Report) -> Cues:
     Raises:
       InputError: there are no such blocks.
     """
-    where, span, lines = "", None, list[Line]()
+    where, span, lines = "", None, list[CueLine]()
     stray = any_cue = False
     # The empty line ends the last block.
     for number, line in [*numbered_lines(text), (0, "")]:
@@ -31,7 +31,7 @@ def read_subviewer(file: Path, text: str, report: Report) -> Cues:
         if found:
             where, span, lines, any_cue = f"{file} line {number}", found.group(1, 2), [], True
         elif span is not None:
-            lines += [Line(part.strip()) for part in _BREAK.split(line) if part.strip()]
+            lines += [CueLine(part.strip()) for part in _BREAK.split(line) if part.strip()]
         # SubViewer's header is in brackets.
         elif line.strip() and not stray and not line.lstrip().startswith("["):
             report.add(STRAY, f"{file} line {number}")
@@ -43,7 +43,7 @@ def read_subviewer(file: Path, text: str, report: Report) -> Cues:
         )
 
 
-def _cue(span: tuple[str, ...], lines: list[Line]) -> Cue | Mistake:
+def _cue(span: tuple[str, ...], lines: list[CueLine]) -> Cue | Mistake:
     try:
         start, end = map(seconds, span)
     except Mistake as mistake:

@@ -1,5 +1,6 @@
 """Readers of a file of subtitles, and the reasons under which subtitles are left out."""
 
+import re
 from pathlib import Path
 
 from data.report import Report
@@ -37,3 +38,10 @@ def read_cues(folder: Path, name: str, content: str | bytes, **settings: str) ->
 
 
 LINE = {"vid_name": "a", "sub": [{"text": "first", "start": 0, "end": 1}]}
+
+
+def check_example(report: Report, reason: str, folder: Path, pattern: str) -> None:
+    """Checks that a report has one example of a reason, which names a file of the folder."""
+    (example,) = report.examples[reason]
+    assert example.startswith(str(folder))
+    assert re.search(pattern, example)

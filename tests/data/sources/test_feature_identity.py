@@ -1,4 +1,4 @@
-"""What files beside features say of them, from a folder to the metadata of a dataset."""
+"""Files beside features name their networks, from a folder to a dataset's metadata."""
 
 import json
 import unicodedata

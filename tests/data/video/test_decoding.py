@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.video.decoding import Video
-from data.video.sampling import Clips, Frames
+from data.video.sampling import ClipSampling, FrameSampling
 from tests.data.video.film_samples import grey_frames, grey_numbers, quarters, write_film
 from tests.data.video.test_sampling import frames_in_lists
 from tests.golden import extractors
 
 ROW = Fraction(3, 2)
-BOTH = (Frames(ROW, crop=False), Clips(ROW))
+BOTH = (FrameSampling(ROW, crop=False), ClipSampling(ROW))
 
 
 def read(path, samplings=BOTH, **limit):
@@ -56,7 +56,7 @@ def shown(times, end, rate):
 def test_rows_are_those_of_a_list_of_all_frames(tmp_path_factory, rate, num_frames, seconds):
     path = tmp_path_factory.mktemp("films") / "film.mkv"
     write_film(path, grey_frames(num_frames), rate)
-    samplings = Frames(Fraction(seconds), crop=True), Clips(Fraction(seconds))
+    samplings = FrameSampling(Fraction(seconds), crop=True), ClipSampling(Fraction(seconds))
     (frames, clips), _ = read(path, samplings)
     # The container has milliseconds.
     times = [Fraction(round(1000 * n / rate), 1000) for n in range(num_frames)]
@@ -127,7 +127,7 @@ def test_turned_films_are_upright(tmp_path, rotation, corners):
     write_film(tmp_path / "a.mp4", film, codec="libx264", pixels="yuv444p", rotation=rotation)
     with Video(tmp_path / "a.mp4") as video:
         assert (video.width, video.height) == ((32, 24) if rotation == 180 else (24, 32))
-        [(_, row), *_] = video.rows((Frames(Fraction(1, 2), crop=False),))
+        [(_, row), *_] = video.rows((FrameSampling(Fraction(1, 2), crop=False),))
     colours = {"red": [255, 0, 0], "green": [0, 255, 0], "blue": [0, 0, 255], "white": [255] * 3}
     found = [row[y, x] for y in (20, -20) for x in (20, -20)]
     np.testing.assert_allclose(found, [colours[name] for name in corners], atol=3)

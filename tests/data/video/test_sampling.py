@@ -14,10 +14,10 @@ from data.errors import InputError
 from data.video.sampling import (
     CLIP_FRAMES,
     CLIP_RATE,
-    Clips,
-    Film,
-    Frames,
-    Picture,
+    ClipSampling,
+    FilmFacts,
+    FrameSampling,
+    Framing,
     clip_indices,
     num_clips,
     short_side,
@@ -55,8 +55,8 @@ def test_clips_that_come_frame_by_frame_are_those_of_the_whole_film(
     seconds, num_frames, source_rate, is_known
 ):
     duration = num_frames / CLIP_RATE if is_known and num_frames else -1.0
-    film = Film(320, 240, source_rate, duration)
-    rows, made, kept = Clips(Fraction(seconds)).rows(film), [], 0
+    film = FilmFacts(320, 240, source_rate, duration)
+    rows, made, kept = ClipSampling(Fraction(seconds)).rows(film), [], 0
     for number in range(num_frames):
         made += [clip.tolist() for clip in rows.push(np.array(number))]
         kept = max(kept, len(rows._frames))
@@ -68,7 +68,7 @@ def test_clips_that_come_frame_by_frame_are_those_of_the_whole_film(
 
 
 def test_a_long_film_is_kept_for_a_clip_and_a_second_only():
-    rows = Clips(Fraction(3, 2)).rows(Film(320, 240, 25, -1.0))
+    rows = ClipSampling(Fraction(3, 2)).rows(FilmFacts(320, 240, 25, -1.0))
     clips = kept = 0
     for number in range(30_000):
         clips += len(list(rows.push(np.array(number))))
@@ -78,7 +78,7 @@ def test_a_long_film_is_kept_for_a_clip_and_a_second_only():
 
 
 def test_a_film_that_is_longer_than_it_states_is_not_kept():
-    rows = Clips(Fraction(3, 2)).rows(Film(320, 240, 25, 3.0))
+    rows = ClipSampling(Fraction(3, 2)).rows(FilmFacts(320, 240, 25, 3.0))
     clips = kept = 0
     for number in range(1000):
         clips += len(list(rows.push(np.array(number))))
@@ -103,7 +103,7 @@ def test_all_cases_of_the_original_tool_are_equal(capsys):
 
 
 def test_even_clips_are_spread_over_their_window():
-    even = Clips(Fraction(3, 2), even=True)
+    even = ClipSampling(Fraction(3, 2), even=True)
     indices = clip_indices(even, range(2), 90, 60)
     assert indices[:, 0].tolist() == [0, 45]
     assert indices[:, -1].tolist() == [44, 89]
@@ -120,8 +120,8 @@ def test_even_clips_are_spread_over_their_window():
     ],
 )
 def test_the_short_side_is_scaled_and_the_centre_is_cut(size, expected):
-    assert short_side(*size, crop=True) == Picture(*expected)
-    assert short_side(*size, crop=False) == Picture(*expected[:2], None)
+    assert short_side(*size, crop=True) == Framing(*expected)
+    assert short_side(*size, crop=False) == Framing(*expected[:2], None)
 
 
 @pytest.mark.parametrize(
@@ -137,24 +137,24 @@ def test_the_short_side_is_scaled_and_the_centre_is_cut(size, expected):
     ],
 )
 def test_short_films_have_frames_more_often(seconds, duration, rate):
-    film = Film(320, 240, 25, duration)
-    assert Frames(Fraction(seconds), crop=True).rate(film) == Fraction(rate)
-    assert Clips(Fraction(seconds)).rate(film) == CLIP_RATE
+    film = FilmFacts(320, 240, 25, duration)
+    assert FrameSampling(Fraction(seconds), crop=True).rate(film) == Fraction(rate)
+    assert ClipSampling(Fraction(seconds)).rate(film) == CLIP_RATE
 
 
 def test_films_of_many_frames_a_second_are_warned_of():
-    fast, slow = (Film(320, 240, rate, 9.0) for rate in (60, 44))
-    (sentence,) = Clips(Fraction(3, 2)).warnings(fast)
+    fast, slow = (FilmFacts(320, 240, rate, 9.0) for rate in (60, 44))
+    (sentence,) = ClipSampling(Fraction(3, 2)).warnings(fast)
     assert "at 60 frames a second" in sentence
     assert "one frame for 21 of 32" in sentence
-    assert Clips(Fraction(3, 2)).warnings(slow) == []
-    assert Clips(Fraction(3, 2), even=True).warnings(fast) == []
-    assert Frames(Fraction(3, 2), crop=True).warnings(fast) == []
+    assert ClipSampling(Fraction(3, 2)).warnings(slow) == []
+    assert ClipSampling(Fraction(3, 2), even=True).warnings(fast) == []
+    assert FrameSampling(Fraction(3, 2), crop=True).warnings(fast) == []
 
 
 @pytest.mark.parametrize("seconds", [Fraction(0), Fraction(-3, 2), Fraction(1, 31)])
 def test_rows_last_a_frame_at_least(seconds):
     with pytest.raises(InputError, match="seconds per feature is Fraction"):
-        Clips(seconds)
+        ClipSampling(seconds)
     with pytest.raises(InputError, match="seconds per feature is Fraction"):
-        Frames(seconds, crop=False)
+        FrameSampling(seconds, crop=False)

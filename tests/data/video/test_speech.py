@@ -39,7 +39,7 @@ def film(path, sound=True):
 
 
 class Whisper:
-    """What faster-whisper's model does, for films in which four things are said."""
+    """Stand-in for faster-whisper's model, for films in which four things are said."""
 
     supported_languages = ("en", "de")
     loaded: list

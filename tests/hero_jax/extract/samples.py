@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data.video.sampling import Clips
+from data.video.sampling import ClipSampling
 from hero_jax.conversion.torch.write import write_state_dict
 from hero_jax.extractors import layouts, registry
 from hero_jax.extractors.base import Network, frames_of
@@ -44,7 +44,7 @@ class MeanColours(nnx.Module):
 
 COLOURS = Network(name="colours", width=3, sampling=frames_of(crop=False), make=MeanColours)
 CENTRE = Network(name="centre", width=3, sampling=frames_of(crop=True), make=MeanColours)
-MOTION = Network(name="motion", width=3, sampling=Clips, make=MeanColours, batch=(2, 2))
+MOTION = Network(name="motion", width=3, sampling=ClipSampling, make=MeanColours, batch=(2, 2))
 NETWORKS = {network.name: network for network in (COLOURS, CENTRE, MOTION)}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from data.sources.features import FeatureParts
 from data.video.decoding import Video
-from data.video.sampling import Clips, Frames
+from data.video.sampling import ClipSampling, FrameSampling
 from hero_jax.extract import output
 from hero_jax.extract.film import read_film
 from hero_jax.extractors.registry import load
@@ -33,8 +33,8 @@ def test_each_network_has_its_rows_and_a_description(films, extract, written, tm
     out = tmp_path / "out"
     names = [f"{network}/film{n}" for network in ("colours", "motion") for n in range(3)]
     assert [*files(out)] == sorted(f"{n}{end}" for n in names for end in (".json", ".npz"))
-    frames = expected(films / "film0.mp4", Frames(STEP, crop=False))
-    clips = expected(films / "film0.mp4", Clips(STEP))
+    frames = expected(films / "film0.mp4", FrameSampling(STEP, crop=False))
+    clips = expected(films / "film0.mp4", ClipSampling(STEP))
     assert (len(frames), len(clips)) == (6, 7)
     for network, rows in {"colours": frames, "motion": clips[:6]}.items():
         with np.load(out / network / "film0.npz") as arrays:
@@ -60,7 +60,7 @@ def test_each_network_has_its_rows_and_a_description(films, extract, written, tm
         "video": {},
     }
     assert described["weights"] == load("motion", written / "weights.pt").weights
-    assert described["video"] == output.FileState(film).describe()
+    assert described["video"] == output.VideoFile(film).describe()
     assert (
         described["sha256"] == hashlib.sha256((out / "motion/film0.npz").read_bytes()).hexdigest()
     )
@@ -69,8 +69,8 @@ def test_each_network_has_its_rows_and_a_description(films, extract, written, tm
 def test_the_order_of_networks_is_that_of_their_names(films, written):
     extractors = [load(name, written / "weights.pt") for name in ("motion", "colours")]
     features = read_film(films / "film1.mp4", extractors, STEP)
-    frames = expected(films / "film1.mp4", Frames(STEP, crop=False))
-    clips = expected(films / "film1.mp4", Clips(STEP))
+    frames = expected(films / "film1.mp4", FrameSampling(STEP, crop=False))
+    clips = expected(films / "film1.mp4", ClipSampling(STEP))
     rows = min(len(frames), len(clips))
     for part, means in zip(features.parts, (clips, frames), strict=True):
         np.testing.assert_allclose(part, means[:rows], rtol=1e-3)
@@ -158,7 +158,7 @@ def test_even_sampling_is_for_clips_and_is_said(films, extract, tmp_path):
     assert "do not match checkpoints" not in published.err
     changed = {name for name, time in stamps(tmp_path / "out").items() if time != before[name]}
     assert changed == {"motion/film1.npz", "motion/film1.json"}
-    means = expected(film, Clips(STEP, even=True))
+    means = expected(film, ClipSampling(STEP, even=True))
     with np.load(tmp_path / "out" / "motion" / "film1.npz") as arrays:
         np.testing.assert_allclose(arrays["features"], means, rtol=1e-3)
 
@@ -166,7 +166,7 @@ def test_even_sampling_is_for_clips_and_is_said(films, extract, tmp_path):
 def test_features_of_other_weights_are_made_again(films, extract, tmp_path):
     extract(films)
     extract(films, weights=write_weights(tmp_path / "others.pt", 0.25))
-    means = expected(films / "film1.mp4", Frames(STEP, crop=False), 0.25)
+    means = expected(films / "film1.mp4", FrameSampling(STEP, crop=False), 0.25)
     with np.load(tmp_path / "out" / "colours" / "film1.npz") as arrays:
         np.testing.assert_allclose(arrays["features"], means[: len(arrays["features"])], rtol=1e-3)
 

@@ -20,10 +20,10 @@ from data.files import locked
 from data.report import Report
 from hero_jax.extract import work
 from hero_jax.extract.__main__ import STOPPED
-from hero_jax.extract.films import Film, find
-from hero_jax.extract.output import Description
+from hero_jax.extract.films import FoundFilm, find
+from hero_jax.extract.output import FeatureFile
 from hero_jax.extract.run import extract_all
-from hero_jax.extract.subtitles import Choice
+from hero_jax.extract.subtitles import SubtitleChoice
 from hero_jax.extract.work import FAILED, KEPT, MADE, Setup, prepare
 from tests.hero_jax.extract.samples import files, stamps, write_film
 from tests.paths import ROOT
@@ -51,7 +51,9 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def setup(written, tmp_path):
     networks = tuple((name, written / "weights.pt") for name in NETWORKS)
-    setup = Setup(tmp_path / "out", networks, Fraction(3, 2), False, "float32", 1_000_000, Choice())
+    setup = Setup(
+        tmp_path / "out", networks, Fraction(3, 2), False, "float32", 1_000_000, SubtitleChoice()
+    )
     prepare(setup)
     return setup
 
@@ -96,14 +98,14 @@ def finished(out: Path) -> set[str]:
             with np.load(path) as arrays:
                 assert arrays["features"].shape == (13, 3)
         else:
-            assert Description.load(path)
+            assert FeatureFile.load(path)
             found.add(f"{path.parent.name}/{path.stem}")
     return found
 
 
 def test_a_film_that_changes_while_it_is_read_is_not_finished(setup, tmp_path):
     path = write_film(tmp_path / "a.mp4", 4)
-    film = Film("a", path)
+    film = FoundFilm("a", path)
     content = path.read_bytes()
 
     def download(done, length):
@@ -119,7 +121,7 @@ def test_a_film_that_changes_while_it_is_read_is_not_finished(setup, tmp_path):
 
 def test_a_name_that_is_too_long_for_files(setup, tmp_path):
     path = write_film(tmp_path / f"{'ä' * 125}.mp4", 4)
-    outcome = work.extract(setup, Film(path.stem, path))
+    outcome = work.extract(setup, FoundFilm(path.stem, path))
     assert (outcome.state, outcome.reason) == (FAILED, f"{path} has too long a name: rename it")
 
 

@@ -135,15 +135,15 @@ def test_what_somebody_else_wrote_is_kept(folder, run, tmp_path):
 
 def test_subtitles_that_are_wanted_in_another_way_are_read_again(folder, tmp_path):
     path = write_film(folder / "a.mp4", 3)
-    state = subtitles.FileState(path)
-    film = subtitles.Film("a", path)
-    choice = subtitles.Choice("en")
+    state = subtitles.VideoFile(path)
+    film = subtitles.FoundFilm("a", path)
+    choice = subtitles.SubtitleChoice("en")
     out = tmp_path / "subtitles"
     out.mkdir()
     assert subtitles.make(out, film, choice, state.describe()).source == subtitles.NONE
     assert subtitles.finished(out, film, state, choice).source == subtitles.NONE
-    assert subtitles.finished(out, film, state, subtitles.Choice("de")) is None
-    assert subtitles.finished(out, film, state, subtitles.Choice("en", "base")) is None
+    assert subtitles.finished(out, film, state, subtitles.SubtitleChoice("de")) is None
+    assert subtitles.finished(out, film, state, subtitles.SubtitleChoice("en", "base")) is None
 
 
 def test_speech_is_written_down_where_there_are_no_other_subtitles(

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from data.errors import InputError
-from data.video.sampling import Frames
+from data.video.sampling import FrameSampling
 from hero_jax.extractors import registry
 from hero_jax.extractors.base import Extractor, Network
 from hero_jax.extractors.layers import Conv, normalised
@@ -35,7 +35,7 @@ class Tiny(nnx.Module):
         return x.mean((1, 2), dtype=jnp.float32)
 
 
-NETWORK = Network("tiny", 5, functools.partial(Frames, crop=True), Tiny, batch=(4, 4))
+NETWORK = Network("tiny", 5, functools.partial(FrameSampling, crop=True), Tiny, batch=(4, 4))
 
 
 def tiny(seed=0, dtype="float32"):

@@ -27,7 +27,7 @@ def index():
 
 
 def test_a_string_is_not_taken_for_its_letters(tmp_path):
-    """Where several strings are meant, one is refused."""
+    """Refuses one string where several are meant."""
     for call, argument in (
         (lambda: search.search(model(), index(), "circle"), "texts is 'circle'"),
         (lambda: model().encode_queries("circle"), "texts is 'circle'"),

@@ -10,7 +10,7 @@ import pytest
 from data.errors import InputError
 from hero_jax.index import Index, Line, Writer
 from hero_jax.search import book as book_module
-from hero_jax.search.book import BOOK, Book, FileState, Film, Indexed, read_state
+from hero_jax.search.book import BOOK, Book, FileState, Indexed, KnownFilm, read_state
 from tests.hero_jax.index.index_samples import entry, make
 
 
@@ -18,7 +18,7 @@ def film(video_id="a/film", sha256="0" * 64, **changes):
     state = FileState(12, 1_700_000_000_123_456_789, sha256)
     beside = ("film.srt", FileState(3, 4, "1" * 64))
     folder = Path(os.fsdecode(b"/films/caf\xe9"))
-    one = Film(video_id, folder, f"{video_id}.mp4", 7.5, state, beside, "settings", "f", 5)
+    one = KnownFilm(video_id, folder, f"{video_id}.mp4", 7.5, state, beside, "settings", "f", 5)
     return dataclasses.replace(one, **changes)
 
 
@@ -110,7 +110,7 @@ def fingerprint(path, *entries):
 
 
 def test_a_fingerprint_is_of_all_that_is_stored(tmp_path):
-    """Of ids, videos, starts, lines and frames; not of the order, or of where they lie."""
+    """Depends on ids, videos, starts, lines and frames; not on the order, or on where they lie."""
     first, second = entry("film#0", 1, 3), entry("film#1", 2, 2)
     prints = [
         fingerprint(tmp_path / "a", first, second),

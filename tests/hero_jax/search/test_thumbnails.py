@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.video.sampling import Film as SampledFilm
+from data.video.sampling import FilmFacts as SampledFilm
 from hero_jax.search import shrinking, thumbnails
 from hero_jax.search.book import Book
 from hero_jax.search.engine import FoundMoment

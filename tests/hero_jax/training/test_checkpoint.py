@@ -1,4 +1,4 @@
-"""Which checkpoints stay, which are found, and what a full disk does to one."""
+"""Checkpoints that stay, those that are found, and one on a full disk."""
 
 import errno
 import hashlib

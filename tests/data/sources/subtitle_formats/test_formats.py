@@ -13,6 +13,7 @@ from tests.data.sources.subtitle_samples import (
     NO_TEXT,
     STRAY,
     UNREADABLE,
+    check_example,
     read_cues,
     read_file,
 )
@@ -274,9 +275,7 @@ LEFT_OUT = {
 def test_leaves_out_wrong_subtitles_and_names_their_place(tmp_path, name, content, reason, where):
     _, report = read_file(tmp_path, name, content)
     assert report.counts[reason] == 1
-    (example,) = report.examples[reason]
-    assert example.startswith(str(tmp_path))
-    assert re.search(where, example)
+    check_example(report, reason, tmp_path, where)
 
 
 WRONG_FILES = {
