@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -83,6 +85,19 @@ def seconds_argument(text: str) -> Fraction:
             f"{text!r} is no number of seconds above 0, as 3/2, 1.5 or 2"
         )
     return seconds
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Takes SIGTERM for Ctrl-C, so that work ends in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -48,9 +48,10 @@ class Images:
         return _ImageRows(self.moving)
 
     def warnings(self, film: FilmFacts) -> list[str]:
-        """Returns nothing."""
-        del film
-        return []
+        """Returns a sentence about a film that is none of the corpus, whose films are square."""
+        if film.width == film.height:
+            return []
+        return ["is no film of the sample corpus: its features mean nothing for another film"]
 
 
 class _ImageRows:

@@ -5,15 +5,12 @@ python -m hero_jax.extract films/ --networks=resnet_slowfast --weights=auto --ou
 """
 
 import argparse
-import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from data.command import Parser, ends_with_a_sentence, path_argument, seconds_argument
+from data.command import Parser, ends_with_a_sentence, path_argument, seconds_argument, terminable
 from data.errors import InputError
 from data.report import Report
 from data.video.opening import MAX_PIXELS
@@ -34,7 +31,7 @@ WHISPER = "whisper"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; exits with status 1 unless all films have features."""
     options = _parser().parse_args(arguments)
-    with ends_with_a_sentence(STOPPED), _terminable():
+    with ends_with_a_sentence(STOPPED), terminable():
         _run(options)
 
 
@@ -141,19 +138,6 @@ def _pixels(text: str) -> int:
     if pixels < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels, as {MAX_PIXELS}")
     return pixels
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Takes SIGTERM for Ctrl-C, so that work ends in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from data.arguments import user_path
-from data.command import Parser, ends_with_a_sentence, path_argument
+from data.command import Parser, ends_with_a_sentence, path_argument, terminable
 from data.errors import InputError
 from data.files import replacing, writing_to
 from data.progress import progress
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; an input error ends it with a sentence and status 1."""
     options = _parser().parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    with ends_with_a_sentence():
+    with ends_with_a_sentence(), terminable():
         options.run(options)
 
 

@@ -1,11 +1,12 @@
 """Arguments that begin with hyphens, which are ids or misspelt flags."""
 
 import argparse
+import signal
 from fractions import Fraction
 
 import pytest
 
-from data.command import Parser, seconds_argument
+from data.command import Parser, ends_with_a_sentence, seconds_argument, terminable
 
 
 @pytest.fixture
@@ -83,3 +84,11 @@ def test_commands_in_a_description_keep_their_lines(capsys):
     with pytest.raises(SystemExit):
         Parser(prog="program", description=description).parse_args(["--help"])
     assert description in capsys.readouterr().out
+
+
+def test_a_program_that_is_terminated_ends_as_after_an_interrupt():
+    before = signal.getsignal(signal.SIGTERM)
+    program = ends_with_a_sentence("stopped")
+    with pytest.raises(SystemExit, match="error: stopped"), program, terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before

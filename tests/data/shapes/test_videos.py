@@ -22,6 +22,7 @@ from data.shapes.story import ENLARGED
 from data.shapes.videos import ENCODERS, film_numbers, write_films, write_video
 from data.sources.subtitles import open_subtitles
 from data.video.decoding import Video
+from data.video.sampling import FilmFacts
 
 # Its length is no multiple of 1.5 seconds; one actor turns, moves, and another one comes in.
 _WHOLE = tell_film(0, 3)[0]
@@ -98,7 +99,9 @@ def test_samplings_read_a_film_once_and_whole():
     one, other = Images(moving=False), Images(moving=True)
     assert one.rate(None) == other.rate(None) == Fraction(24)
     assert one.picture(None) == other.picture(None) == (384, 384, None)
-    assert one.warnings(None) == []
+    assert one.warnings(FilmFacts(384, 384, 24, 60.0)) == []
+    (warning,) = one.warnings(FilmFacts(640, 360, 24, 60.0))
+    assert warning.startswith("is no film of the sample corpus")
 
 
 @given(st.integers(0, 1000), st.integers(0, 14))
