@@ -14,48 +14,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 # Read when TensorFlow is imported, which otherwise prints notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+from benchmarks import simulated
 from benchmarks.measuring import in_new_process, peak_memory
 from configs import pretrain
-from data.building.dataset import build_dataset
-from data.building.plan import Building
 from data.pipeline.batches import Batches, fitting_rows
 from data.pipeline.clips import Clips
 from data.pipeline.stream import initial_state
 from data.records.reader import Split
-from data.schema import RawClip, RawSubtitle
-from data.sources.base import ClipSource
-from data.synthetic import tv_lengths
-from data.tokenizer import Tokenizer
 
 NUM_FRAMES = 50
-SECONDS_PER_FEATURE = 1.5
 FEATURE_SIZE = 4352
+VOCAB_SIZE = 600
 CLIPS_READ = 5_000
-
-
-def build(folder: pathlib.Path, num_clips: int) -> None:
-    """Writes a dataset of `num_clips` clips."""
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((NUM_FRAMES, FEATURE_SIZE)).astype(np.float16)
-
-    def clip(number):
-        subtitles = tuple(
-            # The tokenizer has no merges of this letter, so that each is a token.
-            RawSubtitle(
-                "z" * words, first * SECONDS_PER_FEATURE, (first + frames) * SECONDS_PER_FEATURE
-            )
-            for first, frames, words in tv_lengths(rng, NUM_FRAMES).subtitles
-        )
-        return RawClip(f"clip{number}", (np.roll(features, number, axis=0),), subtitles)
-
-    source = ClipSource({"train": map(clip, range(num_clips))}, SECONDS_PER_FEATURE)
-    build_dataset(folder, source, Tokenizer.train(["a b c"], 270), Building())
 
 
 def measure(folder: pathlib.Path, groups: int, clips_read: int) -> tuple[float, float, float]:
@@ -93,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for num_clips in (options.clips, 4 * options.clips):
             dataset = pathlib.Path(folder) / f"clips{num_clips}"
-            build(dataset, num_clips)
+            simulated.build(dataset, {"train": num_clips}, FEATURE_SIZE, VOCAB_SIZE, NUM_FRAMES)
             rate, memory, fill = in_new_process(measure, dataset, options.groups, options.read)
             print(f"{num_clips:8,d} {rate:10,.0f} {memory:11,.0f} MB {100 * fill:10.1f}%")
 

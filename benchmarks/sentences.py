@@ -1,6 +1,6 @@
 """Pre-training on real sentences with simulated features, beside the original's results.
 
-    HERO_SHARED=DIR python -m benchmarks.sentences [--seeds 1 2 3] [--out=DIR]
+    HERO_SHARED=DIR python -m benchmarks.sentences [--seeds 1 2 3] [--steps=2000] [--out=DIR]
 
 Imports `tvr_text` from `HERO_SHARED` (1,000 clips: the sentences and times of TVR's descriptions,
 and features that encode the words for what is on screen) with the tokenizer `roberta_bpe`, trains a
@@ -38,10 +38,8 @@ SETTINGS = {
     "vsm.span_drop_probability": 0.0,
     "vsm.hard_negatives_from": -1,
     "optimizer.learning_rate": 1e-3,
-    "optimizer.steps": STEPS,
     "optimizer.warmup_steps": 200,
     "optimizer.max_gradient_norm": 0,
-    "eval_every": STEPS,
 }
 SHARES = {
     "mlm/accuracy": "MLM acc",
@@ -66,19 +64,38 @@ ORIGINAL = {
 }
 
 
-def build(shared: pathlib.Path, datasets: pathlib.Path) -> None:
-    """Imports the corpus as dataset `sentences`, unless it exists."""
-    out, source = datasets / "sentences", shared / "tvr_text"
+def shared_folder() -> pathlib.Path:
+    """Returns the folder with the corpus and the tokenizer, or exits."""
+    if "HERO_SHARED" not in os.environ:
+        sys.exit(
+            "error: HERO_SHARED is not set: set it to the folder with tvr_text/ and roberta_bpe/"
+        )
+    return pathlib.Path(os.environ["HERO_SHARED"]).resolve()
+
+
+def build(
+    out: pathlib.Path,
+    shared: pathlib.Path,
+    splits: pathlib.Path | None = None,
+    queries: Sequence[str] = ("val",),
+) -> None:
+    """Imports the corpus, unless the dataset exists.
+
+    Args:
+      splits: file of other splits than the corpus's.
+      queries: the corpus's files of queries, by split.
+    """
     if out.exists():
         return
+    source = shared / "tvr_text"
     command = [
         *(sys.executable, "-m", "data.build", "raw", "--form=tvr", "--seconds_per_feature=1.5"),
         f"--subtitles={source / 'subtitles.jsonl'}",
         f"--features={source / 'features' / 'resnet'}",
         f"--features={source / 'features' / 'slowfast'}",
-        f"--splits={source / 'splits.json'}",
+        f"--splits={splits or source / 'splits.json'}",
         f"--tokenizer={shared / 'roberta_bpe'}",
-        f"--queries={source / 'queries_val.jsonl'}",
+        *(f"--queries={source / f'queries_{split}.jsonl'}" for split in queries),
         f"--out={out}",
     ]
     run(command)
@@ -92,17 +109,18 @@ def run(command: Sequence[str]) -> None:
 
 
 def train(
-    seed: int, datasets: pathlib.Path, workdir: pathlib.Path
+    seed: int, steps: int, datasets: pathlib.Path, workdir: pathlib.Path
 ) -> tuple[dict[str, float], float]:
     """Trains with a seed; returns the metrics after the last step, and the run's seconds."""
-    settings = SETTINGS | {"seed": seed, "data.dir": datasets, "data.name": "sentences"}
+    settings = SETTINGS | {"seed": seed, "optimizer.steps": steps, "eval_every": steps}
+    settings |= {"data.dir": datasets, "data.name": "sentences"}
     command = [sys.executable, "main.py", "--config=configs/pretrain.py", f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]
     begun = time.perf_counter()
     run(command)
     seconds = time.perf_counter() - begun
     history = curves.history(workdir)
-    return {name: history[f"eval/{name}"][STEPS] for name in ORIGINAL}, seconds
+    return {name: history[f"eval/{name}"][steps] for name in ORIGINAL}, seconds
 
 
 def line(title: str, results: Mapping[str, float]) -> str:
@@ -117,21 +135,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.sentences", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument(
         "--out", type=path_argument, help="folder to keep the dataset and the runs in"
     )
     options = parser.parse_args(arguments)
-    if "HERO_SHARED" not in os.environ:
-        sys.exit(
-            "error: HERO_SHARED is not set: set it to the folder with tvr_text/ and roberta_bpe/"
-        )
-    shared = pathlib.Path(os.environ["HERO_SHARED"]).resolve()
-    rows = []
+    shared, rows = shared_folder(), []
     with tempfile.TemporaryDirectory() as folder:
         out = (options.out or pathlib.Path(folder)).resolve()
-        build(shared, out / "datasets")
+        build(out / "datasets" / "sentences", shared)
         for seed in options.seeds:
-            results, seconds = train(seed, out / "datasets", out / f"seed{seed}")
+            results, seconds = train(seed, options.steps, out / "datasets", out / f"seed{seed}")
             rows.append(line(f"seed {seed}, {seconds:.0f} s", results))
     titles = [f"{title:>10}" for title in (*LOSSES.values(), *SHARES.values())]
     print(f"{'':22}{''.join(titles)}")

@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 # Read when TensorFlow is imported, which otherwise prints notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -56,23 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=path_argument, default="datasets", help="folder of datasets")
     parser.add_argument("--runs", type=path_argument, default="runs", help="folder of runs")
     parser.add_argument("--num_clips", type=int, default=1500, help="films of the corpus")
+    names = [name_of(module) for module in TASKS]
+    parser.add_argument("--configs", nargs="+", choices=names, default=names, metavar="CONFIG")
+    parser.add_argument("--steps", type=int, help="of every run; default: as in its config")
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.ERROR)
     logging.get_absl_logger().setLevel("ERROR")
     data, runs = options.data, options.runs
     start = pretrain.get_config("shapes")
     prepare(start, data, options.num_clips)
-    run(start, runs / "shapes")
+    run(start, runs / "shapes", options.steps)
     rows = []
     for module, metrics in TASKS.items():
-        name = module.__name__.rpartition(".")[2]
+        name = name_of(module)
+        if name not in options.configs:
+            continue
         scores = {}
         for weights, source in (("pre-trained", str(runs / "shapes")), ("random", "")):
             config = module.get_config("shapes")
             config.init_from = source
             prepare(config, data, options.num_clips)
             workdir = runs / f"{name}-{weights}"
-            run(config, workdir)
+            run(config, workdir, options.steps)
             config.data.eval_split = SPLIT
             scores[weights] = evaluate_checkpoint(config, workdir)
         chances = CHANCE[name](data / config.data.name, config)
@@ -87,6 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("Chance of captions: the best of the constant captions.")
 
 
+def name_of(module: ModuleType) -> str:
+    """Returns the name of a config."""
+    return module.__name__.rpartition(".")[2]
+
+
 def prepare(config: Config, data: pathlib.Path, num_clips: int) -> None:
     """Builds the dataset of a config in the folder `data`, unless it exists."""
     config.data.dir = str(data)
@@ -98,8 +109,9 @@ def prepare(config: Config, data: pathlib.Path, num_clips: int) -> None:
         subprocess.run([*command, f"--num_clips={num_clips}", "--workers=2"], check=True, cwd=ROOT)
 
 
-def run(config: Config, workdir: pathlib.Path) -> None:
+def run(config: Config, workdir: pathlib.Path, steps: int | None) -> None:
     """Trains to the last step, from the last checkpoint if there is one."""
+    config.optimizer.steps = steps or config.optimizer.steps
     print(f"== {workdir}", flush=True)
     train(config, str(workdir))
 

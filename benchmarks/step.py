@@ -2,7 +2,7 @@
 
     python -m benchmarks.step
     python -m benchmarks.step --task=all --dtype=bfloat16 --groups=4 --clips=32
-    python -m benchmarks.step --dtype=bfloat16 --clips=32 --largest
+    python -m benchmarks.step --dtype=bfloat16 --clips=32 --largest[=GROUPS]
 
 The clips are random, with lengths like television's. The second layout is the original's: every
 segment and every query has its own row, padded to the longest. One run trains on both, with the
@@ -11,6 +11,7 @@ memory runs out. Needs neither TensorFlow nor a dataset.
 """
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -30,6 +31,11 @@ from hero_jax.training import flops
 from hero_jax.training.state import TrainState
 from hero_jax.training.step import Program
 
+# An update of the published recipe, in groups of 32 clips.
+MOST_GROUPS = 32
+# The task that takes most memory.
+LARGEST_TASK = "vsm"
+
 
 class RowPerSegment(packing.Rows):
     """Rows that hold one segment each."""
@@ -39,6 +45,21 @@ class RowPerSegment(packing.Rows):
         self.segments = self.segments.copy()
         self.segments[rows] = 1
         return rows * self.row_length, np.ones(len(rows), np.int32)
+
+
+def make_config(small: bool, dtype: str, groups: int, clips: int) -> Config:
+    """Returns the published recipe, or that of a small model, for batches of so many clips."""
+    config = pretrain.get_config()
+    if small:
+        pretrain.small(config)
+    config.batch.update(groups=groups, clips_per_group=clips, accumulation=1)
+    config.model.dtype = dtype
+    return config
+
+
+def trained(config: Config) -> list[str]:
+    """Returns the tasks that a recipe has."""
+    return [name for name, ratio in config.tasks.items() if ratio]
 
 
 def tokens_of(config: Config) -> Tokens:
@@ -51,7 +72,8 @@ def make_clips(config: Config) -> list[list[segments.Prepared]]:
     """Returns the clips of each group, laid out as segments."""
     rng, tokens = np.random.default_rng(0), tokens_of(config)
     metadata = SimpleNamespace(special_ids=tokens, seconds_per_feature=1.5)
-    groups = []
+    # Random draws depend on a clip's number, and VSM takes clips with the same one for copies.
+    groups, numbers = [], itertools.count()
     for _ in range(config.batch.groups):
         clips = [
             random_clip(
@@ -63,7 +85,9 @@ def make_clips(config: Config) -> list[list[segments.Prepared]]:
             )
             for number in range(config.batch.clips_per_group)
         ]
-        groups.append([segments.prepare(clip, 0, config.batch, metadata) for clip in clips])
+        groups.append(
+            [segments.prepare(clip, next(numbers), config.batch, metadata) for clip in clips]
+        )
     return groups
 
 
@@ -186,10 +210,14 @@ def compare(config: Config, tasks: Sequence[str], steps: int) -> None:
         )
 
 
-def largest(config: Config, task: str, steps: int) -> None:
-    """Measures packed rows, doubling the groups until they do not fit into memory."""
-    peak = flops.peak_flops(config.model.dtype)
-    while True:
+def largest(config: Config, task: str, steps: int, at_most: int) -> int:
+    """Measures packed rows, doubling the groups until they do not fit into memory.
+
+    Returns:
+      The most groups that do, at most `at_most`; 0 if those of the config do not.
+    """
+    peak, fitting = flops.peak_flops(config.model.dtype), 0
+    while config.batch.groups <= at_most:
         program = make_program(config)
         batch, counts = make_batch(make_clips(config), config, packed=True)
         try:
@@ -197,10 +225,20 @@ def largest(config: Config, task: str, steps: int) -> None:
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            print(f"{config.batch.groups} groups do not fit into memory")
-            return
+            print(f"{config.batch.groups} groups do not fit into memory", flush=True)
+            break
         report("packed", program, counts, batch, task, seconds, peak)
-        config.batch.groups *= 2
+        fitting, config.batch.groups = config.batch.groups, 2 * config.batch.groups
+    return fitting
+
+
+def print_heads(config: Config) -> None:
+    """Prints the device, and the heads of the table."""
+    device = jax.devices()[0].device_kind
+    print(f"{device}, {config.model.dtype}; memory in GB is the run's peak so far")
+    print(
+        "layout   task      clips         rows   full  s / step   clips/s   tokens/s   MFU   memory"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -216,28 +254,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--row_length", type=int, default=128)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--largest", action="store_true", help="find the largest batch")
+    parser.add_argument(
+        "--largest",
+        type=int,
+        nargs="?",
+        const=MOST_GROUPS,
+        metavar="GROUPS",
+        help="find the largest batch, of at most so many groups; default: %(const)s",
+    )
     parser.add_argument("--small", action="store_true", help="a small model, to try the command")
     options = parser.parse_args(arguments)
-    config = pretrain.get_config()
-    if options.small:
-        pretrain.small(config)
-    config.batch.update(
-        groups=options.groups,
-        clips_per_group=options.clips,
-        row_length=options.row_length,
-        accumulation=1,
-    )
-    config.model.dtype = options.dtype
-    print(f"{jax.devices()[0].device_kind}, {options.dtype}; memory in GB is the run's peak so far")
-    print(
-        "layout   task      clips         rows   full  s / step   clips/s   tokens/s   MFU   memory"
-    )
-    trained = [name for name in config.tasks if config.tasks[name]]
+    config = make_config(options.small, options.dtype, options.groups, options.clips)
+    config.batch.row_length = options.row_length
+    print_heads(config)
     if options.largest:
-        largest(config, "vsm" if options.task == "recipe" else options.task, options.steps)
+        task = LARGEST_TASK if options.task == "recipe" else options.task
+        largest(config, task, options.steps, options.largest)
     else:
-        compare(config, trained if options.task == "recipe" else [options.task], options.steps)
+        tasks = trained(config) if options.task == "recipe" else [options.task]
+        compare(config, tasks, options.steps)
 
 
 if __name__ == "__main__":

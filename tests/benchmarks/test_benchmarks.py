@@ -28,18 +28,6 @@ def here(monkeypatch):
         monkeypatch.setattr(module, "REPEATS" if module is dropout else "SAMPLES", 1)
 
 
-@pytest.fixture
-def shallow(monkeypatch):
-    """Gives small models one layer of each kind: every layer is compiled into every function."""
-    small = pretrain.small
-
-    def shallow(config):
-        small(config)
-        config.model.update(cross_modal_layers=1, temporal_layers=1)
-
-    monkeypatch.setattr(pretrain, "small", shallow)
-
-
 def numbers(line: str) -> list[float]:
     return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\.?\d*", line)]
 
@@ -131,6 +119,7 @@ def test_step_packs_the_same_clips_in_both_layouts():
     )
     assert counts == same_counts
     assert counts["clips"] == 4
+    assert np.unique(packed["clip_numbers"]).size == 4
     for name in ("segment_ids", "query_segment_ids"):
         assert np.count_nonzero(packed[name]) == np.count_nonzero(padded[name])
         assert padded[name].max() == 1

@@ -41,6 +41,19 @@ def test_shapes_fine_tunes_each_task_twice(untrained, tmp_path, capsys):
     assert names == {path.name for path in (tmp_path / "data").iterdir()}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("shallow")
+def test_shapes_scores_runs_of_two_steps(tmp_path, capsys):
+    folders = [f"--{name}={tmp_path / name}" for name in ("data", "runs")]
+    shapes.main([*folders, "--configs", "tvqa", "--num_clips=30", "--steps=2"])
+    lines = capsys.readouterr().out.splitlines()
+    heads, _, scores = [line for line in lines if line.startswith("|")]
+    assert heads.split()[-6:] == ["chance", "|", "pre-trained", "|", "random", "|"]
+    chance, *found = (float(score.strip(" %")) for score in scores.split("|")[2:5])
+    assert chance == 20
+    assert all(0 <= score <= 100 for score in found)
+
+
 @pytest.mark.filterwarnings("ignore:a query of")
 def test_search_prints_a_line_per_sentence(monkeypatch, tmp_path, capsys):
     model = export_samples.model()

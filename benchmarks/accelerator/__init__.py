@@ -1,0 +1,1 @@
+"""What an accelerator is asked about training at full size."""

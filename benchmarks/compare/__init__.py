@@ -1,0 +1,1 @@
+"""Speed of two source trees, side by side."""
