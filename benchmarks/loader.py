@@ -39,7 +39,10 @@ def measure(folder: pathlib.Path, groups: int, clips_read: int) -> tuple[float, 
     clips = Split(folder, "train")
     layout = Clips(config, clips.metadata)
     batches = Batches(layout, layout.items(clips, training=True), range(groups))
-    config.rows_per_group, config.query_rows_per_group = fitting_rows(batches)
+    rows, query_rows, frame_rows = fitting_rows(batches)
+    config.update(
+        rows_per_group=rows, query_rows_per_group=query_rows, frame_rows_per_group=frame_rows
+    )
     stream = batches.train(0, initial_state(range(groups), config.max_waiting), 0)
     # The first batches include the start of the reading threads.
     for _ in range(2):

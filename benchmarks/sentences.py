@@ -28,6 +28,7 @@ SETTINGS = {
     # Rows for 16 clips in every batch, as in the original.
     "batch.rows_per_group": 10,
     "batch.query_rows_per_group": 7,
+    "batch.frame_rows_per_group": 11,
     "model.hidden_size": 128,
     "model.intermediate_size": 512,
     "model.num_heads": 4,

@@ -113,10 +113,12 @@ def make_batch(
     block, tokens = config.batch, tokens_of(config)
     choose = packing.drawn_subtitles(config.seed, 0, block.queries_per_clip)
     lengths = [[clip.lengths for clip in group] for group in groups]
+    frames = [[np.array([len(clip.frame_features)]) for clip in group] for group in groups]
     queries = [[query_lengths(clip, choose) for clip in group] for group in groups]
     if packed:
         block.rows_per_group = max(fewest_rows(x, block.row_length) for x in lengths)
         block.query_rows_per_group = max(fewest_rows(x, block.row_length) for x in queries)
+        block.frame_rows_per_group = max(fewest_rows(x, block.max_frames) for x in frames)
     else:
         block.row_length = int(max(x.max() for group in lengths for x in group))
         block.rows_per_group = max(sum(map(len, group)) for group in lengths)

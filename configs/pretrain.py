@@ -98,6 +98,10 @@ def _batch() -> ConfigDict:
             # 0 for as many rows as the clips of the training split need on average.
             "rows_per_group": 0,
             "query_rows_per_group": 0,
+            # The same of rows that hold all frames of a clip or of several; 0 for rows of max_frames
+            # slots.
+            "frame_rows_per_group": 0,
+            "frame_row_length": 0,
             "queries_per_clip": 5,
             "max_frames": 100,
             "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted

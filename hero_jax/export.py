@@ -22,6 +22,7 @@ from data.tokenizer import Tokenizer
 from hero_jax.conversion.original_names import task_of_head
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
+from hero_jax.experiment.compatibility import with_frame_rows
 from hero_jax.inference import compiled, exported
 from hero_jax.metrics.report import table
 from hero_jax.models.params import unflatten
@@ -34,6 +35,7 @@ from hero_jax.training.checkpoint import Checkpoints
 LIMITS = (
     *("row_length", "rows_per_group", "clips_per_group", "max_frames", "max_tokens"),
     *("max_query_tokens", "context_subtitles", "segmentation", "max_clip_tokens"),
+    *("frame_rows_per_group", "frame_row_length"),
 )
 # What their paths begin with.
 _SEARCH_HEADS = ("span_head/", "query_head/")
@@ -140,7 +142,8 @@ def _task(kind: str, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _limits(part: dict[str, Any]) -> dict[str, Any]:
-    return {name: part["batch"][name] for name in LIMITS}
+    batch = with_frame_rows(part["batch"])
+    return {name: batch[name] for name in LIMITS}
 
 
 def _ranking(settings: dict[str, Any]) -> dict[str, Any]:

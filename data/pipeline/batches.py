@@ -12,14 +12,18 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from data.config import Config
 from data.errors import InputError
 from data.pipeline import packing
 from data.pipeline.layout import Items, Layout
 from data.pipeline.order import EpochOrder
+from data.pipeline.segments import Rows
 from data.pipeline.stream import GroupState, Stream, decode_state, encode_state
 
-# Items that `fitting_rows` looks at, and the factor by which query rows exceed their average.
+# Items that `fitting_rows` looks at, groups that it makes of them to pack their frames, and the
+# factor by which query rows exceed their average.
 SAMPLE = 512
+SAMPLE_GROUPS = 32
 QUERY_ROOM = 1.1
 # Counts of a batch that describe the state after it; the others are sums over its items.
 GAUGES = ("waiting", "corrupt")
@@ -123,22 +127,24 @@ class Batches(Generic[Item]):
         return HostBatch(arrays, state, counts)
 
 
-def fitting_rows(batches: Batches) -> tuple[int, int]:
-    """Returns the rows and query rows of a group that its clips fill on average, from a sample.
+def fitting_rows(batches: Batches) -> tuple[int, int, int]:
+    """Returns the rows, query rows and frame rows of a group that its clips fill on average.
 
-    There are as many rows as the average clips need, so that rows run out before places for clips
-    do. Query rows have a little room, since rows stay empty when queries do not fit.
+    There are as many rows as the average clips of a sample need, so that rows run out before places
+    for clips do. Query rows have a little room, since rows stay empty when queries do not fit.
+    Frame rows are those that as many clips as a group has places for fill when they are packed.
 
     Raises:
       InputError: there is nothing to pack.
     """
     config = batches.config
-    slots, queries = [], []
+    slots, queries, frames = [], [], []
     for item in map(batches.items.prepare, batches.items.sample(SAMPLE).tolist()):
         if item is None:
             continue
-        in_rows, lengths = batches.layout.slots(item)
+        in_rows, in_frame_rows, lengths = batches.layout.slots(item)
         slots.append(in_rows)
+        frames.append(in_frame_rows)
         drawn = min(len(lengths), config.queries_per_clip)
         queries.append(np.mean(lengths) * drawn if drawn else 0.0)
     if not slots:
@@ -156,4 +162,16 @@ def fitting_rows(batches: Batches) -> tuple[int, int]:
     return (
         rows(places * np.mean(slots), max(slots)),
         rows(math.ceil(QUERY_ROOM * places * np.mean(queries)), longest),
+        _frame_rows(np.array(frames), config),
     )
+
+
+def _frame_rows(frames: np.ndarray, config: Config) -> int:
+    """Returns the mean number of rows that random groups of clips of these lengths fill."""
+    used, generator = [], np.random.default_rng(0)
+    for _ in range(SAMPLE_GROUPS):
+        rows = Rows(config.clips_per_group, packing.frame_rows_of(config)[1])
+        for length in generator.choice(frames, config.clips_per_group):
+            rows.place(np.array([length]))
+        used.append(np.count_nonzero(rows.segments))
+    return round(np.mean(used))

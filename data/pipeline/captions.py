@@ -100,9 +100,9 @@ class Captions(UnitLayout):
             "caption_lengths": packing.filled(groups, (captions,)),
         }
 
-    def slots(self, item: segments.Prepared) -> tuple[int, list[int]]:
+    def slots(self, item: segments.Prepared) -> tuple[int, int, list[int]]:
         """Returns the slots of the clip, and none for captions, which are not in rows."""
-        return int(item.lengths.sum()), []
+        return int(item.lengths.sum()), len(item.frame_features), []
 
     def packer(
         self, arrays: dict[str, np.ndarray], seed: int = 0, step: int = 0

@@ -144,9 +144,9 @@ class Choices(UnitLayout):
             "span_mask": packing.filled(groups, (clips,), False, bool),
         }
 
-    def slots(self, item: segments.Prepared) -> tuple[int, list[int]]:
+    def slots(self, item: segments.Prepared) -> tuple[int, int, list[int]]:
         """Returns the slots of the clip; its texts are in the same rows, after the subtitles."""
-        return int(item.lengths.sum()), []
+        return int(item.lengths.sum()), len(item.frame_features), []
 
     def packer(
         self, arrays: dict[str, np.ndarray], seed: int = 0, step: int = 0
@@ -163,6 +163,10 @@ class Choices(UnitLayout):
 
 
 class _ChoicePacker(packing.ClipPacker):
+    def _frame_slots(self, prepared: segments.Prepared) -> int:
+        # The model puts the text of a version after the frames, so a clip has a row for itself.
+        return self.config.max_frames
+
     def _ask(self, prepared: segments.Prepared) -> tuple[()]:
         (asked,), c, arrays = prepared.annotated, self.clips, self.arrays
         versions = len(asked.texts)

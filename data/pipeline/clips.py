@@ -77,9 +77,13 @@ class _ClipLayout:
             groups, self.config, metadata.feature_width, metadata.special_ids.pad
         )
 
-    def slots(self, item: segments.Prepared) -> tuple[int, list[int]]:
+    def slots(self, item: segments.Prepared) -> tuple[int, int, list[int]]:
         """Returns the slots of a clip, and those of each subtitle that may be drawn as a query."""
-        return int(item.lengths.sum()), [len(item.subtitles[j]) + 1 for j in item.spans]
+        return (
+            int(item.lengths.sum()),
+            len(item.frame_features),
+            [len(item.subtitles[j]) + 1 for j in item.spans],
+        )
 
 
 class Clips(_ClipLayout):

@@ -153,11 +153,12 @@ class Layout(Protocol[Item]):
           seed, step: what is drawn for an item depends on them and on the item alone.
         """
 
-    def slots(self, item: Item) -> tuple[int, list[int]]:
+    def slots(self, item: Item) -> tuple[int, int, list[int]]:
         """Returns the slots that an item fills in rows.
 
         Returns:
-          Slots in the rows of clips, and slots of each query in the rows of queries.
+          Slots in the rows of clips and in those of frames, and slots of each query in the rows of
+          queries.
         """
 
     @staticmethod
@@ -181,7 +182,9 @@ def segment_limits(config: Config, more_tokens: int = 0) -> list[Limit]:
     words = batch.max_tokens * (batch.context_subtitles + 1)
     if batch.segmentation == "clip":
         words = batch.max_clip_tokens
+    in_row = [Limit("batch.max_frames", batch.max_frames, "batch.frame_row_length")]
     return [
+        *(in_row if batch.frame_row_length else []),
         Limit("batch.max_frames", batch.max_frames, "model.segment_frames"),
         Limit("batch.max_frames", batch.max_frames, "model.clip_positions"),
         Limit(

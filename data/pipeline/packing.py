@@ -3,17 +3,20 @@
 A subtitle with its frames is a *segment*. Whole segments lie side by side in rows of T slots, and
 `segment_ids` tell them apart. A batch has G groups of at most C clips in R rows; all segments of a
 clip lie in rows of its own group. Queries (held-out subtitles, or annotated queries) are packed in
-the same way into rows of their own. A task may read a clip in V versions, such as once with each
-answer to a question (`data/pipeline/choices.py`); otherwise V is 1. For one group, a batch holds
+the same way into rows of their own, and so are the frames of whole clips, into P rows of L slots. A
+task may read a clip in V versions, such as once with each answer to a question
+(`data/pipeline/choices.py`); otherwise V is 1. For one group, a batch holds
 
   clip_numbers     [C] int32           number of the clip's record; random draws depend on it
-  frame_features   [C, F, D] float16   zero beyond num_frames
-  num_frames       [C] int32           0: no clip
+  num_frames       [C] int32           at most F; 0: no clip
+  frame_features   [P, L, D] float16   the frames of a clip follow each other; zero in padding
+  frame_place      [P, L] int32        number of the frame in a slot, of C·F; -1 for none
+  clip_slot        [C, F] int32        the inverse: number of the slot, of P·L; -1 for none
   token_ids        [R, T] int32        `[SEP] words` at text slots, `[PAD]` elsewhere
   position_ids     [R, T] int32        of words from the special token, of frames in the segment
   segment_ids      [R, T] int32        from 1 in every row; 0 is padding
-  frame_index      [R, T] int32        number of the frame in a slot, of C·V·F; -1 for none
-  frame_slot       [C·V, F] int32      the inverse: number of the slot, of R·T; -1 for none
+  frame_index      [R, T] int32        number of the frame's slot, of P·V·L; -1 for none
+  frame_slot       [P·V, L] int32      the inverse: number of the slot, of R·T; -1 for none
   clip_index       [R, T] int32        number of the slot's clip, of C
   subtitle_index   [R, T] int32        number of the segment in its clip
   held_out         [R, T] bool         True at words of a subtitle that is a query of this batch
@@ -31,7 +34,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from data.config import Config
-from data.pipeline.segments import Prepared
+from data.pipeline.segments import Prepared, Rows
 from data.schema import SpecialIds
 
 # Words of a query, and its first and last frame, inclusive.
@@ -66,37 +69,6 @@ def no_queries(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
     return np.empty(0, int), []
 
 
-class Rows:
-    """Free space in the rows of one group, filled by best fit."""
-
-    def __init__(self, rows: int, row_length: int):
-        self.free = np.full(rows, row_length)
-        self.segments = np.zeros(rows, np.int64)
-        self.row_length = row_length
-
-    def place(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Finds space for segments, longest first, each where it leaves the least space.
-
-        Returns:
-          (first slot in the flattened rows, segment id) of each segment, or None, with nothing
-          changed, if they do not all fit.
-        """
-        free, segments = self.free.copy(), self.segments.copy()
-        first = np.empty(len(lengths), np.int64)
-        ids = np.empty(len(lengths), np.int32)
-        for i in np.argsort(-lengths, kind="stable"):
-            length = lengths[i]
-            row = np.where(free >= length, free, self.row_length + 1).argmin()
-            if free[row] < length:
-                return None
-            first[i] = (row + 1) * self.row_length - free[row]
-            free[row] -= length
-            segments[row] += 1
-            ids[i] = segments[row]
-        self.free, self.segments = free, segments
-        return first, ids
-
-
 class ClipPacker:
     """Fills one group of one batch with clips, and, in subclasses, with queries about them.
 
@@ -113,6 +85,7 @@ class ClipPacker:
         self.arrays = arrays
         self.config = config
         self.rows = Rows(config.rows_per_group, config.row_length)
+        self.frame_rows = Rows(*arrays["frame_place"].shape)
         self.clips = 0
         self.counts = dict.fromkeys(COUNTS, 0)
 
@@ -128,18 +101,18 @@ class ClipPacker:
 
     def add(self, item: Prepared) -> bool:
         """Packs a clip and its queries; returns False, and changes nothing, if they do not fit."""
-        before = self.rows.free, self.rows.segments
+        before = [(rows, rows.free, rows.segments) for rows in (self.rows, self.frame_rows)]
         places = self.rows.place(item.lengths)
-        if places is None:
-            return False
-        held_out = self._ask(item)
-        if held_out is None:
-            self.rows.free, self.rows.segments = before
-            return False
-        self._write_clip(item, held_out, *places)
-        self.clips += 1
-        self._count(item)
-        return True
+        frames = self.frame_rows.place(np.array([self._frame_slots(item)]))
+        if places and frames and (held_out := self._ask(item)) is not None:
+            self._write_frames(item, int(frames[0][0]))
+            self._write_segments(item, held_out, *places)
+            self.clips += 1
+            self._count(item)
+            return True
+        for rows, free, segments in before:
+            rows.free, rows.segments = free, segments
+        return False
 
     def refusal(self, item: Prepared) -> str:
         """Returns the message of the error that a clip does not fit an empty group."""
@@ -160,7 +133,22 @@ class ClipPacker:
         del prepared
         return ()
 
-    def _write_clip(
+    def _frame_slots(self, prepared: Prepared) -> int:
+        """Returns the number of slots of a frame row that the next clip takes."""
+        return len(prepared.frame_features)
+
+    def _write_frames(self, prepared: Prepared, first: int) -> None:
+        arrays, c = self.arrays, self.clips
+        num_frames, width = prepared.frame_features.shape
+        slots = slice(first, first + num_frames)
+        first_place = c * arrays["clip_slot"].shape[1]
+        arrays["frame_place"].reshape(-1)[slots] = first_place + np.arange(num_frames)
+        arrays["frame_features"].reshape(-1, width)[slots] = prepared.frame_features
+        arrays["clip_slot"][c, :num_frames] = first + np.arange(num_frames)
+        arrays["num_frames"][c] = num_frames
+        arrays["clip_numbers"][c] = prepared.number
+
+    def _write_segments(
         self,
         prepared: Prepared,
         held_out: Sequence[int] | np.ndarray,
@@ -168,15 +156,15 @@ class ClipPacker:
         segment_ids: np.ndarray,
     ) -> None:
         arrays, c = self.arrays, self.clips
-        num_frames = len(prepared.frame_features)
         offsets = np.cumsum(prepared.lengths) - prepared.lengths
         slot = np.repeat(first - offsets, prepared.lengths) + np.arange(len(prepared.slot_token))
         is_frame = prepared.slot_frame >= 0
-        frame = prepared.slot_frame[is_frame]
+        version, frame = np.divmod(prepared.slot_frame[is_frame], arrays["clip_slot"].shape[1])
+        rows, row_length = arrays["frame_place"].shape
+        versions = len(arrays["frame_slot"]) // rows
+        row, column = np.divmod(arrays["clip_slot"][c, frame], row_length)
         frame_index = np.full(len(slot), -1, np.int32)
-        clips = len(arrays["num_frames"])
-        frame_slot = arrays["frame_slot"].reshape(clips, -1)
-        frame_index[is_frame] = c * frame_slot.shape[1] + frame
+        frame_index[is_frame] = (row * versions + version) * row_length + column
         for name, values in (
             ("token_ids", prepared.slot_token),
             ("position_ids", prepared.slot_position),
@@ -187,10 +175,7 @@ class ClipPacker:
             ("held_out", np.isin(prepared.slot_subtitle, held_out)),
         ):
             arrays[name].reshape(-1)[slot] = values
-        frame_slot[c, frame] = slot[is_frame]
-        arrays["frame_features"][c, :num_frames] = prepared.frame_features
-        arrays["num_frames"][c] = num_frames
-        arrays["clip_numbers"][c] = prepared.number
+        arrays["frame_slot"].reshape(-1)[frame_index[is_frame]] = slot[is_frame]
 
     def _count(self, prepared: Prepared) -> None:
         text = prepared.slot_frame < 0
@@ -309,25 +294,41 @@ def empty_batch(groups: int, config: Config, feature_size: int, pad: int) -> dic
 
 
 def clip_arrays(
-    groups: int, config: Config, feature_size: int, pad: int, versions: int = 1
+    groups: int, config: Config, feature_size: int, pad: int, versions: int = 0
 ) -> dict[str, np.ndarray]:
-    """Returns the arrays that clips and their subtitles fill, with nothing in them."""
+    """Returns the arrays that clips and their subtitles fill, with nothing in them.
+
+    Args:
+      versions: in how many versions clips are read, each of which has a frame row of its own; 0 for
+        rows of frames of several clips.
+    """
     clips, frames = config.clips_per_group, config.max_frames
     rows = config.rows_per_group, config.row_length
+    frame_rows, length = (clips, frames) if versions else frame_rows_of(config)
     return {
         "clip_numbers": filled(groups, (clips,)),
-        # Unlike `np.full`, `np.zeros` takes no memory until it is written to.
-        "frame_features": np.zeros((groups, clips, frames, feature_size), np.float16),
         "num_frames": filled(groups, (clips,)),
+        # Unlike `np.full`, `np.zeros` takes no memory until it is written to.
+        "frame_features": np.zeros((groups, frame_rows, length, feature_size), np.float16),
+        "frame_place": filled(groups, (frame_rows, length), -1),
+        "clip_slot": filled(groups, (clips, frames), -1),
         "token_ids": filled(groups, rows, pad),
         "position_ids": filled(groups, rows),
         "segment_ids": filled(groups, rows),
         "frame_index": filled(groups, rows, -1),
-        "frame_slot": filled(groups, (clips * versions, frames), -1),
+        "frame_slot": filled(groups, (frame_rows * max(versions, 1), length), -1),
         "clip_index": filled(groups, rows),
         "subtitle_index": filled(groups, rows),
         "held_out": filled(groups, rows, False, bool),
     }
+
+
+def frame_rows_of(config: Config) -> tuple[int, int]:
+    """Returns number and length of a group's frame rows, one for each clip if both are open."""
+    return (
+        config.frame_rows_per_group or config.clips_per_group,
+        config.frame_row_length or config.max_frames,
+    )
 
 
 def query_arrays(groups: int, config: Config, queries: int, pad: int) -> dict[str, np.ndarray]:

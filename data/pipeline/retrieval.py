@@ -51,9 +51,13 @@ class Retrieval(UnitLayout):
         tokens = self.metadata.special_ids
         return packing.GroupPacker(arrays, self.config, tokens, packing.annotated_queries)
 
-    def slots(self, item: segments.Prepared) -> tuple[int, list[int]]:
+    def slots(self, item: segments.Prepared) -> tuple[int, int, list[int]]:
         """Returns the slots of the clip, and those of its query."""
-        return int(item.lengths.sum()), [len(words) + 1 for words, _ in item.annotated]
+        return (
+            int(item.lengths.sum()),
+            len(item.frame_features),
+            [len(words) + 1 for words, _ in item.annotated],
+        )
 
     @staticmethod
     def limits(config: Config, block: str) -> list[Limit]:
@@ -189,9 +193,9 @@ class QueryTexts:
         del seed, step
         return _TextPacker(arrays, self.config, self.metadata)
 
-    def slots(self, item: QueryText) -> tuple[int, list[int]]:
-        """Returns 0 for the rows of clips, and the slots of the query."""
-        return 0, [len(item.words) + 1]
+    def slots(self, item: QueryText) -> tuple[int, int, list[int]]:
+        """Returns 0 for the rows of clips and of frames, and the slots of the query."""
+        return 0, 0, [len(item.words) + 1]
 
     @staticmethod
     def limits(config: Config, block: str) -> list[Limit]:

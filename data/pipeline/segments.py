@@ -1,6 +1,6 @@
 """Lays a clip out as segments, each of a subtitle or part of the clip with its frames.
 
-`data/pipeline/packing.py` puts segments into rows.
+`data/pipeline/packing.py` puts segments into rows, where `Rows` finds space for them.
 """
 
 import dataclasses
@@ -279,3 +279,34 @@ def _slots(
             subtitle += [-1] * (n + 1) + owners + [-1] * len(tail)
             lengths.append(n + m)
     return (token, position, frame, subtitle), np.array(lengths, int)
+
+
+class Rows:
+    """Free space in the rows of one group, filled by best fit."""
+
+    def __init__(self, rows: int, row_length: int):
+        self.free = np.full(rows, row_length)
+        self.segments = np.zeros(rows, np.int64)
+        self.row_length = row_length
+
+    def place(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Finds space for segments, longest first, each where it leaves the least space.
+
+        Returns:
+          (first slot in the flattened rows, segment id) of each segment, or None, with nothing
+          changed, if they do not all fit.
+        """
+        free, segments = self.free.copy(), self.segments.copy()
+        first = np.empty(len(lengths), np.int64)
+        ids = np.empty(len(lengths), np.int32)
+        for i in np.argsort(-lengths, kind="stable"):
+            length = lengths[i]
+            row = np.where(free >= length, free, self.row_length + 1).argmin()
+            if free[row] < length:
+                return None
+            first[i] = (row + 1) * self.row_length - free[row]
+            free[row] -= length
+            segments[row] += 1
+            ids[i] = segments[row]
+        self.free, self.segments = free, segments
+        return first, ids

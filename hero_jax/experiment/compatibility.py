@@ -39,6 +39,15 @@ def differences(left: Any, right: Any, prefix: str = "") -> Iterator[tuple[str, 
         yield prefix, left, right
 
 
+def with_frame_rows(batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's `batch` block, with the frame rows that all runs of earlier versions had."""
+    one_of_each_clip = {
+        "frame_rows_per_group": batch["clips_per_group"],
+        "frame_row_length": batch["max_frames"],
+    }
+    return one_of_each_clip | batch
+
+
 def identity(metadata: DatasetMetadata) -> dict[str, Any]:
     """Returns what features and words mean: a model only reads data in which they mean the same."""
     return {

@@ -27,6 +27,7 @@ AT_LEAST_1 = """
 """
 AT_LEAST_0 = """
     seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
+    batch.frame_rows_per_group batch.frame_row_length
     batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
     optimizer.learning_rate optimizer.warmup_steps optimizer.max_gradient_norm profile_steps
 """

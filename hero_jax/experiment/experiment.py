@@ -12,7 +12,14 @@ from ml_collections import ConfigDict
 
 from data.errors import InputError
 from hero_jax import sharding
-from hero_jax.experiment.compatibility import IDENTITY, check_identity, differences, identity, plain
+from hero_jax.experiment.compatibility import (
+    IDENTITY,
+    check_identity,
+    differences,
+    identity,
+    plain,
+    with_frame_rows,
+)
 from hero_jax.experiment.datasets import MissingDataset
 from hero_jax.experiment.task_group import TaskGroup
 from hero_jax.tasks.registry import TASKS
@@ -192,7 +199,7 @@ def _check_complete(metadata: dict[str, Any], subject: str) -> None:
 
 
 def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns blocks of settings, with the defaults of those that tasks did not have earlier."""
+    """Returns blocks of settings, with the values of those that earlier versions did not have."""
     complete = {}
     for name, block in config.items():
         if name.startswith("parts."):
@@ -200,6 +207,8 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
         elif name in TASKS:
             fields = dataclasses.fields(TASKS[name].Settings)
             complete[name] = {field.name: plain(field.default) for field in fields} | block
+        elif name == "batch":
+            complete[name] = with_frame_rows(block)
         else:
             complete[name] = block
     return complete

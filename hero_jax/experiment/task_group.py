@@ -185,10 +185,11 @@ class TaskGroup:
     def _find_rows(self) -> None:
         """Fills in the numbers of rows that the config leaves open."""
         batch = self.config.batch
-        if not batch.rows_per_group or not batch.query_rows_per_group:
-            rows, query_rows = fitting_rows(self._typical_batches())
-            batch.rows_per_group = batch.rows_per_group or rows
-            batch.query_rows_per_group = batch.query_rows_per_group or query_rows
+        batch.frame_row_length = batch.frame_row_length or batch.max_frames
+        fields = "rows_per_group", "query_rows_per_group", "frame_rows_per_group"
+        if not all(batch[name] for name in fields):
+            fitting = fitting_rows(self._typical_batches())
+            batch.update({name: batch[name] or n for name, n in zip(fields, fitting, strict=True)})
 
     def _typical_batches(self) -> Batches:
         """Returns batches of the training split if all datasets have it."""

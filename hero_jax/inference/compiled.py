@@ -230,9 +230,13 @@ class _Layout:
         frame_index = jnp.where(is_frame, order + version * frames, -1)
         slot = jnp.arange(versions * rows)[:, None] * slots.shape[0] + before
         slot = jnp.where(in_row, slot, -1).reshape(clips, versions, rows, frames).max(2)
+        in_row = jnp.where(jnp.arange(frames) < num_frames[:, None], jnp.arange(frames), -1)
         return {
             "frame_features": features[:, None],
             "num_frames": num_frames[:, None],
+            # A clip has a frame row for itself, so these two are the same.
+            "frame_place": in_row[:, None],
+            "clip_slot": in_row[:, None],
             "token_ids": jnp.where(is_text, padded, self.pad),
             "position_ids": jnp.where(is_text | is_frame, place, 0),
             "segment_ids": (is_text | is_frame).astype(jnp.int32),

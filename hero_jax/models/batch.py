@@ -1,4 +1,4 @@
-"""Views of a batch of packed rows: masks, versions, pooled segments.
+"""Views of a batch of packed rows: masks, versions, pooled segments, frames by their clip.
 
 The shapes are those of `hero_jax.models.hero`.
 """
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+
+from hero_jax.models.ops import permute_entries
 
 # A batch on devices: arrays by name, described in `data/pipeline/packing.py`.
 Batch = Mapping[str, jax.Array]
@@ -38,11 +40,49 @@ def same_segment(segment_ids: jax.Array) -> jax.Array:
 
 def frame_mask(batch: Batch) -> jax.Array:
     """Returns a mask `[G, C, F]`, True at the frames of the clips."""
-    return jnp.arange(batch["frame_slot"].shape[-1]) < batch["num_frames"][..., None]
+    return jnp.arange(batch["clip_slot"].shape[-1]) < batch["num_frames"][..., None]
+
+
+def frame_segments(batch: Batch) -> jax.Array:
+    """Returns the segment ids `[G, P·V, L]` of frame rows: 1 + number of the clip, 0 in padding."""
+    place = repeat_versions(batch["frame_place"], batch)
+    return jnp.where(place >= 0, 1 + place // batch["clip_slot"].shape[-1], 0)
+
+
+def by_clip(rows: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the entries `[G, C, F, H]` of clips from frame rows `[G, P, L, H]`; zero beyond."""
+    return _moved(rows, batch["frame_place"], batch["clip_slot"])
+
+
+def in_frame_rows(clips: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the entries `[G, P, L, H]` of frame rows from clips `[G, C, F, H]`; zero beyond."""
+    return _moved(clips, batch["clip_slot"], batch["frame_place"])
+
+
+def _moved(x: jax.Array, new_place: jax.Array, source: jax.Array) -> jax.Array:
+    """Moves entries `[G, a, b, H]` to `[G, c, d, H]`, by their new places and the inverse."""
+    groups, size = x.shape[0], x.shape[-1]
+    moved = permute_entries(
+        x.reshape(groups, -1, size), source.reshape(groups, -1), new_place.reshape(groups, -1)
+    )
+    return moved.reshape(*source.shape, size)
+
+
+def pick_in_frame_rows(values: jax.Array, batch: Batch, absent: int | bool) -> jax.Array:
+    """Returns values `[G, P, L]` of slots from those of frames `[G, C, F]`, which have no gradient.
+
+    Args:
+      absent: value of slots without a frame.
+    """
+    place = batch["frame_place"]
+    groups = place.shape[0]
+    index = jnp.maximum(place, 0).reshape(groups, -1)
+    picked = jnp.take_along_axis(values.reshape(groups, -1), index, axis=1)
+    return jnp.where(place >= 0, picked.reshape(place.shape), absent)
 
 
 def repeat_versions(x: jax.Array, batch: Batch) -> jax.Array:
-    """Repeats every clip V times: `[G, C, ...]` -> `[G, C·V, ...]`."""
+    """Repeats every frame row V times: `[G, P, ...]` -> `[G, P·V, ...]`."""
     versions = batch["frame_slot"].shape[1] // x.shape[1]
     return x if versions == 1 else jnp.repeat(x, versions, axis=1)
 

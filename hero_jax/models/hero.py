@@ -1,8 +1,8 @@
 """HERO's encoder: a cross-modal transformer over packed subtitles, a temporal one over clips.
 
-Shapes: G groups of a batch, each with C clips of at most F frames of D features, and R packed rows
-of T slots; H is the width. A task may read a clip in V versions; otherwise V is 1. The batch is
-described in `data/pipeline/packing.py`.
+Shapes: G groups of a batch, each with C clips of at most F frames of D features in P rows of L
+slots, and with R packed rows of T slots; H is the width. A task may read a clip in V versions;
+otherwise V is 1. The batch is described in `data/pipeline/packing.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,9 @@ from data.config import Config
 from hero_jax.models import heads
 from hero_jax.models.batch import (
     Batch,
-    frame_mask,
+    by_clip,
+    frame_segments,
+    in_frame_rows,
     pool_segments,
     repeat_versions,
     same_segment,
@@ -121,8 +123,8 @@ class CrossModalEncoder(nnx.Module):
 
         Args:
           rows: `token_ids`, `position_ids`, `segment_ids` `[G, R, T]`; with frames also
-            `frame_index` `[G, R, T]` and `frame_slot` `[G, C·V, F]`.
-          frames: `[G, C·V·F, H]` from `frame_embedding.project`, or None for text alone.
+            `frame_index` `[G, R, T]` and `frame_slot` `[G, P·V, L]`.
+          frames: `[G, P·V·L, H]` from `frame_embedding.project`, or None for text alone.
           key: dropout key.
 
         Returns:
@@ -164,32 +166,35 @@ class TemporalEncoder(nnx.Module):
     def __call__(
         self,
         fused: jax.Array,
-        valid: jax.Array,
+        batch: Batch,
         text: tuple[jax.Array, jax.Array] | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Encodes frames in the context of their clip.
 
         Args:
-          fused: `[G, C, F, H]`.
-          valid: `[G, C, F]` bool.
-          text: embedded words `[G, C, L, H]` to read with the frames and their mask `[G, C, L]`, or
-            None.
+          fused: `[G, P·V, L, H]`.
+          batch: `frame_place` `[G, P, L]` and `clip_slot` `[G, C, F]`.
+          text: embedded words `[G, P·V, W, H]` to read with the frames of a row, which is that of
+            one clip then, and their mask `[G, P·V, W]`; or None.
           key: dropout key.
 
         Returns:
-          `[G, C, F, H]`, the frames.
+          `[G, P·V, L, H]`, the frames.
         """
-        frames = fused.shape[-2]
-        x = self.norm(fused + self.position[...][:frames])
+        # By clip first, because the gradient is a sum then instead of a scatter.
+        shape = *batch["clip_slot"].shape, fused.shape[-1]
+        position = jnp.broadcast_to(self.position[...][: shape[-2]], shape)
+        x = self.norm(fused + repeat_versions(in_frame_rows(position, batch), batch))
+        segment_ids = frame_segments(batch)
         if text is not None:
-            words, words_valid = text
+            words, valid = text
             x = jnp.concatenate([x, words], axis=-2)
-            valid = jnp.concatenate([valid, words_valid], axis=-1)
+            valid = jnp.where(valid, segment_ids.max(-1, keepdims=True), 0)
+            segment_ids = jnp.concatenate([segment_ids, valid], axis=-1)
         x = dropout(x.astype(self.dtype), self.dropout_rate, fold_in(key, 0))
-        # With `valid` as segment ids, frames attend to frames and padding to padding.
-        x = self.transformer(x, same_segment(valid), fold_in(key, 1))
-        return x[..., :frames, :]
+        x = self.transformer(x, same_segment(segment_ids), fold_in(key, 1))
+        return x[..., : fused.shape[-2], :]
 
 
 class HERO(nnx.Module):
@@ -243,7 +248,7 @@ class HERO(nnx.Module):
 
         Args:
           batch: packed rows and frames.
-          masked: `[G, C, F]` bool, frames whose features are hidden, or None.
+          masked: `[G, P, L]` bool, frames whose features are hidden, or None.
           key: dropout key.
 
         Returns:
@@ -273,7 +278,7 @@ class HERO(nnx.Module):
           key: dropout key.
 
         Returns:
-          `[G, C·V, F, H]`.
+          `[G, P·V, L, H]`.
         """
         frame_slot = batch["frame_slot"]
         groups = frame_slot.shape[0]
@@ -293,25 +298,29 @@ class HERO(nnx.Module):
     def contextualize(
         self, batch: Batch, fused: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
-        """Encodes fused frames `[G, C, F, H]` with the temporal transformer."""
+        """Encodes fused frames `[G, P·V, L, H]` with the temporal transformer."""
         if self.encoder == "flat":
             return fused
-        return self.temporal(fused, frame_mask(batch), key=fold_in(key, 2))
+        return self.temporal(fused, batch, key=fold_in(key, 2))
 
-    def encode_clips(
+    def encode_frames(
         self, batch: Batch, *, masked: jax.Array | None = None, key: jax.Array | None = None
     ) -> jax.Array:
-        """Encodes frames in the context of their clip, `[G, C, F, H]`; see `encode_rows`."""
+        """Encodes frames in the context of their clip, `[G, P, L, H]`; see `encode_rows`."""
         rows = self.encode_rows(batch, masked=masked, key=key)
         fused = self.fuse(batch, rows, masked=masked, key=key)
         return self.contextualize(batch, fused, key=key)
+
+    def encode_clips(self, batch: Batch, *, key: jax.Array | None = None) -> jax.Array:
+        """Returns the result of `encode_frames` clip by clip, `[G, C, F, H]`; zero beyond."""
+        return by_clip(self.encode_frames(batch, key=key), batch)
 
     def encode_with_texts(self, batch: Batch, *, key: jax.Array | None = None) -> jax.Array:
         """Encodes frames in the context of their clip and of the text of each version.
 
         Args:
-          batch: a batch that also has `text_token_ids` `[G, C·V, L]` and `text_lengths`
-            `[G, C·V]`.
+          batch: a batch of a frame row for each clip, that also has `text_token_ids` `[G, C·V, W]`
+            and `text_lengths` `[G, C·V]`.
           key: dropout key.
 
         Returns:
@@ -322,8 +331,7 @@ class HERO(nnx.Module):
         positions = jnp.arange(token_ids.shape[-1])
         words = self.cross_modal.text_embedding(token_ids, positions)
         words_valid = positions < batch["text_lengths"][..., None]
-        valid = repeat_versions(frame_mask(batch), batch)
-        frames = self.temporal(fused, valid, (words, words_valid), key=fold_in(key, 2))
+        frames = self.temporal(fused, batch, (words, words_valid), key=fold_in(key, 2))
         groups, clips = batch["num_frames"].shape
         return frames.reshape(groups, clips, -1, *frames.shape[2:])
 

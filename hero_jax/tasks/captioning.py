@@ -237,7 +237,7 @@ def moment_frames(
     """
     clips = decoder.project(model.encode_clips(batch, key=dropout_key))
     frames = jax.tree.map(lambda x: take_slots(x, batch["query_clip"]), clips)
-    place = jnp.arange(batch["frame_slot"].shape[-1])
+    place = jnp.arange(batch["clip_slot"].shape[-1])
     ranges = batch["caption_ranges"]
     frame_mask = (ranges[..., :1] <= place) & (place < ranges[..., 1:])
     return frames, frame_mask & batch["query_mask"][..., None]

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from hero_jax.models.batch import Batch
+from hero_jax.models.batch import Batch, pick_in_frame_rows
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import permute_entries
 from hero_jax.tasks import masking
@@ -39,7 +39,8 @@ class FrameOrderModelling(Task):
             batch, context.key, probability=self.settings.shuffle_probability
         )
         logits = order_logits(model, batch, order, context.dropout_key)
-        sums = cross_entropy(logits, targets, targets >= 0)
+        in_rows = pick_in_frame_rows(targets, batch, -1)
+        sums = cross_entropy(logits, in_rows, in_rows >= 0)
         # A guess among the positions of the clip.
         chance = jnp.sum((targets >= 0) / jnp.maximum(batch["num_frames"], 1)[..., None])
         return mean(sums["loss"], sums["count"]), {
@@ -55,14 +56,22 @@ class FrameOrderModelling(Task):
 def order_logits(
     model: HERO, batch: Batch, order: jax.Array, dropout_key: jax.Array | None
 ) -> jax.Array:
-    """Returns logits `[G, C, F, max_frames]` after frame i went to position order[i]."""
+    """Returns logits of frame rows `[G, P, L, max_frames]` after frames have moved.
+
+    Args:
+      order: `[G, C, F]`: frame i of a clip goes to position order[i].
+    """
     rows = model.encode_rows(batch, key=dropout_key)
     fused = model.fuse(batch, rows, key=dropout_key)
-    frames, size = fused.shape[-2:]
+    groups, size = fused.shape[0], fused.shape[-1]
+
+    def slots_of(places: jax.Array) -> jax.Array:
+        """Returns for every slot that of another frame of its clip, `[G, P·L]`."""
+        slots = jnp.take_along_axis(batch["clip_slot"], places, axis=-1)
+        return pick_in_frame_rows(slots, batch, -1).reshape(groups, -1)
+
     # Padding stays in place, so order is a permutation of all F positions.
     shuffled = permute_entries(
-        fused.reshape(-1, frames, size),
-        jnp.argsort(order, axis=-1).reshape(-1, frames),
-        order.reshape(-1, frames),
+        fused.reshape(groups, -1, size), slots_of(jnp.argsort(order, axis=-1)), slots_of(order)
     ).reshape(fused.shape)
     return model.order_head(model.contextualize(batch, shuffled, key=dropout_key))

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from hero_jax.models.batch import Batch, frame_mask
+from hero_jax.models.batch import Batch, pick_in_frame_rows
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
@@ -86,11 +86,11 @@ def contrast(
     dropout_key: jax.Array | None,
 ) -> dict[str, jax.Array]:
     """Returns sums over masked frames `[G, C, F]` of the contrastive loss; see `cross_entropy`."""
-    frames = model.encode_clips(batch, masked=masked, key=dropout_key)
+    masked, valid = pick_in_frame_rows(masked, batch, False), batch["frame_place"] >= 0
+    frames = model.encode_frames(batch, masked=masked, key=dropout_key)
     prediction = model.feature_head(frames)
     truth = batch["frame_features"].astype(prediction.dtype)
     pool = jnp.where(masked[..., None], truth, prediction)
-    valid = frame_mask(batch)
     groups = {"group": valid.shape[0], "batch": 1}[candidates]
     prediction, pool = (x.reshape(groups, -1, x.shape[-1]) for x in (prediction, pool))
     masked, valid = masked.reshape(groups, -1), valid.reshape(groups, -1)
@@ -127,7 +127,8 @@ def regress(
     model: HERO, batch: Batch, masked: jax.Array, dropout_key: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the sum over masked frames `[G, C, F]` of the root squared error, and their count."""
-    frames = model.encode_clips(batch, masked=masked, key=dropout_key)
+    masked = pick_in_frame_rows(masked, batch, False)
+    frames = model.encode_frames(batch, masked=masked, key=dropout_key)
     error = model.feature_head(frames).astype(jnp.float32) - batch["frame_features"]
     squared = jnp.sum(error * error, axis=-1)
     # Frames that are not masked must not reach the root: its gradient at zero is infinite.

@@ -101,13 +101,18 @@ class Feeds:
             for name, group in self._task_groups.items()
         }
 
-    def take(self, name: str) -> tuple[dict[str, jax.Array], dict[str, int], int]:
-        """Returns an update's batches on the devices, their counts and their number of slots."""
+    def take(self, name: str) -> tuple[dict[str, jax.Array], dict[str, int], dict[str, int]]:
+        """Returns an update's batches on the devices, their counts and their numbers of slots.
+
+        The slots have the name of the count of those that are filled.
+        """
         batch, self._local[name], counts = next(self._feeds[name])
         config = self._task_groups[name].config.batch
         groups = len(sharding.local_groups(self._mesh, config.groups))
-        slots = groups * config.accumulation * config.rows_per_group * config.row_length
-        return batch, counts, slots
+        rows = groups * config.accumulation * config.rows_per_group
+        # All processes have as many frame slots as this one.
+        frames = batch["frame_place"].size // config.groups * groups
+        return batch, counts, {"filled_slots": rows * config.row_length, "frames": frames}
 
     @property
     def waited(self) -> float:

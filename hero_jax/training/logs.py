@@ -1,5 +1,6 @@
 """Logs of a run: TensorBoard scalars, and lines or a progress bar on the terminal."""
 
+import collections
 import contextlib
 import os
 import socket
@@ -109,24 +110,29 @@ class Meter:
     def _reset(self, waited: float) -> None:
         self.start = time.perf_counter()
         self.waited = waited
-        self.steps = self.slots = 0
+        self.steps = 0
+        self.slots = collections.Counter[str]()
         self.metrics: list[dict[str, Any]] = []
         self.counts: dict[str, int] = {}
         self.flops = 0.0
 
     def add(
-        self, metrics: dict[str, Any], counts: Mapping[str, int], slots: int, flops: float
+        self,
+        metrics: dict[str, Any],
+        counts: Mapping[str, int],
+        slots: Mapping[str, int],
+        flops: float,
     ) -> None:
         """Adds a step.
 
         Args:
           metrics: still on the devices.
           counts: of its batches.
-          slots: that its batches have.
+          slots: that its batches have, by the count of those that are filled.
           flops: that it needs.
         """
         self.steps += 1
-        self.slots += slots
+        self.slots.update(slots)
         self.metrics.append(metrics)
         self.flops += flops
         for name, value in counts.items():
@@ -181,7 +187,8 @@ class Meter:
             "speed/steps_per_second": self.steps / seconds,
             "speed/share_waiting_for_data": (waited - self.waited) / seconds,
             "speed/model_flop_utilisation": self.flops / seconds / peak_flops,
-            "data/fill": self.counts["filled_slots"] / self.slots,
+            "data/fill": self.counts["filled_slots"] / self.slots["filled_slots"],
+            "data/frame_fill": self.counts["frames"] / self.slots["frames"],
             "data/clips_per_step": counts["clips"] / self.steps,
             "data/segments_per_step": counts["segments"] / self.steps,
             "data/frames_per_step": counts["frames"] / self.steps,

@@ -40,6 +40,8 @@ NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
         ({"model__dropout": 1.0}, ["model.dropout=1.0", "below 1"]),
         ({"batch__row_length": 8}, ["max_tokens + 1 is 21", "batch.row_length=8"]),
         ({"batch__max_frames": 15}, ["batch.max_frames is 15", "segment_frames=14"]),
+        ({"batch__frame_row_length": 13}, ["batch.max_frames is 14", "frame_row_length=13"]),
+        ({"batch__frame_rows_per_group": -1}, ["batch.frame_rows_per_group=-1", "0 or more"]),
         ({"batch__max_tokens": 40}, ["41 tokens", "model.text_positions=32"]),
         ({"batch__groups": 0}, ["batch.groups=0", "1 or more"]),
         ({"mesh__data": 1, "mesh__fsdp": 2}, ["do not multiply to the 1 devices"]),
@@ -125,6 +127,17 @@ def test_a_run_resumes_whose_version_lacked_a_setting_that_has_its_default(runs,
     Experiment(runs.config()).check_same(older, "runs/mine")
     with pytest.raises(InputError, match=r"has vsm.margin=0.1, not 0.2"):
         Experiment(runs.config(vsm__margin=0.2)).check_same(older, "runs/mine")
+
+
+def test_a_run_of_a_row_for_each_clip_resumes_with_as_many_rows(runs, about):
+    """Earlier versions had no other."""
+    older = copy.deepcopy(about)
+    for name in ("frame_rows_per_group", "frame_row_length"):
+        older["config"]["batch"].pop(name)
+    rows = {"batch__clips_per_group": 3, "batch__frame_rows_per_group": 3}
+    Experiment(runs.config(**rows)).check_same(older, "runs/mine")
+    with pytest.raises(InputError, match=r"has batch.frame_rows_per_group=3, not 2: set it to"):
+        Experiment(runs.config(batch__frame_rows_per_group=2)).check_same(older, "runs/mine")
 
 
 def test_weights_of_another_shape(runs, about):

@@ -155,7 +155,7 @@ def pack(golden, query_type, queries, versions):
         clips_per_group=golden.num_clips,
         rows_per_group=versions * (golden.num_clips + 2),
         row_length=ROW_LENGTH,
-        max_frames=golden.batch["frame_slot"].shape[-1],
+        max_frames=golden.batch["clip_slot"].shape[-1],
         choices=versions,
     )
     metadata = SimpleNamespace(

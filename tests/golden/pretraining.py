@@ -10,7 +10,7 @@ import optax
 
 from configs import pretrain
 from hero_jax.conversion.original_names import TIED_WORDS, WORDS
-from hero_jax.models.batch import frame_mask
+from hero_jax.models.batch import by_clip, frame_mask, pick_in_frame_rows
 from hero_jax.models.params import flatten
 from hero_jax.tasks import fom, matching, mfm, mlm
 from hero_jax.tasks.base import Context
@@ -100,7 +100,7 @@ def report_mfm(golden):
     (contrast_loss, prediction), contrast_gradient = step(golden.params)
     regress = golden.differentiate(frame_loss, {**batch, "is_contrast": False})
     (regress_loss, _), regress_gradient = regress(golden.params)
-    truth = golden.batch["frame_features"]
+    truth = golden.compute(features_of_clips, golden.batch)
     unmasked = np.asarray(frame_mask(golden.batch)) & ~masked
     squared = np.sum((prediction - truth)[masked] ** 2, axis=-1)
     candidates = np.concatenate([truth[masked], prediction[unmasked]])
@@ -122,20 +122,26 @@ def report_mfm(golden):
     return step
 
 
+def features_of_clips(module, batch):
+    del module
+    return by_clip(batch["frame_features"], batch)
+
+
 def frame_loss(module, batch):
     """Returns either loss of masked frames: they share the encoder, which is compiled once."""
     masked = batch["masked"]
     sums = mfm.contrast(module, batch, masked, "group", None)
     total, count = mfm.regress(module, batch, masked, None)
     loss = jnp.where(batch["is_contrast"], sums["loss"] / sums["count"], total / count)
-    return loss, module.feature_head(module.encode_clips(batch, masked=masked))
+    frames = module.encode_frames(batch, masked=pick_in_frame_rows(masked, batch, False))
+    return loss, by_clip(module.feature_head(frames), batch)
 
 
 def report_fom(golden):
     expected = golden.load("fom")
     if expected is None:
         return None
-    frames = golden.batch["frame_slot"].shape[-1]
+    frames = golden.batch["clip_slot"].shape[-1]
     order = golden.per_clip(expected, "shuffled_orders", -1)
     order = np.where(order < 0, np.arange(frames), order)
     targets = golden.per_clip(expected, "targets", -1)
@@ -150,7 +156,7 @@ def report_fom(golden):
 
 
 def order_loss(module, batch):
-    logits = fom.order_logits(module, batch, batch["order"], None)
+    logits = by_clip(fom.order_logits(module, batch, batch["order"], None), batch)
     sums = cross_entropy(logits, batch["targets"], batch["targets"] >= 0)
     return sums["loss"] / sums["count"], logits
 

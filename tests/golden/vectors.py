@@ -139,6 +139,9 @@ class Golden:
                 "query_rows_per_group": 4,
                 "row_length": ROW_LENGTH,
                 "queries_per_clip": self.meta["queries_per_clip"],
+                # Two clips share a row.
+                "frame_rows_per_group": -(-self.num_clips // 2),
+                "frame_row_length": 2 * frames,
                 "max_frames": frames,
                 "max_tokens": 60,
                 "max_query_tokens": 60,
@@ -215,7 +218,7 @@ class Golden:
 
     def per_clip(self, values, name, fill):
         """Stacks one array per clip as `[1, C, F]`."""
-        stacked = np.full(self.batch["frame_slot"].shape, fill)
+        stacked = np.full(self.batch["clip_slot"].shape, fill)
         for i in range(self.num_clips):
             row = values[f"clip{i}/{name}"]
             stacked[0, i, : len(row)] = row

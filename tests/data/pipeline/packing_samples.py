@@ -28,6 +28,8 @@ def batch_config(**changes) -> ml_collections.ConfigDict:
             "clips_per_group": 3,
             "rows_per_group": 4,
             "query_rows_per_group": 2,
+            "frame_rows_per_group": 0,
+            "frame_row_length": 0,
             "row_length": 16,
             "queries_per_clip": 2,
             "max_frames": 8,
@@ -182,7 +184,7 @@ def found_segments(arrays, clip_place, config):
     row, in order, and no other's.
     """
     first_token = TOKENS.cls if config.segmentation == "frames" else TOKENS.sep
-    frame_slot = arrays["frame_slot"].reshape(len(arrays["num_frames"]), -1)
+    frame_slot = arrays["frame_slot"].reshape(-1)
     used = arrays["segment_ids"] > 0
     of_clip = used & (arrays["clip_index"] == clip_place)
     segments = []
@@ -206,12 +208,44 @@ def found_segments(arrays, clip_place, config):
         assert tokens[n] == first_token
         held_out = arrays["held_out"][row, slots]
         assert not held_out[: n + 1].any()
-        frames = index[:n] - clip_place * frame_slot.shape[1]
+        clip_of_frame, frames = owners_of_frames(arrays, index[:n])
+        assert (clip_of_frame == clip_place).all()
         flat = row * config.row_length + slots[:n]
-        np.testing.assert_array_equal(frame_slot[clip_place, frames], flat)
+        np.testing.assert_array_equal(frame_slot[index[:n]], flat)
         words = list(zip(held_out[n + 1 :].tolist(), tokens[n + 1 :].tolist(), strict=True))
         segments.append((frames.tolist(), words))
     return segments
+
+
+def owners_of_frames(arrays, index):
+    """The clip of each frame of a version, and its number, which counts on from one to the next."""
+    row, column = np.divmod(index, arrays["frame_place"].shape[1])
+    row, version = np.divmod(row, len(arrays["frame_slot"]) // len(arrays["frame_place"]))
+    clip, frame = np.divmod(arrays["frame_place"][row, column], arrays["clip_slot"].shape[1])
+    return clip, version * arrays["clip_slot"].shape[1] + frame
+
+
+def found_features(arrays, clip_place):
+    """The features of a clip's frames; checks that they follow each other in one row."""
+    slots = arrays["clip_slot"][clip_place]
+    slots, beyond = np.split(slots, arrays["num_frames"][clip_place : clip_place + 1])
+    assert (beyond == -1).all()
+    np.testing.assert_array_equal(slots, slots[0] + np.arange(len(slots)))
+    length = arrays["frame_place"].shape[1]
+    assert slots[0] // length == slots[-1] // length
+    first = clip_place * arrays["clip_slot"].shape[1]
+    places = arrays["frame_place"].reshape(-1)
+    np.testing.assert_array_equal(places[slots], first + np.arange(len(slots)))
+    return arrays["frame_features"].reshape(len(places), -1)[slots]
+
+
+def check_frame_padding(arrays):
+    """Nothing is in the slots of frame rows that are no clip's."""
+    empty = arrays["frame_place"] == -1
+    assert (~empty).sum() == arrays["num_frames"].sum() == (arrays["clip_slot"] >= 0).sum()
+    assert not arrays["frame_features"][empty].any()
+    versions = len(arrays["frame_slot"]) // len(empty)
+    assert (arrays["frame_slot"][empty.repeat(versions, axis=0)] == -1).all()
 
 
 def found_queries(arrays, clip_place):

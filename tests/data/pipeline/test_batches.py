@@ -309,9 +309,12 @@ def test_rows_of_the_full_recipe_are_92_percent_full(television):
     config = pretrain.get_config().batch
     config.groups = 1
     source = clip_batches(Split(television, "train"), config, range(1))
-    config.rows_per_group, config.query_rows_per_group = fitting_rows(source)
+    fields = "rows_per_group", "query_rows_per_group", "frame_rows_per_group"
+    config.update(dict(zip(fields, fitting_rows(source), strict=True)))
     counts = [batch.counts for batch in train(source, 0, 18)]
     assert sum(one["clips"] for one in counts) > 500
     slots = len(counts) * config.rows_per_group * config.row_length
     assert sum(one["filled_slots"] for one in counts) / slots >= 0.92
+    slots = len(counts) * config.frame_rows_per_group * config.max_frames
+    assert sum(one["frames"] for one in counts) / slots >= 0.78
     assert sum(one["cut_tokens"] + one["cut_frames"] for one in counts) == 0

@@ -14,9 +14,11 @@ from tests.data.pipeline.packing_samples import (
     METADATA,
     TOKENS,
     batch_config,
+    check_frame_padding,
     clips,
     copy,
     expected_segments,
+    found_features,
     found_segments,
     frame_targets,
     goes_on,
@@ -126,6 +128,7 @@ def check_group(arrays, packed, counts):
     np.testing.assert_array_equal(slots[frames[used]], used)
     assert len(used) == (slots >= 0).sum()
     places = len(packed)
+    check_frame_padding(arrays)
     assert not arrays["num_frames"][places:].any()
     assert not arrays["choice_mask"][places:].any()
     assert not arrays["span_mask"][places:].any()
@@ -164,8 +167,10 @@ def test_a_clip_is_read_once_with_each_answer(units):
         num_frames = min(len(clip.frame_features), CONFIG.max_frames)
         assert arrays["num_frames"][place] == num_frames
         np.testing.assert_array_equal(
-            arrays["frame_features"][place, :num_frames], clip.frame_features[:num_frames]
+            found_features(arrays, place), clip.frame_features[:num_frames]
         )
+        # A row for itself.
+        assert arrays["clip_slot"][place, 0] == place * CONFIG.max_frames
         moment = seen(query.moment, num_frames)
         assert arrays["span_mask"][place] == (moment is not None)
         assert prepared.cut_moments == goes_on(query.moment, num_frames)

@@ -160,6 +160,8 @@ def test_limits_by_hand():
         (12, "batch.row_length"),
     ]
     assert fields(Clips, **changes) == [*clips, *drawn, *queries]
+    in_rows = [(7, "batch.frame_row_length"), *clips]
+    assert fields(CorpusClips, frame_row_length=20, **changes) == in_rows
     whole = {**changes, "segmentation": "clip", "max_clip_tokens": 40}
     assert fields(CorpusClips, **whole) == [*frames, (41, "model.text_positions")]
 

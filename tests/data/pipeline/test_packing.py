@@ -14,9 +14,11 @@ from tests.data.pipeline.packing_samples import (
     TOKENS,
     annotate,
     batch_config,
+    check_frame_padding,
     clips,
     copy,
     expected_segments,
+    found_features,
     found_queries,
     found_segments,
     frame_targets,
@@ -40,8 +42,9 @@ def new_packer(config, choose):
     st.integers(0, 3),
     st.sampled_from([("subtitle", 0), ("subtitle", 2), ("clip", 0), ("frames", 0)]),
     st.integers(2, 5),
+    st.sampled_from([(0, 0), (1, 7), (1, 19), (2, 9), (4, 7)]),
 )
-def test_nothing_is_lost_or_duplicated(source, queries_per_clip, layout, rows):
+def test_nothing_is_lost_or_duplicated(source, queries_per_clip, layout, rows, frame_rows):
     segmentation, context = layout
     config = batch_config(
         segmentation=segmentation,
@@ -49,6 +52,8 @@ def test_nothing_is_lost_or_duplicated(source, queries_per_clip, layout, rows):
         row_length=16 if not context else 32,
         rows_per_group=rows,
         queries_per_clip=queries_per_clip,
+        frame_rows_per_group=frame_rows[0],
+        frame_row_length=frame_rows[1],
         max_frames=7,
     )
     choose = packing.drawn_subtitles(3, 5, queries_per_clip)
@@ -79,12 +84,11 @@ def check_clip(arrays, place, clip, number, held_out, config):
     num_frames = min(len(clip.frame_features), config.max_frames)
     assert arrays["num_frames"][place] == num_frames
     assert arrays["clip_numbers"][place] == number
-    features = arrays["frame_features"][place]
-    np.testing.assert_array_equal(features[:num_frames], clip.frame_features[:num_frames])
-    assert not features[num_frames:].any()
+    np.testing.assert_array_equal(found_features(arrays, place), clip.frame_features[:num_frames])
     in_segments = [frame for frames, _ in expected for frame in frames]
+    slots = arrays["clip_slot"][place, :num_frames]
     np.testing.assert_array_equal(
-        np.flatnonzero(arrays["frame_slot"][place] >= 0), sorted(in_segments)
+        np.flatnonzero(arrays["frame_slot"].reshape(-1)[slots] >= 0), sorted(in_segments)
     )
 
 
@@ -98,7 +102,7 @@ def check_padding(arrays, num_clips):
     np.testing.assert_array_equal(query_padding, arrays["query_index"] == -1)
     assert (arrays["query_token_ids"][query_padding] == TOKENS.pad).all()
     assert not arrays["num_frames"][num_clips:].any()
-    assert (arrays["frame_slot"][num_clips:] == -1).all()
+    check_frame_padding(arrays)
     # Segments are numbered from 1 in every row, so that none is mistaken for padding.
     for row in (*arrays["segment_ids"], *arrays["query_segment_ids"]):
         assert set(row.tolist()) | {0} == set(range(int(row.max()) + 1))

@@ -19,6 +19,7 @@ from tests.data.pipeline.packing_samples import (
     METADATA,
     batch_config,
     expected_segments,
+    found_features,
     found_segments,
     group_of,
     make_clip,
@@ -171,9 +172,7 @@ def packed_clips(group, clips, config):
         numbers.append(int(group["clip_numbers"][place]))
         clip = clips.read(numbers[-1])
         frames = min(len(clip.frame_features), config.max_frames)
-        np.testing.assert_array_equal(
-            group["frame_features"][place, :frames], clip.frame_features[:frames]
-        )
+        np.testing.assert_array_equal(found_features(group, place), clip.frame_features[:frames])
         assert found_segments(group, place, config) == [
             (frames, [(False, token) for _, token in words])
             for frames, words in expected_segments(clip, config, framed=True)
@@ -199,7 +198,7 @@ def test_a_clip_is_laid_out_with_its_query_and_without_subtitles_without_frames(
     assert prepared.lengths.tolist() == [2 + 1 + 2, 1 + 1 + 2]
     ((words, span),) = prepared.annotated
     assert (words.tolist(), span) == ([7, 8], (1, 2))
-    assert layout.slots(prepared) == (5 + 4, [3])
+    assert layout.slots(prepared) == (5 + 4, 3, [3])
 
 
 def windows_layout(**changes):

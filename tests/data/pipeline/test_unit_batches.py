@@ -182,7 +182,7 @@ def test_units_of_clips_that_are_damaged_later_are_skipped_and_counted(film_copy
 def test_rows_are_as_many_as_units_need_on_average(split):
     shape = {"groups": 1, "clips_per_group": 30, "max_waiting": 1}
     source = unit_batches(split, "choices", shape)
-    rows, _ = fitting_rows(source)
+    rows, _, _ = fitting_rows(source)
     slots = np.mean([source.items.prepare(n).lengths.sum() for n in range(len(source))])
     assert rows == round(30 * slots / source.config.row_length)
     source = unit_batches(split, "retrieval", shape)

@@ -34,6 +34,9 @@ def source(**changes) -> exported.Exported:
         **{name: config.batch[name] for name in ("row_length", "rows_per_group")},
         **{name: config.batch[name] for name in ("clips_per_group", "max_frames", "max_tokens")},
         **{name: config.batch[name] for name in ("segmentation", "max_clip_tokens")},
+        # Two clips and more in a row.
+        "frame_rows_per_group": 2,
+        "frame_row_length": 2 * config.batch.max_frames,
         "max_query_tokens": QUERY_TOKENS,
         "context_subtitles": 0,
         **changes,

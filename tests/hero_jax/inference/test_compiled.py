@@ -137,7 +137,7 @@ def test_segments_are_those_of_the_packer(clips, texts, segmentation, context, r
     for n, clip in enumerate(clips):
         of_clip = texts[n] if texts else [[]]
         expected = packed(clip, config, of_clip)
-        for name in ("num_frames", "frame_features"):
+        for name in ("num_frames", "frame_features", "frame_place", "clip_slot"):
             np.testing.assert_array_equal(batch[name][n], expected[name], strict=True)
         # The last version may be one that this clip does not have.
         rows = len(of_clip) * SUBTITLES

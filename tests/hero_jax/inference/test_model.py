@@ -1,6 +1,7 @@
 """A model that was read from an export encodes, searches, answers and describes."""
 
 import codecs
+import copy
 import dataclasses
 import json
 import warnings
@@ -180,6 +181,20 @@ def test_a_clip_of_more_words_than_a_batch_has_rows_for():
     (entry,) = Model(many).encode_clips([clip])
     (expected,) = model().encode_clips([clip])
     np.testing.assert_allclose(entry.frames, expected.frames, rtol=1e-5, atol=1e-5)
+
+
+def test_an_export_of_an_earlier_version_has_a_frame_row_for_each_clip():
+    older = copy.deepcopy(source())
+    for one in (older.description, *older.description["tasks"].values()):
+        limits = one["batch"].items()
+        one["batch"] = {name: value for name, value in limits if "frame_row" not in name}
+    for found, expected in zip(
+        Model(older).encode_clips(clips()), model().encode_clips(clips()), strict=True
+    ):
+        np.testing.assert_allclose(found.frames, expected.frames, rtol=1e-5, atol=1e-5)
+    asked = clips()[0], "what is it", ["red", "blue"]
+    found, expected = (one.answer(*asked).probabilities for one in (Model(older), model()))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def write(tmp_path, description=None, params=None, words=None):

@@ -10,7 +10,8 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_jax.models.batch import frame_mask, is_text
+from hero_jax.models.batch import by_clip as of_clips
+from hero_jax.models.batch import frame_mask, is_text, pick_in_frame_rows
 from hero_jax.tasks import fom, masking, matching
 from tests.hero_jax.tiny import (
     ENCODERS,
@@ -37,6 +38,9 @@ LAYOUTS = (
         "query_rows_per_group": 2,
         "row_length": 64,
         "max_frames": MAX_FRAMES + 3,
+        # Half the frames that four clips can have: rows hold several of them.
+        "frame_rows_per_group": 2,
+        "frame_row_length": 2 * (MAX_FRAMES + 3),
     },
 )
 
@@ -68,19 +72,19 @@ def outputs(module, batch, key):
         "word losses": jnp.where(labels >= 0, word_losses[..., 0], 0),
     }
     masked = masking.mask_frames(batch, key, probability=0.3)
-    features = module.feature_head(module.encode_clips(batch, masked=masked))
+    hidden = module.encode_frames(batch, masked=pick_in_frame_rows(masked, batch, False))
     order, targets = masking.shuffle_frames(batch, key, probability=0.5)
     frames = {
         "temporal outputs": module.encode_clips(batch),
         "masked frames": masked,
-        "predicted features": features,
+        "predicted features": of_clips(module.feature_head(hidden), batch),
         "order": order,
         "targets": targets,
     }
     if module.encoder != "text_only":
         words["cross-modal outputs of frames"] = rows
     if module.encoder != "flat":
-        frames["order logits"] = fom.order_logits(module, batch, order, None)
+        frames["order logits"] = of_clips(fom.order_logits(module, batch, order, None), batch)
     matched = matching.match(module, batch, None)
     groups, places = batch["query_mask"].shape
     own_score = jnp.take_along_axis(matched["scores"], matched["own_clip"][:, None], axis=1)

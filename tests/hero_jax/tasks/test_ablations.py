@@ -11,14 +11,14 @@ from flax import nnx
 from configs.finetune import PRETRAINING
 from data.errors import InputError
 from hero_jax import sharding
-from hero_jax.models.batch import frame_mask
+from hero_jax.models.batch import pick_in_frame_rows
 from hero_jax.models.params import flatten
 from hero_jax.tasks import masking, mfm
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.matching import matching_losses
 from hero_jax.tasks.registry import make_tasks
 from hero_jax.training.step import Program, draw_task
-from tests.hero_jax.tiny import TOKENS, make_clips, make_config, make_module, pack
+from tests.hero_jax.tiny import MAX_FRAMES, TOKENS, make_clips, make_config, make_module, pack
 
 CLIPS = list(enumerate(make_clips(8)))
 # Parameters that an encoder has and does not use.
@@ -188,7 +188,7 @@ def looped_contrast(prediction, truth, masked, valid):
 @pytest.mark.parametrize("candidates", ["group", "batch"])
 def test_candidates_are_those_of_a_group_or_of_the_batch(candidates):
     config = make_config()
-    config.batch.groups = 2
+    config.batch.update(groups=2, frame_rows_per_group=2, frame_row_length=2 * MAX_FRAMES)
     batch = pack([CLIPS[:3], CLIPS[3:7]], config)
     graphdef, params = nnx.split(make_module(config))
 
@@ -196,14 +196,15 @@ def test_candidates_are_those_of_a_group_or_of_the_batch(candidates):
     def contrast(params):
         module = nnx.merge(graphdef, params)
         masked = masking.mask_frames(batch, jax.random.key(0), probability=0.3)
-        prediction = module.feature_head(module.encode_clips(batch, masked=masked))
-        return masked, prediction, mfm.contrast(module, batch, masked, candidates, None)
+        in_rows = pick_in_frame_rows(masked, batch, False)
+        prediction = module.feature_head(module.encode_frames(batch, masked=in_rows))
+        return in_rows, prediction, mfm.contrast(module, batch, masked, candidates, None)
 
     masked, prediction, found = contrast(params)
     # In float64, so that the loop is the more exact of the two.
     prediction = np.asarray(prediction, np.float64)
     truth = batch["frame_features"].astype(np.float64)
-    masked, valid = np.asarray(masked), np.asarray(frame_mask(batch))
+    masked, valid = np.asarray(masked), batch["frame_place"] >= 0
     sets = [(g,) for g in range(2)] if candidates == "group" else [(0, 1)]
     looped = [
         looped_contrast(

@@ -64,7 +64,7 @@ class Labelled(UnitLayout):
         return LabelPacker(arrays, self.config)
 
     def slots(self, item):
-        return int(item.lengths.sum()), []
+        return int(item.lengths.sum()), len(item.frame_features), []
 
     @staticmethod
     def limits(config, block):
