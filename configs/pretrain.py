@@ -47,6 +47,7 @@ def get_config(preset: str = "") -> ConfigDict:
     # ('previous').
     config.on_damaged_checkpoint = "error"
     config.profile_steps = 0  # number of steps to profile, after the first ten of the run
+    config.keep_compiled = True  # keep compiled programs in the user's cache for the next run
 
     if preset == "shapes":
         small(config)
@@ -98,10 +99,9 @@ def _batch() -> ConfigDict:
             # 0 for as many rows as the clips of the training split need on average.
             "rows_per_group": 0,
             "query_rows_per_group": 0,
-            # The same of rows that hold all frames of a clip or of several; 0 for rows of max_frames
-            # slots.
+            # The same of rows that hold all frames of a clip or of several.
             "frame_rows_per_group": 0,
-            "frame_row_length": 0,
+            "frame_row_length": 0,  # 0 for max_frames, the least
             "queries_per_clip": 5,
             "max_frames": 100,
             "max_tokens": 60,  # of a subtitle; longer ones are cut, and counted

@@ -30,26 +30,35 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.compare.comparison import RATIOS, Comparison
 from benchmarks.compare.runs import Tree
+from data.command import path_argument
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def checked_out(commit: str) -> Iterator[pathlib.Path]:
+def checked_out(name: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a folder: the one of that name, or a commit of this repository in a worktree."""
-    if pathlib.Path(commit).is_dir():
-        yield pathlib.Path(commit).resolve()
+    if name.is_dir():
+        yield name.resolve()
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary) / "tree"
         git = ["git", "-C", str(ROOT), "worktree"]
-        added = subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit])
+        added = subprocess.run([*git, "add", "--quiet", "--detach", str(folder), str(name)])
         if added.returncode:
-            sys.exit(f"error: {commit} is neither a folder nor a commit")
+            sys.exit(f"error: {name} is neither a folder nor a commit")
         try:
             yield folder
         finally:
             subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Returns name and value of NAME=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,13 +67,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.compare", description=__doc__.splitlines()[0]
     )
     kinds = ("small", "full", "evaluate", "start", "losses")
-    parser.add_argument("before", help="a commit, or the folder of a source tree")
-    parser.add_argument("--after", default=str(ROOT), help="another; default: this folder")
-    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds, metavar="MEASUREMENT")
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--tasks", nargs="+", choices=RATIOS, default=[*RATIOS], metavar="TASK")
+    parser.add_argument("before", type=path_argument, help="a commit, or a source tree's folder")
+    parser.add_argument("--after", type=path_argument, default=ROOT, help="default: this folder")
     parser.add_argument(
-        "--settings", nargs="+", default=[], metavar="NAME=VALUE", help="of the second tree alone"
+        "--only",
+        nargs="+",
+        choices=kinds,
+        default=kinds,
+        metavar="MEASUREMENT",
+        help=f"some of {', '.join(kinds)}; default: all",
+    )
+    parser.add_argument("--pairs", type=int, default=3, help="of runs; default: %(default)s")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=RATIOS,
+        default=[*RATIOS],
+        metavar="TASK",
+        help=f"for steps, some of {', '.join(RATIOS)}; default: all",
+    )
+    parser.add_argument(
+        "--settings",
+        type=setting,
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fields of the config that the second tree alone gets",
     )
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the command")
     options = parser.parse_args(arguments)
@@ -73,8 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         before, after = (
             stack.enter_context(checked_out(name)) for name in (options.before, options.after)
         )
-        own = dict(setting.split("=", 1) for setting in options.settings)
-        trees = Tree("before", before), Tree("after", after, own)
+        trees = Tree("before", before), Tree("after", after, dict(options.settings))
         for tree in trees:
             # Modules of a new worktree are not compiled yet.
             packages = [str(tree.folder / name) for name in ("hero_jax", "data", "configs")]

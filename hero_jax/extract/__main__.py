@@ -15,6 +15,7 @@ from data.errors import InputError
 from data.report import Report
 from data.video.opening import MAX_PIXELS
 from data.video.speech import WHISPER_MODEL, speech_model
+from hero_jax.cache import keep_compiled
 from hero_jax.extract import check, summary
 from hero_jax.extract.films import find
 from hero_jax.extract.networks import chosen, with_weights
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; exits with status 1 unless all films have features."""
     options = _parser().parse_args(arguments)
     with ends_with_a_sentence(STOPPED), terminable():
+        keep_compiled()
         _run(options)
 
 

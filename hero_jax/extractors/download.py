@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data import hub
-from data.arguments import choice, user_path
+from data.arguments import choice
 from data.errors import InputError
 from data.files import writing_to
 from data.progress import progress
+from hero_jax.cache import CACHE, cache_folder
 from hero_jax.extractors.known import FILES, KnownFile
 
-# The environment's variables: the folder of the cache, and a URL under which the files lie by name.
-CACHE = "HERO_JAX_CACHE"
+# The environment's variable of a URL under which the files lie by name.
 MIRROR = "HERO_JAX_MIRROR"
 _SCHEMES = ("http://", "https://", "file://")
 
@@ -40,14 +40,6 @@ class _NoSuchRange(Exception):
 
 class _Cut(Exception):
     """Raised if a connection ends before the file does; `str` is the reason."""
-
-
-def cache_folder() -> Path:
-    """Returns the folder that downloads are kept in, which need not exist."""
-    if folder := os.environ.get(CACHE):
-        return user_path(folder, CACHE)
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return user_path(caches, "XDG_CACHE_HOME") / "hero_jax"
 
 
 def fetch(network: str) -> Path:

@@ -19,6 +19,7 @@ from data.files import replacing, writing_to
 from data.progress import progress
 from data.schema import SPLITS, Clip, DatasetMetadata
 from data.text import open_text, without_marks
+from hero_jax.cache import keep_compiled
 from hero_jax.index import DTYPES, Index, Writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     with ends_with_a_sentence(), terminable():
+        keep_compiled()
         options.run(options)
 
 

@@ -1,9 +1,10 @@
 """The one evaluation loop: every task's metrics over a whole split, each clip once."""
 
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +21,9 @@ from hero_jax.experiment.datasets import OpenDataset
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.experiment.task_group import TaskGroup
 from hero_jax.metrics.report import means, table
+from hero_jax.models.batch import Batch
 from hero_jax.training.checkpoint import ADVICE, Checkpoints
+from hero_jax.training.compiling import compile_evaluation
 from hero_jax.training.feed import evaluation_batches
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.step import Program
@@ -92,7 +95,9 @@ def _evaluate_batches(
     """Returns the metrics of some tasks from one pass over batches."""
     sums: dict[str, np.ndarray] = {}
     predictions: dict[str, list] = {name: [] for name in names}
-    for arrays, _ in evaluation_batches(batches, program.mesh, group.config):
+    first, passing = _begun(evaluation_batches(batches, program.mesh, group.config))
+    compile_evaluation(program, params, [(name, 0, first) for name in names if first])
+    for arrays, _ in passing:
         for name in names:
             metrics, prediction = jax.device_get(program.evaluate_step(params, arrays, name))
             for metric, value in metrics.items():
@@ -120,9 +125,12 @@ def _evaluate_downstream(
     assert task is not None
     annotated = group.annotated(source, split)
     predictions: dict[str, Any] = {}
+    data = [group.evaluation_batches(source, split, one_pass.layout) for one_pass in task.passes]
+    begun = [_begun(evaluation_batches(one, program.mesh, group.config)) for one, _ in data]
+    firsts = [(task.name, number, first) for number, (first, _) in enumerate(begun) if first]
+    compile_evaluation(program, params, firsts)
     for number, one_pass in enumerate(task.passes):
-        batches, left_out = group.evaluation_batches(source, split, one_pass.layout)
-        passing = evaluation_batches(batches, program.mesh, group.config)
+        passing, left_out = begun[number][1], data[number][1]
         if jax.process_index() == 0:
             left_out.tell("not predicted")
             passing = progress(passing, f"{task.name}: batches of {one_pass.layout.name}")
@@ -140,6 +148,12 @@ def _evaluate_downstream(
         files |= {prefix + name: text for name, text in submission.items()}
     results = task.summarize(predictions, annotated)
     return {f"{task.name}/{key}": value for key, value in results.items()}
+
+
+def _begun(batches: Iterator[tuple[Batch, Any]]) -> tuple[Batch | None, Iterator]:
+    """Returns the first batch, None if there is none, and an iterator over all."""
+    taken = list(itertools.islice(batches, 1))
+    return (taken[0][0] if taken else None), itertools.chain(taken, batches)
 
 
 def _concatenate(outputs: Sequence[Any]) -> Any:

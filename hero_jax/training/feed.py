@@ -165,6 +165,15 @@ def training_batches(
         )
 
 
+def abstract_batches(batches: Batches, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of the arrays of `training_batches`."""
+    leading = config.batch.accumulation, config.batch.groups
+    return {
+        name: jax.ShapeDtypeStruct((*leading, *array.shape[1:]), array.dtype)
+        for name, array in batches.empty().arrays.items()
+    }
+
+
 def stream_to_devices(state: np.ndarray, mesh: Mesh, groups: int) -> jax.Array:
     """Returns a stream's state `[local groups, N]` int64 as a global int32 array `[G, 2 N]`."""
     return sharding.to_devices(state.view(np.int32), mesh, groups)

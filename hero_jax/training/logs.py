@@ -47,6 +47,13 @@ class EventFile:
         self._records.close()
 
 
+def say(text: str) -> None:
+    """Prints a line to the terminal, above the bar if there is one, in the first process."""
+    if jax.process_index() == 0:
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()
+
+
 class Log:
     """Writes scalars to TensorBoard, the run's history and the terminal, in the first process."""
 
@@ -82,9 +89,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Prints a line of its own."""
-        if self.active:
-            tqdm.write(text, file=sys.stderr)
-            sys.stderr.flush()
+        say(text)
 
     def close(self) -> None:
         """Flushes, and ends the bar."""

@@ -2,12 +2,12 @@
 
 import collections
 import contextlib
+import functools
 import math
 import os
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from hero_jax.experiment.experiment import Experiment
 from hero_jax.metrics.report import table
 from hero_jax.training import curves, flops
 from hero_jax.training.checkpoint import ADVICE, Checkpoints, DamagedCheckpoint
+from hero_jax.training.compiling import Compiling, enough_memory
 from hero_jax.training.evaluate import evaluate
 from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
 from hero_jax.training.init_from import initial_params
@@ -72,37 +73,40 @@ def _train(
     groups = experiment.task_groups
     batches = {name: group.batches(group.config.data.train_split) for name, group in groups.items()}
     program = program or Program(config, experiment.tasks, experiment.mesh)
-    state, streams = start_or_resume(experiment, program, checkpoints)
-    with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
-        # An export may read it now.
-        with replacing(workdir / "config.json") as temporary:
-            temporary.write_text(config.to_json_best_effort(indent=1))
-        feeds = Feeds(experiment, batches, streams, int(state.step))
-        log = Log(workdir, int(state.step), config.optimizer.steps)
-        if state.step:
-            log.say(f"resuming at step {state.step} from {checkpoints.directory}")
-        for group in groups.values():
-            for line in group.left_out.lines():
-                log.say(f"left out of training: {line}")
-        try:
-            run = _Run(experiment, program, checkpoints, feeds, log, workdir)
-            results = run.train(state, interruption)
-        except InputError:
-            # Saves that have begun are of good steps.
-            checkpoints.finish()
-            raise
-        finally:
-            feeds.close()
-            log.close()
+    with Compiling(experiment, program, batches) as compiling:
+        state, streams = start_or_resume(experiment, program, checkpoints, compiling)
+        with writing_to(workdir, ADVICE, NO_ROOM), Interruption() as interruption:
+            # An export may read it now.
+            with replacing(workdir / "config.json") as temporary:
+                temporary.write_text(config.to_json_best_effort(indent=1))
+            feeds = Feeds(experiment, batches, streams, int(state.step))
+            log = Log(workdir, int(state.step), config.optimizer.steps)
+            if state.step:
+                log.say(f"resuming at step {state.step} from {checkpoints.directory}")
+            for group in groups.values():
+                for line in group.left_out.lines():
+                    log.say(f"left out of training: {line}")
+            try:
+                run = _Run(experiment, program, compiling, checkpoints, feeds, log, workdir)
+                results = run.train(state, interruption)
+            except InputError:
+                # Saves that have begun are of good steps.
+                checkpoints.finish()
+                raise
+            finally:
+                feeds.close()
+                log.close()
     if interruption.by_keyboard:
         raise KeyboardInterrupt
     return results
 
 
 def start_or_resume(
-    experiment: Experiment, program: Program, checkpoints: Checkpoints
+    experiment: Experiment, program: Program, checkpoints: Checkpoints, compiling: Compiling
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Returns the training state, and the stream state of this process's groups by task group.
+
+    Begins to compile when nothing is wrong with the run.
 
     Raises:
       DamagedCheckpoint: the last checkpoint is, unless `on_damaged_checkpoint` is 'previous' and
@@ -110,7 +114,7 @@ def start_or_resume(
     """
     while True:
         try:
-            return _start_or_resume(experiment, program, checkpoints)
+            return _start_or_resume(experiment, program, checkpoints, compiling)
         except DamagedCheckpoint as damaged:
             if experiment.config.on_damaged_checkpoint != "previous" or damaged.whole is None:
                 raise
@@ -118,7 +122,7 @@ def start_or_resume(
 
 
 def _start_or_resume(
-    experiment: Experiment, program: Program, checkpoints: Checkpoints
+    experiment: Experiment, program: Program, checkpoints: Checkpoints, compiling: Compiling
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     mesh = experiment.mesh
     fresh, like = {}, {}
@@ -131,8 +135,12 @@ def _start_or_resume(
     latest = checkpoints.find("latest")
     if latest is None:
         params = initial_params(experiment, program)
-        return program.init() if params is None else program.start_from(params), fresh
+        draw = program.init if params is None else functools.partial(program.start_from, params)
+        drawn = compiling.run(draw)
+        compiling.begin(0)
+        return drawn.result(), fresh
     experiment.check_same(checkpoints.metadata(latest), checkpoints.directory)
+    compiling.begin(latest)
     state, streams = checkpoints.restore(latest, program.abstract_state(), like)
     return state, {name: stream_from_devices(streams[name or ONLY]) for name in fresh}
 
@@ -144,6 +152,7 @@ class _Run:
         self,
         experiment: Experiment,
         program: Program,
+        compiling: Compiling,
         checkpoints: Checkpoints,
         feeds: Feeds,
         log: Log,
@@ -151,7 +160,7 @@ class _Run:
     ):
         self.experiment, self.program, self.config = experiment, program, experiment.config
         self.checkpoints, self.feeds, self.log = checkpoints, feeds, log
-        self.workdir = workdir
+        self.compiling, self.workdir = compiling, workdir
         self.meter = Meter(feeds.waited)
         self.peak = flops.peak_flops(self.config.model.dtype)
         self.results: dict[str, float | int] = {}
@@ -189,7 +198,8 @@ class _Run:
         name = draw_task(config, step) if config.objective == "one_task" else "all"
         group = self.experiment.group_of(name)
         batch, counts, slots = self.feeds.take(group.name)
-        with _enough_memory(group.config.batch):
+        with enough_memory(group.config.batch):
+            self.compiling.wait(name)
             state, metrics = self.program.train_step(state, batch, name)
             self.unchecked.append((step + 1, name, metrics))
             if len(self.unchecked) > STEPS_AHEAD:
@@ -271,22 +281,6 @@ def check_finite(step: int, name: str, metrics: dict[str, Any]) -> None:
                 "the checkpoints before it are kept: check the features, or lower "
                 "optimizer.learning_rate in another workdir, which init_from may start from here"
             )
-
-
-@contextlib.contextmanager
-def _enough_memory(batch: ConfigDict) -> Iterator[None]:
-    """Raises an InputError if the devices' memory does not hold an update."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
-            raise
-        raise InputError(
-            "the devices' memory does not hold an update: halve "
-            f"batch.clips_per_group={batch.clips_per_group} or batch.groups={batch.groups} and "
-            f"double batch.accumulation={batch.accumulation}, set model.remat=True, or use more "
-            "devices"
-        ) from error
 
 
 class Interruption:

@@ -1,5 +1,6 @@
 """AdamW as the original runs it, and its learning rate schedule."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -97,17 +98,30 @@ def adamw(
             jax.tree.map(jnp.zeros_like, params),
         )
 
+    # Functions of one parameter are traced once for all of the same shape.
+    @jax.jit
+    def first_moment(m, g):
+        return beta1 * m + (1 - beta1) * g
+
+    @jax.jit
+    def second_moment(v, g):
+        return beta2 * v + (1 - beta2) * g * g
+
+    @functools.partial(jax.jit, static_argnames=("decay", "scale"))
+    def changed(rate, size, weight, m, v, decay, scale):
+        step = -scale * size * m / (jnp.sqrt(v) + EPSILON)
+        decayed = rate * scale * weight_decay * (weight + step)
+        return step - decayed if decay else step
+
     def update(updates, state, params):
         rate = learning_rate(state.count)
         count = state.count + 1
-        mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, updates)
-        nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, updates)
+        mu = jax.tree.map(first_moment, state.mu, updates)
+        nu = jax.tree.map(second_moment, state.nu, updates)
         size = rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
 
-        def change(weight, m, v, decay, scale):
-            step = -scale * size * m / (jnp.sqrt(v) + EPSILON)
-            decayed = rate * scale * weight_decay * (weight + step)
-            return step - decayed if decay else step
+        def change(*of_parameter):
+            return changed(rate, size, *of_parameter)
 
         return (
             jax.tree.map(change, params, mu, nu, decay_mask, scales),

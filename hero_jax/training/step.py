@@ -21,6 +21,8 @@ from hero_jax.training.state import TrainState
 
 # Evaluation draws as a training step of this number would.
 EVALUATION_STEP = 0
+# Updates that are searched for tasks to come.
+LOOK_AHEAD = 1_000
 
 
 def draw_task(config: Config, step: int) -> str:
@@ -28,6 +30,22 @@ def draw_task(config: Config, step: int) -> str:
     names = [name for name in config.tasks if config.tasks[name]]
     ratios = np.array([config.tasks[name] for name in names])
     return str(np.random.default_rng([config.seed, step]).choice(names, p=ratios / ratios.sum()))
+
+
+def tasks_ahead(config: Config, step: int) -> list[str]:
+    """Returns the tasks of the updates after a step, in the order of the first of each.
+
+    Of tasks that are drawn so rarely that it is later than `LOOK_AHEAD` updates, none is returned.
+    """
+    if config.objective != "one_task":
+        return ["all"]
+    number = sum(1 for name in config.tasks if config.tasks[name])
+    names: dict[str, None] = {}
+    for later in range(step, min(step + LOOK_AHEAD, config.optimizer.steps)):
+        names[draw_task(config, later)] = None
+        if len(names) == number:
+            break
+    return list(names)
 
 
 def sum_over(function: Callable[[Any], Any], count: int) -> Any:
@@ -69,6 +87,7 @@ class Program:
                 optimizer.rate_scales(abstract, config.optimizer.head_rate_multiplier),
             ),
         )
+        self._params = abstract
         params = sharding.parameter_shardings(abstract, mesh)
         whole = sharding.replicated(mesh)
         adam: Any = optimizer.AdamWState(cast(Any, whole), params, params)
@@ -115,7 +134,7 @@ class Program:
 
     def abstract_state(self) -> TrainState:
         """Returns shapes and shardings of a state."""
-        shapes = jax.eval_shape(self.init)
+        shapes = jax.eval_shape(self._state, self._params)
         return jax.tree.map(
             lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
             shapes,
@@ -139,9 +158,38 @@ class Program:
           the scalars `loss`, `gradient_norm`, `parameter_norm` (after the update) and
           `learning_rate`.
         """
+        return self._train_step(name)(state, batches)
+
+    def lower(self, name: str, batches: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
+        """Lowers the update that `train_step` makes, for the devices of the mesh.
+
+        They need not be there: `jax.experimental.topologies` describes devices to compile for.
+
+        Args:
+          name: a task, or 'all'.
+          batches: shapes of the arrays of an update's batches, `[accumulation, G, ...]`.
+        """
+        place = sharding.batch_sharding(self.mesh, leading=1)
+        shapes = {
+            key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+            for key, x in batches.items()
+        }
+        return self._train_step(name).lower(self.abstract_state(), shapes)
+
+    def is_known(self, name: str, number: int | None = None) -> bool:
+        """Returns whether a function was lowered or called before.
+
+        Args:
+          number: of a pass of the task's evaluation; None stands for its update.
+        """
+        if number is None:
+            return name in self._train_steps
+        return (name, number) in self._evaluate_steps
+
+    def _train_step(self, name):
         if name not in self._train_steps:
             self._train_steps[name] = self._compile_train_step(name)
-        return self._train_steps[name](state, batches)
+        return self._train_steps[name]
 
     def _compile_train_step(self, name):
         weights = self._weights(name)
@@ -206,9 +254,18 @@ class Program:
         Args:
           number: of the task's pass that the batch is for.
         """
+        return self._evaluate_step(name, number)(params, batch)
+
+    def lower_evaluation(
+        self, params: nnx.State, batch: Batch, name: str, number: int = 0
+    ) -> jax.stages.Lowered:
+        """Lowers the function that `evaluate_step` calls; takes the same arguments."""
+        return self._evaluate_step(name, number).lower(params, batch)
+
+    def _evaluate_step(self, name, number):
         if (name, number) not in self._evaluate_steps:
             self._evaluate_steps[name, number] = self._compile_evaluate_step(name, number)
-        return self._evaluate_steps[name, number](params, batch)
+        return self._evaluate_steps[name, number]
 
     def _compile_evaluate_step(self, name, number):
         task = self.tasks[name]

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -84,12 +85,13 @@ def test_a_commit_is_checked_out_and_removed(monkeypatch, tmp_path):
     subprocess.run([*git, "commit", "--quiet", "--message=old"], check=True)
     (tmp_path / "main.py").write_text("new")
     monkeypatch.setattr(command, "ROOT", tmp_path)
-    with command.checked_out("HEAD") as folder:
+    with command.checked_out(Path("HEAD")) as folder:
         assert (folder / "main.py").read_text() == "old"
     assert not folder.exists()
-    with command.checked_out(str(tmp_path)) as folder:
+    with command.checked_out(tmp_path) as folder:
         assert folder == tmp_path.resolve()
-    with pytest.raises(SystemExit, match="neither a folder nor a commit"), command.checked_out("x"):
+    unknown = pytest.raises(SystemExit, match="neither a folder nor a commit")
+    with unknown, command.checked_out(Path("x")):
         pass
 
 

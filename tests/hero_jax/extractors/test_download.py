@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from hero_jax.extractors.download import cache_folder, fetch
+from hero_jax.extractors.download import fetch
 from hero_jax.extractors.known import FILES, KnownFile
 from tests.hero_jax.extractors.weight_server import CONTENT, serving
 from tests.paths import ROOT
@@ -170,17 +170,6 @@ def test_a_cache_that_cannot_be_written(tmp_path, known, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("HERO_JAX_CACHE", str(tmp_path / "file/cache"))
     assert "could not be written to (Not a directory): make room, or set HERO_JAX" in refusal()
-
-
-def test_the_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("HERO_JAX_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == tmp_path / ".cache/hero_jax"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg/hero_jax"
-    monkeypatch.setenv("HERO_JAX_CACHE", "~/mine")
-    assert cache_folder() == tmp_path / "mine"
 
 
 def test_networks_without_a_known_file():
