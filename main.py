@@ -42,8 +42,10 @@ def main(_: list[str]) -> None:
     """Trains, evaluates or exports, by the flags."""
     import jax
 
+    from hero_jax import host_memory
     from hero_jax.cache import keep_compiled
 
+    host_memory.keep()
     # Orbax logs through absl every directory that it makes.
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().setLevel("ERROR")

@@ -53,9 +53,12 @@ class LanguageModelHead(nnx.Module):
         """
         x = self.norm(gelu(self.dense(x))).astype(self.dtype)
         words = word_embeddings.astype(self.dtype)
-        logits = jnp.einsum("...h,vh->...v", x, words, preferred_element_type=jnp.float32)
+        # With a single axis of slots, the gradient of the words needs no transposed copy on a CPU.
+        slots = x.reshape(-1, x.shape[-1])
+        logits = jnp.einsum("sh,vh->sv", slots, words, preferred_element_type=jnp.float32)
         padding = words.shape[0] - self.bias.shape[0]
-        return add_bias(logits, jnp.pad(self.bias[...], (0, padding), constant_values=NO_WORD))
+        bias = jnp.pad(self.bias[...], (0, padding), constant_values=NO_WORD)
+        return add_bias(logits, bias).reshape(*x.shape[:-1], -1)
 
 
 class FeatureHead(nnx.Module):

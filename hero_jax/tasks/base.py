@@ -26,10 +26,10 @@ from hero_jax.tasks.work import Work
 
 Loss = tuple[jax.Array, dict[str, jax.Array]]
 
-# A head reads this share of a group's slots at once, rounded up to the multiple: the masks of the
-# published recipe select fewer, as some slots are empty.
-CHUNK_SHARE = 0.15
-CHUNK_MULTIPLE = 128
+# The slots that a head reads at once are a multiple of this.
+CHUNK_MULTIPLE = 16
+# If a head needs more slots than expected, it reads this share of the expected ones at once.
+REST = 1 / 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,6 +304,15 @@ def metric(total: jax.Array | float, count: jax.Array | float) -> jax.Array:
     return jnp.stack([jnp.asarray(total, jnp.float32), jnp.asarray(count, jnp.float32)])
 
 
-def chunk_size(slots: int) -> int:
-    """Returns the number of slots of a group that a head reads at once."""
-    return math.ceil(slots * CHUNK_SHARE / CHUNK_MULTIPLE) * CHUNK_MULTIPLE
+def chunk_sizes(slots: int, share: float) -> tuple[int, int]:
+    """Returns the number of slots that a head reads first, and the number that it then adds.
+
+    Args:
+      slots: of a group.
+      share: of them that the head is expected to need.
+    """
+    first, rest = (
+        max(math.ceil(slots * part / CHUNK_MULTIPLE), 1) * CHUNK_MULTIPLE
+        for part in (share, share * REST)
+    )
+    return first, rest

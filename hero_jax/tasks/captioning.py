@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import jax
@@ -26,13 +27,14 @@ from hero_jax.tasks.base import (
     Task,
     TaskSettings,
     Tokens,
-    chunk_size,
     metric,
     query_of,
 )
 from hero_jax.tasks.losses import Sums, is_largest, mean, smoothed, sum_over_selected
 from hero_jax.tasks.work import Work
 
+# Share of the targets that the head reads at once, for the memory that its logits take.
+CHUNK_SHARE = 0.15
 # Ways to choose the next word.
 DECODINGS = ("greedy", "beam", "sample")
 # Seed of sampled captions, which depend on it and on the number of the caption's record.
@@ -261,7 +263,8 @@ def caption_loss(
             "count": jnp.sum(valid, dtype=jnp.float32),
         }
 
-    return sum_over_selected(chunk, targets >= 0, chunk_size(targets.shape[1]))
+    size = math.ceil(CHUNK_SHARE * targets.shape[1])
+    return sum_over_selected(chunk, targets >= 0, (size, size))
 
 
 def generate_captions(

@@ -47,9 +47,11 @@ def is_largest(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     XLA's argmax compares pairs of values and places; on a CPU it takes several times as long.
     """
+    labels = labels[..., None]
+    largest = jnp.max(logits, axis=-1, keepdims=True)
     place = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-    is_largest = logits == jnp.max(logits, axis=-1, keepdims=True)
-    return jnp.min(jnp.where(is_largest, place, logits.shape[-1]), axis=-1) == labels
+    earlier = jnp.any((logits == largest) & (place < labels), axis=-1)
+    return (jnp.take_along_axis(logits, labels, axis=-1) == largest)[..., 0] & ~earlier
 
 
 def smoothed(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
@@ -82,46 +84,53 @@ def mean(total: Scalar, count: Scalar) -> jax.Array:
     return total / jnp.maximum(count, 1)
 
 
-def sum_over_selected(function: Callable[..., Sums], selected: jax.Array, chunk_size: int) -> Sums:
-    """Sums a function over the selected slots only, one chunk of them at a time.
+def sum_over_selected(
+    function: Callable[..., Sums], selected: jax.Array, sizes: tuple[int, int]
+) -> Sums:
+    """Sums a function over the selected slots only.
 
     A head that needs 15% of the slots should not run over the others, but shapes are fixed and the
     number of selected slots is only known on the device. Therefore the selected slots are sorted to
-    the front. The first chunk should take all of them; if it does not, a loop stops after the last
-    chunk that has any. The gradient of a chunk is computed along with its value, so memory is that
-    of one chunk and nothing is recomputed.
+    the front. A first chunk should take all of them; if there are more, a loop over other chunks
+    takes the rest. The gradient of a chunk is computed along with its value, so memory is that of
+    one chunk and nothing is recomputed.
 
     Args:
-      function: `(index [G, chunk], valid [G, chunk]) -> sums`, where `index` has numbers of slots.
-        The gradient of its `loss` flows to all arrays that the function closes over; that of the
-        other sums does not.
+      function: `(index [G, chunk], valid [G, chunk]) -> sums`, where `index` has numbers of slots,
+        for chunks of any size. The gradient of its `loss` flows to all arrays that the function
+        closes over; that of the other sums does not.
       selected: `[G, N]` bool.
-      chunk_size: number of slots of a group in one chunk.
+      sizes: numbers of slots of a group in the first chunk and in the others.
 
     Returns:
       The sums over all chunks.
     """
-    index, valid, used = _chunks(selected, min(chunk_size, selected.shape[1]))
-    function, operands = jax.closure_convert(function, index[0], valid[0])
+    first, rest, used = _chunks(selected, *sizes)
+    of_first, operands = jax.closure_convert(function, *first)
+    # It closes over the same arrays, whatever the size of the chunk.
+    of_rest = jax.closure_convert(function, *(x[0] for x in rest))[0] if rest else None
 
-    def loss_and_sums(operands: Any, number: Scalar) -> tuple[jax.Array, Sums]:
-        sums = function(index[number], valid[number], *operands)
-        return sums["loss"], sums
-
-    def over_chunks(of_chunk: Callable[[Scalar], Any]) -> Any:
+    def over_chunks(of_chunk: Callable[..., Any]) -> Any:
         def add(number: Scalar, totals: Any) -> Any:
-            return jax.tree.map(jnp.add, totals, of_chunk(number))
+            chunk = (x[number] for x in rest)
+            return jax.tree.map(jnp.add, totals, of_chunk(of_rest, *chunk))
 
-        first = jax.tree.map(lambda x: x.astype(jnp.float32), of_chunk(0))
-        return jax.lax.fori_loop(1, used, add, first) if len(index) > 1 else first
+        totals = jax.tree.map(lambda x: x.astype(jnp.float32), of_chunk(of_first, *first))
+        return jax.lax.fori_loop(0, used, add, totals) if rest else totals
 
     @jax.custom_vjp
     def run(operands: Any) -> Sums:
-        return over_chunks(lambda number: loss_and_sums(operands, number)[1])
+        return over_chunks(lambda function, index, valid: function(index, valid, *operands))
 
     def forward(operands: Any) -> tuple[Sums, Any]:
-        gradient = jax.grad(loss_and_sums, has_aux=True)
-        gradients, sums = over_chunks(lambda number: gradient(operands, number))
+        def differentiate(function: Callable, index: jax.Array, valid: jax.Array) -> Any:
+            def loss_and_sums(operands: Any) -> tuple[jax.Array, Sums]:
+                sums = function(index, valid, *operands)
+                return sums["loss"], sums
+
+            return jax.grad(loss_and_sums, has_aux=True)(operands)
+
+        gradients, sums = over_chunks(differentiate)
         return sums, gradients
 
     def backward(gradients: Any, cotangents: Sums) -> tuple[Any]:
@@ -132,22 +141,33 @@ def sum_over_selected(function: Callable[..., Sums], selected: jax.Array, chunk_
     return run(operands)
 
 
-def _chunks(selected: jax.Array, chunk_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+# Numbers of slots, and a mask that is True at selected ones.
+Chunk = tuple[jax.Array, jax.Array]
+
+
+def _chunks(
+    selected: jax.Array, size: int, rest_size: int
+) -> tuple[Chunk, Chunk | None, jax.Array]:
     """Sorts selected slots `[G, N]` to the front, and divides all slots into chunks.
 
     Returns:
-      Numbers of the slots `[chunks, G, chunk]`, a mask of the same shape that is True at selected
-      slots, and the number of chunks that have any.
+      The first chunk `[G, size]`; all others `[chunks, G, rest_size]`, None if there is none; and
+      the number of others that have any selected slots.
     """
     groups, slots = selected.shape
-    chunks = math.ceil(slots / chunk_size)
-    index = jnp.argsort(~selected, axis=-1, stable=True)
-    index = jnp.pad(index, ((0, 0), (0, chunks * chunk_size - slots)))
-    index = index.reshape(groups, chunks, chunk_size).swapaxes(0, 1)
+    size = min(size, slots)
+    chunks = math.ceil((slots - size) / rest_size)
+    padding = size + chunks * rest_size - slots
+    index = jnp.pad(jnp.argsort(~selected, axis=-1, stable=True), ((0, 0), (0, padding)))
     counts = jnp.sum(selected, axis=-1)
-    rank = jnp.arange(chunks * chunk_size).reshape(chunks, 1, chunk_size)
-    valid = rank < counts[:, None]
-    return index, valid, -(-jnp.max(counts) // chunk_size)
+    valid = jnp.arange(slots + padding) < counts[:, None]
+    first = index[:, :size], valid[:, :size]
+    if not chunks:
+        return first, None, jnp.array(0)
+    index, valid = (
+        x[:, size:].reshape(groups, chunks, rest_size).swapaxes(0, 1) for x in (index, valid)
+    )
+    return first, (index, valid), -(-jnp.maximum(jnp.max(counts) - size, 0) // rest_size)
 
 
 def ranking_losses(

@@ -9,10 +9,12 @@ from hero_jax.models.batch import Batch, pick_in_frame_rows
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_size, metric
+from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_sizes, metric
 from hero_jax.tasks.losses import Sums, cross_entropy, mean, sum_over_selected
 from hero_jax.tasks.work import Work
 
+# Share of the slots of frame rows that have a frame, in television's clips.
+FRAMES = 0.95
 # Sets of frames that a masked frame is told from.
 CANDIDATES = ("group", "batch")
 
@@ -58,7 +60,8 @@ class MaskedFrameModelling(Task):
 
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         masked = masking.mask_frames(batch, context.key, probability=self.settings.mask_probability)
-        sums = contrast(model, batch, masked, self.settings.candidates, context.dropout_key)
+        share = FRAMES * self.settings.mask_probability
+        sums = contrast(model, batch, masked, self.settings.candidates, share, context.dropout_key)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
@@ -83,9 +86,14 @@ def contrast(
     batch: Batch,
     masked: jax.Array,
     candidates: str,
+    share: float,
     dropout_key: jax.Array | None,
 ) -> dict[str, jax.Array]:
-    """Returns sums over masked frames `[G, C, F]` of the contrastive loss; see `cross_entropy`."""
+    """Returns sums over masked frames `[G, C, F]` of the contrastive loss; see `cross_entropy`.
+
+    Args:
+      share: of the places for frames that are expected to be masked.
+    """
     masked, valid = pick_in_frame_rows(masked, batch, False), batch["frame_place"] >= 0
     frames = model.encode_frames(batch, masked=masked, key=dropout_key)
     prediction = model.feature_head(frames)
@@ -106,7 +114,7 @@ def contrast(
         sums = cross_entropy(jnp.where(valid[:, None], logits, -1e9), index, chosen)
         return {**sums, "chance": jnp.sum(chance * chosen)}
 
-    return sum_over_selected(chunk, masked, chunk_size(masked.shape[1]))
+    return sum_over_selected(chunk, masked, chunk_sizes(masked.shape[1], share))
 
 
 class MaskedFrameRegression(Task):

@@ -9,9 +9,12 @@ from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
-from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_size, metric
+from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_sizes, metric
 from hero_jax.tasks.losses import Sums, cross_entropy, mean, sum_over_selected
 from hero_jax.tasks.work import Work
+
+# Share of packed slots that have a word, in television's clips: the others have frames or nothing.
+WORDS = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class MaskedLanguageModelling(Task):
             batch, context.key, probability=self.settings.mask_probability, tokens=self.tokens
         )
         rows = model.encode_rows({**batch, "token_ids": input_ids}, key=context.dropout_key)
-        sums = word_loss(model, rows, labels)
+        sums = word_loss(model, rows, labels, WORDS * self.settings.mask_probability)
         return mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
@@ -55,8 +58,14 @@ class MaskedLanguageModelling(Task):
         return {**metrics, "accuracy_without_frames": without_frames}
 
 
-def word_loss(model: HERO, rows: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-    """Returns cross-entropy sums of rows `[G, R, T, H]` where labels `[G, R, T]` are not -1."""
+def word_loss(
+    model: HERO, rows: jax.Array, labels: jax.Array, share: float
+) -> dict[str, jax.Array]:
+    """Returns cross-entropy sums of rows `[G, R, T, H]` where labels `[G, R, T]` are not -1.
+
+    Args:
+      share: of the slots that are expected to have a label.
+    """
     groups = rows.shape[0]
     rows = rows.reshape(groups, -1, rows.shape[-1])
     labels = labels.reshape(groups, -1)
@@ -65,4 +74,4 @@ def word_loss(model: HERO, rows: jax.Array, labels: jax.Array) -> dict[str, jax.
         logits = model.word_logits(take_slots(rows, index), padded=True)
         return cross_entropy(logits, take_slots(labels, index), valid)
 
-    return sum_over_selected(chunk, labels >= 0, chunk_size(labels.shape[1]))
+    return sum_over_selected(chunk, labels >= 0, chunk_sizes(labels.shape[1], share))

@@ -110,8 +110,9 @@ def adamw(
     @functools.partial(jax.jit, static_argnames=("decay", "scale"))
     def changed(rate, size, weight, m, v, decay, scale):
         step = -scale * size * m / (jnp.sqrt(v) + EPSILON)
-        decayed = rate * scale * weight_decay * (weight + step)
-        return step - decayed if decay else step
+        share = rate * scale * weight_decay
+        # The step appears once, so that a CPU makes it and adds it in one pass.
+        return (1 - share) * step - share * weight if decay else step
 
     def update(updates, state, params):
         rate = learning_rate(state.count)

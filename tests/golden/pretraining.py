@@ -81,7 +81,7 @@ def report_mlm(golden):
 
 def word_loss(module, batch):
     rows, labels = module.encode_rows(batch), batch["labels"]
-    sums = mlm.word_loss(module, rows, labels)
+    sums = mlm.word_loss(module, rows, labels, 0.15)
     logits = module.word_logits(rows.reshape(-1, rows.shape[-1]))
     # A label of -1 has no loss.
     losses = jax.vmap(lambda *token: cross_entropy(*token, True)["loss"])(
@@ -130,7 +130,7 @@ def features_of_clips(module, batch):
 def frame_loss(module, batch):
     """Returns either loss of masked frames: they share the encoder, which is compiled once."""
     masked = batch["masked"]
-    sums = mfm.contrast(module, batch, masked, "group", None)
+    sums = mfm.contrast(module, batch, masked, "group", 0.15, None)
     total, count = mfm.regress(module, batch, masked, None)
     loss = jnp.where(batch["is_contrast"], sums["loss"] / sums["count"], total / count)
     frames = module.encode_frames(batch, masked=pick_in_frame_rows(masked, batch, False))

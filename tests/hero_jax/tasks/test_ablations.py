@@ -198,7 +198,7 @@ def test_candidates_are_those_of_a_group_or_of_the_batch(candidates):
         masked = masking.mask_frames(batch, jax.random.key(0), probability=0.3)
         in_rows = pick_in_frame_rows(masked, batch, False)
         prediction = module.feature_head(module.encode_frames(batch, masked=in_rows))
-        return in_rows, prediction, mfm.contrast(module, batch, masked, candidates, None)
+        return in_rows, prediction, mfm.contrast(module, batch, masked, candidates, 0.15, None)
 
     masked, prediction, found = contrast(params)
     # In float64, so that the loop is the more exact of the two.

@@ -127,7 +127,7 @@ def test_cross_entropy_is_that_of_a_loop(seed, shape):
 GROUPS, SLOTS, SIZE = 2, 11, 3
 
 
-def summed(x, weights, selected, chunk_size):
+def summed(x, weights, selected, sizes):
     """A sum of something not linear over the selected slots, and its gradient."""
 
     def loss(x, weights):
@@ -138,7 +138,7 @@ def summed(x, weights, selected, chunk_size):
                 "count": jnp.sum(valid, dtype=jnp.float32),
             }
 
-        sums = sum_over_selected(chunk, selected, chunk_size)
+        sums = sum_over_selected(chunk, selected, sizes)
         return sums["loss"], sums["count"]
 
     return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(x, weights)
@@ -150,14 +150,14 @@ summed = jax.jit(summed, static_argnums=3)
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.booleans(), min_size=GROUPS * SLOTS, max_size=GROUPS * SLOTS),
-    st.sampled_from([1, 4, 11, 128]),
+    st.sampled_from([(1, 1), (4, 4), (6, 2), (8, 1), (11, 2), (128, 16)]),
     st.integers(0, 2**32),
 )
-def test_a_sum_over_selected_slots_is_a_masked_sum(selected, chunk_size, seed):
+def test_a_sum_over_selected_slots_is_a_masked_sum(selected, sizes, seed):
     selected = np.array(selected).reshape(GROUPS, SLOTS)
     rng = np.random.default_rng(seed)
     x, weights = rng.normal(size=(GROUPS, SLOTS, SIZE)), rng.normal(size=(SIZE, SIZE))
-    (total, count), (x_gradient, weights_gradient) = summed(x, weights, selected, chunk_size)
+    (total, count), (x_gradient, weights_gradient) = summed(x, weights, selected, sizes)
     y = np.tanh(x @ weights)
     mask = selected[..., None]
     np.testing.assert_allclose(total, np.sum(y * mask), rtol=1e-5, atol=1e-5)
