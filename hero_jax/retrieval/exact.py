@@ -1,12 +1,12 @@
 """The two stages of the exact search, whatever provides the clips.
 
 Blocks of clips are scored against all queries and merged into the best clips of each query
-(`merge_block`). Moments are then ranked in those clips alone (`span_logits`, `best_moments`). So
-memory depends on the size of a block, never on queries times clips.
+(`merge_block`, `merge_scores`). Moments are then ranked in those clips alone (`span_logits`,
+`best_moments`). So memory depends on the size of a block, never on queries times clips.
 
 There are two providers: `hero_jax.retrieval.ranking` holds a corpus on the devices of a mesh, and
-`hero_jax.search.engine` streams an index from disk. Equal scores are in the order of clips, then of
-spans; a provider gives blocks in the order of clips.
+`hero_jax.retrieval.scan` streams an index from disk. Equal scores are in the order of clips, then
+of spans; a provider gives blocks in the order of clips.
 
 The scores are those of the original (HERO, Li et al., EMNLP 2020, and its evaluation of TVR); see
 `hero_jax.retrieval.moments` for those of moments.
@@ -16,15 +16,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from hero_jax.models.heads import NORM_FLOOR, OUTSIDE, SpanHead, clip_scores, normalize
+from hero_jax.models.heads import SpanHead, clip_scores
 from hero_jax.retrieval.moments import RankingSettings, rank_moments, suppress
 from hero_jax.retrieval.results import Array, Moments
 
 # Queries whose spans are ranked at once.
 SPAN_BLOCK = 8
-# Largest number of queries that are multiplied with stored frames one by one.
-FEW_QUERIES = 8
 
 
 class ClipBlock(NamedTuple):
@@ -33,13 +32,11 @@ class ClipBlock(NamedTuple):
     frames: `[C, F, H]` in any float dtype.
     num_frames: `[C]` integers; 0 for a clip that is never found.
     first: number of the first clip.
-    norms: `[C, F]` float32, lengths of the frames' vectors; None where they are not stored.
     """
 
     frames: Array
     num_frames: Array
     first: Array | int
-    norms: Array | None = None
 
 
 class BestClips(NamedTuple):
@@ -65,17 +62,22 @@ def merge_block(best: BestClips, queries: Array, block: ClipBlock) -> BestClips:
       queries: `[N, H]`.
     """
     valid = jnp.arange(block.frames.shape[1]) < block.num_frames[:, None]
-    if block.norms is None:
-        scores = clip_scores(jnp.asarray(queries), jnp.asarray(block.frames), valid)
-    else:
-        scores = _scores_of_stored(queries, block.frames, valid, block.norms)
-    clips = jnp.broadcast_to(block.first + jnp.arange(len(block.frames)), scores.shape)
-    count = best.scores.shape[1]
+    scores = clip_scores(jnp.asarray(queries), jnp.asarray(block.frames), valid)
+    return merge_scores(best, scores, block.first)
+
+
+def merge_scores(best: BestClips, scores: Array, first: Array | int) -> BestClips:
+    """Returns the best clips of those so far and of consecutive clips after them.
+
+    Args:
+      scores: `[N, C]` of the clips with numbers from `first` on.
+    """
+    clips = jnp.broadcast_to(first + jnp.arange(scores.shape[1]), scores.shape)
     # Of equal scores the first stays first.
     joined = BestClips(
         jnp.concatenate([best.scores, scores], axis=1), jnp.concatenate([best.clips, clips], axis=1)
     )
-    return best_of(joined, count)
+    return best_of(joined, best.scores.shape[1])
 
 
 def best_of(candidates: BestClips, count: int) -> BestClips:
@@ -84,16 +86,19 @@ def best_of(candidates: BestClips, count: int) -> BestClips:
     return BestClips(scores, jnp.take_along_axis(candidates.clips, places, axis=1))
 
 
-def _scores_of_stored(queries: Array, frames: Array, valid: Array, norms: Array) -> jax.Array:
-    """Computes `heads.clip_scores` in one pass over frames whose norms are known."""
-    clips, length, width = frames.shape
-    frames, queries = frames.reshape(-1, width), normalize(jnp.asarray(queries))
-    # On a CPU, XLA multiplies one query with frames in half precision directly. For several it
-    # makes a copy in float32 first, which takes longer than one product for each of a few queries.
-    parts = len(queries) if len(queries) <= FEW_QUERIES else 1
-    products = [part @ frames.astype(jnp.float32).T for part in jnp.split(queries, parts)]
-    cosine = jnp.concatenate(products).reshape(-1, clips, length) / jnp.maximum(norms, NORM_FLOOR)
-    return jnp.where(valid, cosine, OUTSIDE).max(axis=-1)
+def as_bits(frames: np.ndarray) -> np.ndarray:
+    """Returns bfloat16 as the integers of the same bits, other dtypes as they are."""
+    return frames.view(np.uint16) if frames.dtype == jnp.bfloat16 else frames
+
+
+def from_bits(frames: jax.Array) -> jax.Array:
+    """Returns frames that went through `as_bits` as floating-point numbers.
+
+    A CPU computes with bfloat16 as float32. Given an array of bfloat16, the compiler would convert
+    the entire array before it takes the first slice, for which the memory may not suffice.
+    """
+    is_bits = frames.dtype == jnp.uint16
+    return jax.lax.bitcast_convert_type(frames, jnp.bfloat16) if is_bits else frames
 
 
 def span_logits(span_head: SpanHead, queries: Array, frames: Array, num_frames: Array) -> jax.Array:

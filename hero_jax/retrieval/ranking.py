@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from hero_jax.models.heads import OUTSIDE, SpanHead
 from hero_jax.retrieval import exact
-from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, ClipBlock
+from hero_jax.retrieval.exact import SPAN_BLOCK, BestClips, ClipBlock, as_bits, from_bits
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Array, Moments, Ranking
 from hero_jax.sharding import BATCH_AXES, batch_sharding, replicated
@@ -63,7 +63,7 @@ class Corpus:
         self.block = min(block, self.size)
         unit = self.block * mesh.shape["data"] * mesh.shape["fsdp"]
         padded = -(-self.size // unit) * unit
-        self.frames = _place(_as_bits(frames), padded, batch_sharding(mesh))
+        self.frames = _place(as_bits(frames), padded, batch_sharding(mesh))
         self.num_frames = _place(num_frames.astype(np.int32), padded, replicated(mesh))
 
 
@@ -224,7 +224,7 @@ def _best_clips(
 
     def merge(best, part):
         frames, lengths, first = part
-        return exact.merge_block(best, queries, ClipBlock(_from_bits(frames), lengths, first)), None
+        return exact.merge_block(best, queries, ClipBlock(from_bits(frames), lengths, first)), None
 
     parts = (
         frames.reshape(-1, block, *frames.shape[1:]),
@@ -271,27 +271,12 @@ def _span_logits(
 
         def of_clip(part):
             place, length = part
-            return exact.span_logits(span_head, query, _from_bits(frames[place]), length)
+            return exact.span_logits(span_head, query, from_bits(frames[place]), length)
 
         return jax.lax.map(of_clip, (places, lengths), batch_size=clips_at_once)
 
     logits = jax.lax.map(of_query, (queries, place, lengths), batch_size=queries_at_once)
     return jnp.where(on_device[..., None, None], logits, 0)
-
-
-def _as_bits(frames: np.ndarray) -> np.ndarray:
-    """Returns bfloat16 as the integers of the same bits; see `_from_bits`."""
-    return frames.view(np.uint16) if frames.dtype == jnp.bfloat16 else frames
-
-
-def _from_bits(frames: jax.Array) -> jax.Array:
-    """Returns frames of the corpus as floating-point numbers.
-
-    A CPU computes with bfloat16 as float32. Given an array of bfloat16, the compiler would convert
-    the entire corpus at once, for which the memory may not suffice.
-    """
-    is_bits = frames.dtype == jnp.uint16
-    return jax.lax.bitcast_convert_type(frames, jnp.bfloat16) if is_bits else frames
 
 
 def _rank_spans(

@@ -1,8 +1,7 @@
 """Builds an index with a model, and searches one: the best moments of all videos for a sentence.
 
-The search is exact (`hero_jax.retrieval.exact`). Clips come from the disk in blocks, which are
-split over the devices; only the best clips of each query are kept, and moments are ranked in these
-alone. So memory depends on the size of a block, never on the number of clips.
+The search is exact: all clips are scored (`hero_jax.retrieval.scan`), and moments are ranked in the
+best of each query.
 """
 
 import dataclasses
@@ -13,8 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from data.arguments import instance, user_path, whole
 from data.arguments import texts as strings
@@ -24,21 +21,15 @@ from data.times import temporal_iou
 from hero_jax.index import Entry, Index, IndexedClip, Line, Writer, create
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
-from hero_jax.models.heads import OUTSIDE
 from hero_jax.retrieval import exact
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Moments
+from hero_jax.retrieval.scan import BLOCK_BYTES, QUERY_BLOCKS, best_clips, padded
 
-# Bytes of the frames that are scored at once, and of those in which moments are ranked at once.
-BLOCK_BYTES = 64 << 20
-# Numbers of queries that are scored at once; each number is compiled once, so there are few.
-QUERY_BLOCKS = (1, 2, 4, 8, 64, 256)
 # If two moments of one video overlap by more, only the better is returned. It stands in for the
 # `nms_iou` of a model that has none.
 LARGEST_OVERLAP = 0.5
 MODEL_SOURCE = "`hero_jax.inference.load` returns it"
-
-_merge_block = jax.jit(exact.merge_block, donate_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,45 +186,6 @@ def _settings(model: Model) -> RankingSettings:
     )
 
 
-def best_clips(
-    index: Index, queries: np.ndarray, count: int, block_bytes: int = BLOCK_BYTES
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns scores and numbers of the best clips of each query, of equal scores the first.
-
-    Args:
-      queries: `[N, width]`.
-      block_bytes: size of the frames that are scored at once on all devices.
-
-    Returns:
-      `[N, count]` float32 and `[N, count]` int32, -1 where there is no clip.
-    """
-    mesh = Mesh(np.array(jax.devices()), ("data",))
-    replicated = NamedSharding(mesh, P())
-    padded = jax.device_put(_padded(queries), replicated)
-    best = jax.device_put(exact.no_clips(len(padded), count), replicated)
-    for block in _blocks(index, mesh, block_bytes):
-        best = _merge_block(best, padded, block)
-    scores, clips = jax.tree.map(lambda x: x[: len(queries)], jax.device_get(best))
-    return scores, np.where(scores > OUTSIDE, clips, -1)
-
-
-def _blocks(index: Index, mesh: Mesh, block_bytes: int) -> Iterator[exact.ClipBlock]:
-    """Yields the clips of an index in blocks of one size, split over the devices."""
-    rows = NamedSharding(mesh, P("data"))
-    clip_bytes = index.max_frames * index.width * index.dtype.itemsize
-    # A block is no larger than the index, and has as many clips on every device.
-    size = min(max(block_bytes // clip_bytes, 1), index.capacity)
-    size = -(-size // mesh.size) * mesh.size
-    num_frames = index.num_frames()
-    for first in range(0, index.capacity, size):
-        lengths = np.zeros(size, np.int32)
-        lengths[: len(num_frames) - first] = num_frames[first : first + size]
-        frames, lengths, norms = jax.device_put(
-            (index.block(first, size), lengths, index.norms(first, size)), rows
-        )
-        yield exact.ClipBlock(frames, lengths, first, norms)
-
-
 def _best_moments(
     model: Model,
     index: Index,
@@ -254,7 +206,7 @@ def _best_moments(
 
     lengths, parts = index.num_frames(), []
     for first in range(0, len(queries), size):
-        rows = [_padded(x[first : first + size], (size,)) for x in (queries, scores, clips)]
+        rows = [padded(x[first : first + size], (size,)) for x in (queries, scores, clips)]
         numbers = np.maximum(rows[2], 0)
         frames = index.frames(numbers.reshape(-1))
         frames = frames.reshape(*numbers.shape, *frames.shape[1:])
@@ -303,9 +255,3 @@ def _duplicates(moment: FoundMoment, better: FoundMoment, largest_overlap: float
         return False
     times = np.array([better.start, better.end]), np.array([moment.start, moment.end])
     return bool(temporal_iou(*times) > largest_overlap)
-
-
-def _padded(array: np.ndarray, sizes: Sequence[int] = QUERY_BLOCKS) -> np.ndarray:
-    """Pads an array with rows of zeros up to the smallest of some sizes that suffices."""
-    size = next(size for size in sizes if size >= len(array))
-    return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))

@@ -16,7 +16,8 @@ from hero_jax.inference import exported
 from hero_jax.inference.model import CLIPS_AT_ONCE, Model, load
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.ranking import Corpus, rank
-from hero_jax.search.engine import add_clips, best_clips, build_index, search
+from hero_jax.retrieval.scan import best_clips
+from hero_jax.search.engine import add_clips, build_index, search
 from tests.hero_jax import tiny
 from tests.hero_jax.inference import export_samples
 from tests.hero_jax.inference.export_samples import SECONDS, WORDS, clips, model, source
