@@ -99,7 +99,8 @@ def _batch() -> ConfigDict:
             # 0 for as many rows as the clips of the training split need on average.
             "rows_per_group": 0,
             "query_rows_per_group": 0,
-            # The same of rows that hold all frames of a clip or of several.
+            # The same of rows that hold all frames of a clip or of several. Rows of 128 slots take
+            # a TPU less time than rows of 100, and a CPU as much or more.
             "frame_rows_per_group": 0,
             "frame_row_length": 0,  # 0 for max_frames, the least
             "queries_per_clip": 5,

@@ -1,6 +1,8 @@
 """The folder of the user's cache, and compiled programs that are kept in it."""
 
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from data.arguments import user_path
 CACHE = "HERO_JAX_CACHE"
 # Bytes of compiled programs: those that were not used for longest are deleted beyond.
 MAX_SIZE = 1 << 30
+# Bytes that the disk has to have free, as JAX would warn of each program that it cannot write.
+ROOM = 1 << 26
 # Seconds to wait for another process that reads or writes.
 LOCK_SECONDS = 10
 # Seconds that compiling has to take for a program to be kept.
@@ -42,6 +46,8 @@ def keep_compiled() -> None:
     try:
         # What is read from it is executed, so nobody else may write to it.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _delete_halves(folder)
     # A TimeoutError is an OSError; a disk without locks is NotImplementedError.
     except (OSError, NotImplementedError) as error:

@@ -299,8 +299,8 @@ def clip_arrays(
     """Returns the arrays that clips and their subtitles fill, with nothing in them.
 
     Args:
-      versions: in how many versions clips are read, each of which has a frame row of its own; 0 for
-        rows of frames of several clips.
+      versions: number of versions of a clip, each of which has a frame row of its own; 0 for rows
+        of the frames of several clips.
     """
     clips, frames = config.clips_per_group, config.max_frames
     rows = config.rows_per_group, config.row_length

@@ -111,12 +111,16 @@ def sum_over_selected(
     of_rest = jax.closure_convert(function, *(x[0] for x in rest))[0] if rest else None
 
     def over_chunks(of_chunk: Callable[..., Any]) -> Any:
-        def add(number: Scalar, totals: Any) -> Any:
-            chunk = (x[number] for x in rest)
-            return jax.tree.map(jnp.add, totals, of_chunk(of_rest, *chunk))
-
         totals = jax.tree.map(lambda x: x.astype(jnp.float32), of_chunk(of_first, *first))
-        return jax.lax.fori_loop(0, used, add, totals) if rest else totals
+        if rest is None:
+            return totals
+        index, valid = rest
+
+        def add(number: Scalar, totals: Any) -> Any:
+            chunk = of_chunk(of_rest, index[number], valid[number])
+            return jax.tree.map(jnp.add, totals, chunk)
+
+        return jax.lax.fori_loop(0, used, add, totals)
 
     @jax.custom_vjp
     def run(operands: Any) -> Sums:

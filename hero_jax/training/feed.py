@@ -110,7 +110,7 @@ class Feeds:
         config = self._task_groups[name].config.batch
         groups = len(sharding.local_groups(self._mesh, config.groups))
         rows = groups * config.accumulation * config.rows_per_group
-        # All processes have as many frame slots as this one.
+        # The array is that of all processes.
         frames = batch["frame_place"].size // config.groups * groups
         return batch, counts, {"filled_slots": rows * config.row_length, "frames": frames}
 

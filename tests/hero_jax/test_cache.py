@@ -82,6 +82,15 @@ def test_a_folder_that_cannot_be_written(run, tmp_path):
     assert done.stdout
 
 
+def test_a_full_disk(run, tmp_path):
+    done = run("import hero_jax.cache as cache; cache.ROOM = 1 << 62\n" + PROGRAM)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: compiled programs are not kept")
+    assert "(No space left on device)" in line
+    assert done.stdout
+    assert not programs(tmp_path / "cache/compiled")
+
+
 def test_a_lock_that_is_held(run, tmp_path):
     folder = tmp_path / "cache/compiled"
     folder.mkdir(parents=True)

@@ -1,0 +1,172 @@
+"""What a full-size update costs on TPUs and GPUs that are not here, by their compilers.
+
+    pip install --no-deps -r requirements-topologies.txt
+    python -m benchmarks.topologies
+    python -m benchmarks.topologies --topologies=v5e-16,h100-8 --tasks=mlm --largest=20
+
+The real step of each task is compiled at the published batch for each topology, one after the
+other, and nothing is run: XLA's compilers need no accelerator. All figures are per chip.
+
+  memory   of the compiled program, of the chip's
+  cycles   the TPU compiler's own estimates, loops included, without collectives, as milliseconds at
+           the chip's clock; GPUs' compiler gives none
+  links    time that all collectives would take at the published speed of all links
+  floor    useful operations at the chip's peak, then all arguments and results once through memory
+  MFU      useful operations at the chip's peak, divided by the cycles: an upper bound
+  hours    of the recipe's updates, with cycles and links one after the other
+  useful, executed   operations of matrix products without padding and with it
+
+A compilation takes minutes of one core, and 2 to 4 GB.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import step
+from benchmarks.topologies.chips import TOPOLOGIES, Chip, Topology
+from benchmarks.topologies.hlo import Collective, Compiled
+from benchmarks.topologies.products import executed_flops
+from configs import pretrain
+from data.config import Config
+from data.errors import InputError
+from hero_jax import sharding
+from hero_jax.tasks.registry import make_tasks
+from hero_jax.training import flops
+from hero_jax.training.step import Program
+
+# Bytes that pass a chip's links, for each byte of the result, on very many chips.
+PASSES = {"all-reduce": 2}
+
+
+def published_batch(config: Config) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, int]]:
+    """Returns shapes of an update's batches, and their counts; sets numbers of rows in the config.
+
+    The clips have the lengths of television's.
+    """
+    # Lengths do not depend on the features, which would take half a gigabyte.
+    narrow = config.copy_and_resolve_references()
+    narrow.model.feature_size = 1
+    arrays, counts = step.make_batch(step.make_clips(narrow), narrow, packed=True)
+    config.batch.update(narrow.batch)
+    rounds = config.batch.accumulation
+    shapes = {}
+    for name, array in arrays.items():
+        shape = [rounds, *array.shape[1:]]
+        if name == "frame_features":
+            shape[-1] = config.model.feature_size
+        shapes[name] = jax.ShapeDtypeStruct(shape, array.dtype)
+    return shapes, {name: rounds * count for name, count in counts.items()}
+
+
+def link_seconds(collectives: Sequence[Collective], chip: Chip) -> float:
+    """Returns the seconds that collectives take at the published speed of all links."""
+    return sum(PASSES.get(c.kind, 1) * c.bytes for c in collectives) / chip.links
+
+
+def print_report(
+    title: str, chip: Chip, chips: int, compiled: Any, useful: float, executed: float, steps: int
+) -> Compiled:
+    """Prints the figures of one task on one topology; returns the program, read."""
+    memory = compiled.memory_analysis()
+    # Results lie where the arguments were, which are donated.
+    state = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    total = state + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    program = Compiled(compiled.as_text())
+    cycles, collectives = program.cycles(), program.collectives()
+    floor = useful / chips / chip.flops + state / chip.bandwidth
+    links = link_seconds(collectives, chip)
+    print(f"\n{title}: analysis, not measured")
+    print(f"  memory    {total / 2**30:7.2f} GiB of {chip.memory / 2**30:.1f}")
+    if chip.clock:
+        seconds = sum(cycles.values()) / chip.clock
+        bound = useful / chips / chip.flops / seconds
+        hours = steps * (seconds + links) / 3600
+        print(f"  cycles    {1e3 * seconds:7.2f} ms", end="")
+        print(f"; MFU at most {100 * bound:.1f}%; {hours:.2f} hours for {steps:,} updates")
+        for kind, count in sorted(cycles.items(), key=lambda item: -item[1]):
+            print(f"      {kind:<22} {1e3 * count / chip.clock:7.2f} ms")
+    print(f"  links     {1e3 * links:7.2f} ms")
+    print(f"  floor     {1e3 * floor:7.2f} ms")
+    print(f"  useful    {useful / chips / 1e12:7.3f} TFLOP, executed {executed / chips / 1e12:.3f}")
+    print_collectives(collectives)
+    if program.open_loops:
+        print(f"  not counted: {program.open_loops} loop(s) of an open number of rounds")
+    return program
+
+
+def print_collectives(collectives: Sequence[Collective]) -> None:
+    """Prints a line for each kind of collective and dtype."""
+    groups: dict[tuple[str, str], list[Collective]] = {}
+    for one in collectives:
+        dtypes = "+".join(sorted({dtype for dtype, _ in one.arrays}))
+        groups.setdefault((one.kind, dtypes), []).append(one)
+    for (kind, dtypes), some in sorted(groups.items()):
+        megabytes = sum(one.bytes for one in some) / 1e6
+        times = sum(one.times for one in some)
+        overlapping = sum(one.times for one in some if one.overlaps)
+        print(
+            f"  {kind:<19} {dtypes:<9} {megabytes:9.2f} MB in {times} operations, {overlapping} of "
+            "them beside other work"
+        )
+
+
+def analyse(
+    name: str, topology: Topology, config: Config, tasks: Sequence[str], largest: int
+) -> None:
+    """Compiles tasks for a topology, and prints a report of each."""
+    devices = topology.devices()
+    config = config.copy_and_resolve_references()
+    shapes, counts = published_batch(config)
+    mesh = sharding.make_mesh(config.mesh, devices)
+    program = Program(config, make_tasks(config, step.tokens_of(config)), mesh)
+    chip, steps = topology.chip, config.optimizer.steps
+    for task in tasks:
+        begun = time.perf_counter()
+        compiled = program.lower(task, shapes).compile()
+        seconds = time.perf_counter() - begun
+        useful = flops.training_flops(config, counts, [program.tasks[task]])
+        executed = executed_flops(program, task, shapes)
+        title = f"{name}, {task} (compiled in {seconds:.0f} s)"
+        read = print_report(title, chip, len(devices), compiled, useful, executed, steps)
+        for cycles, times, kind, what in read.largest(largest):
+            milliseconds = 1e3 * cycles / (chip.clock or np.nan)
+            print(f"    {milliseconds:6.2f} ms {times:3d} x  {kind:<20} {what}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a report for each topology and task."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.topologies", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--topologies", default=",".join(TOPOLOGIES), help="default: %(default)s")
+    parser.add_argument("--tasks", help="default: those that the recipe trains")
+    parser.add_argument("--largest", type=int, default=0, help="list so many operations")
+    parser.add_argument("--layers", type=int, help="of each transformer, to compile faster")
+    options = parser.parse_args(arguments)
+    config = pretrain.get_config()
+    if options.layers:
+        config.model.update(cross_modal_layers=options.layers, temporal_layers=options.layers)
+    tasks = options.tasks.split(",") if options.tasks else trained(config.tasks)
+    # The machine's own accelerators are left alone.
+    jax.config.update("jax_platforms", "cpu")
+    for name in options.topologies.split(","):
+        try:
+            if name not in TOPOLOGIES:
+                raise InputError(f"it is unknown: choose of {', '.join(TOPOLOGIES)}")
+            analyse(name, TOPOLOGIES[name], config, tasks, options.largest)
+        except InputError as error:
+            print(f"\n{name}: {error}", flush=True)
+
+
+def trained(ratios: Mapping[str, float]) -> list[str]:
+    """Returns the tasks that a recipe trains."""
+    return [name for name, ratio in ratios.items() if ratio]
+
+
+if __name__ == "__main__":
+    main()
