@@ -21,6 +21,8 @@ def get_config(preset: str = "") -> ConfigDict:
     config.tasks = ConfigDict({"mlm": 2.0, "mfm_nce": 2.0, "mffr": 0.0, "fom": 1.0, "vsm": 2.0})
     config.objective = "one_task"  # per step, or 'weighted_sum' for all tasks in every step
     config.mlm = ConfigDict({"mask_probability": 0.15})
+    # Frames that a hidden one is told from: those of its 'group', of the 'batch', or of a number of
+    # clips, as '32'.
     config.mfm_nce = ConfigDict({"mask_probability": 0.15, "candidates": "group"})
     config.mffr = ConfigDict({"mask_probability": 0.15})
     config.fom = ConfigDict({"shuffle_probability": 0.15})
@@ -34,8 +36,9 @@ def get_config(preset: str = "") -> ConfigDict:
     # Weights to start from: a run of this project, the original's checkpoint, or RoBERTa's.
     config.init_from = ""
 
-    # Devices along each axis; -1 for all that remain. Parameters are sharded over fsdp and tensor.
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    # Devices along each axis; -1 for all that remain. Parameters are sharded over fsdp and tensor,
+    # and with shard_optimizer their means and second moments also over data.
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1, "shard_optimizer": True})
 
     config.log_every = 100
     config.eval_every = 2_000

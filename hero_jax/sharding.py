@@ -46,15 +46,20 @@ def make_mesh(axis_sizes: Mapping[str, int], devices: Sequence[jax.Device] | Non
     return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
 
 
-def check_groups(mesh: Mesh, groups: int) -> None:
-    """Raises InputError unless the groups of a batch divide evenly over the mesh."""
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    if groups % shards:
+def check_heads(mesh: Mesh, heads: int) -> None:
+    """Raises InputError unless the attention heads of a layer divide evenly over `tensor`."""
+    tensor = mesh.shape["tensor"]
+    if heads % tensor:
         raise InputError(
-            f"batch.groups={groups} does not divide over the {shards} data shards of the mesh "
-            f"(data={mesh.shape['data']} × fsdp={mesh.shape['fsdp']}): make it a multiple of "
-            f"{shards}, use fewer devices or raise mesh.tensor"
+            f"model.num_heads={heads} does not divide over mesh.tensor={tensor}: the nearest that "
+            f"does is mesh.tensor={nearest_divisor(heads, tensor, mesh.size)}"
         )
+
+
+def nearest_divisor(size: int, wanted: int, devices: int) -> int:
+    """Returns the divisor of a size, and of the number of devices, that is nearest to another."""
+    divisors = [n for n in range(1, size + 1) if size % n == 0 and devices % n == 0]
+    return min(divisors, key=lambda n: abs(n - wanted))
 
 
 def parameter_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
@@ -69,13 +74,49 @@ def parameter_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
         spec = P(*(RULES.get(name) for name in names))
         for size, name, axis in zip(variable.shape, names, spec, strict=True):
             if axis and size % mesh.shape[axis]:
+                nearest = nearest_divisor(size, mesh.shape[axis], mesh.size)
                 raise InputError(
                     f"{'/'.join(map(str, path))} has a dimension {name!r} of size {size}, which "
-                    f"does not divide over mesh.{axis}={mesh.shape[axis]}: choose a divisor of it"
+                    f"does not divide over mesh.{axis}={mesh.shape[axis]}: the nearest that does "
+                    f"is mesh.{axis}={nearest}"
                 )
         return variable.replace(NamedSharding(mesh, spec))
 
     return nnx.map_state(sharding, state)
+
+
+def optimizer_dimensions(params: nnx.State, shardings: nnx.State, mesh: Mesh) -> nnx.State:
+    """Returns the dimension along which `data` shards each parameter's optimizer state, or -1.
+
+    It is the largest of those that divide and that no other axis shards: each device updates its
+    part of the parameters (ZeRO, stage 1).
+
+    Args:
+      params: shapes of the parameters.
+      shardings: theirs, of `parameter_shardings`.
+      mesh: the device mesh.
+    """
+    data = mesh.shape["data"]
+
+    def dimension(param: jax.ShapeDtypeStruct, sharding: NamedSharding) -> int:
+        axes = (*sharding.spec, *(None,) * len(param.shape))
+        free = [
+            n
+            for n, size in enumerate(param.shape)
+            if size % data == 0 and (axes[n] is None or mesh.shape[axes[n]] == 1)
+        ]
+        return max(free, key=lambda n: param.shape[n], default=-1)
+
+    return jax.tree.map(dimension, params, shardings)
+
+
+def with_data(sharding: NamedSharding, dimension: int) -> NamedSharding:
+    """Returns a sharding with `data` along a dimension, or as it is for -1."""
+    if dimension < 0:
+        return sharding
+    spec = [*sharding.spec, *(None,) * (dimension + 1 - len(sharding.spec))]
+    spec[dimension] = "data"
+    return NamedSharding(sharding.mesh, P(*spec))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

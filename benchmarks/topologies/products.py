@@ -18,13 +18,13 @@ def executed_flops(
     Args:
       program: the program.
       task: one of its tasks.
-      batches: shapes of the arrays of an update's batches.
+      batches: shapes of the arrays of an update's batches, `[accumulation, G, ...]`.
     """
 
     def update(state: Any, batches: Any) -> Any:
         return program.train_step(state, batches, task)
 
-    closed = jax.make_jaxpr(update)(program.abstract_state(), batches)
+    closed = jax.make_jaxpr(update)(program.abstract_state(), program.lay_out(task, batches))
     return _products(closed.jaxpr, program.mesh.size)
 
 

@@ -17,6 +17,7 @@ CHOICES = {
     "model.encoder": ("hierarchical", "text_only", "flat"),
     "model.dtype": ("float32", "bfloat16"),
     "batch.segmentation": ("subtitle", "clip", "frames"),
+    "mesh.shard_optimizer": (False, True),
     "on_damaged_checkpoint": ("error", "previous"),
 }
 AT_LEAST_1 = """
@@ -61,7 +62,7 @@ def check(config: Config) -> None:
     for field, choices in CHOICES.items():
         value = operator.attrgetter(field)(config)
         if value not in choices:
-            raise InputError(f"{field}={value!r} has to be one of {', '.join(choices)}")
+            raise InputError(f"{field}={value!r} has to be one of {', '.join(map(str, choices))}")
     for requirement, good, fields in LIMITS:
         for field in fields.split():
             value = operator.attrgetter(field)(config)

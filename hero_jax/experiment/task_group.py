@@ -13,7 +13,7 @@ from data.pipeline.mixture import Mixture, shares
 from data.pipeline.units import AnnotatedSplit
 from data.records.reader import QuerySplit, Split
 from data.report import Report
-from hero_jax import sharding
+from hero_jax.division import divide
 from hero_jax.experiment import config_checks
 from hero_jax.experiment.compatibility import check_identity, identity
 from hero_jax.experiment.config_checks import check_batch, check_encoder
@@ -27,6 +27,7 @@ class TaskGroup:
 
     Attributes:
       name: of the part of the config; '' if it has none.
+      division: of its batches over the mesh.
       config: of the group, with the numbers of rows filled in.
       sources: its datasets.
       metadata: of the first dataset, which the model is made for.
@@ -54,9 +55,11 @@ class TaskGroup:
             subject = f"dataset {self.sources[0].name!r} has"
             check_identity(source.metadata, identity(self.metadata), subject, self.accepted)
         self.with_split(config.data.eval_split)
-        sharding.check_groups(mesh, config.batch.groups)
+        self.division = divide(mesh, config)
         check_encoder(config)
         self.tasks = make_tasks(config, self._tokens(), name)
+        for each in self.tasks.values():
+            each.check(config.batch, self.division.shards.count)
         self.downstream = next((task for task in self.tasks.values() if task.downstream), None)
         self.left_out = Report()
         if self.downstream:
@@ -161,7 +164,7 @@ class TaskGroup:
         return Split(source.directory, split, self.config.data.on_corrupt)
 
     def _groups(self) -> range:
-        return sharding.local_groups(self.mesh, self.config.batch.groups)
+        return self.division.local_groups
 
     def _clip_batches(self, clips: Split | Mixture, queries: QuerySplit | None = None) -> Batches:
         layout = Clips(self.config.batch, clips.metadata, queries)

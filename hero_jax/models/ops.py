@@ -1,5 +1,7 @@
 """Operations without parameters: activations, dropout, gathers with cheap gradients."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -36,9 +38,30 @@ def _add_bias_backward(_: None, gradient: jax.Array) -> tuple[jax.Array, jax.Arr
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
-def fold_in(key: jax.Array | None, data: int) -> jax.Array | None:
-    """Returns `jax.random.fold_in(key, data)`, or None if there is no key (no dropout)."""
-    return None if key is None else jax.random.fold_in(key, data)
+def shard_key(key: jax.Array, shard: jax.Array | int) -> jax.Array:
+    """Returns the dropout key of one shard of a batch.
+
+    What it drops is that shard's part of what `key` drops in the whole batch, whose arrays are
+    divided along their first axis.
+
+    Args:
+      key: the batch's key.
+      shard: number of the shard.
+
+    Returns:
+      `[2]` keys: the batch's, and one that holds the number.
+    """
+    number = jnp.stack([jnp.uint32(0), jnp.asarray(shard, jnp.uint32)])
+    return jnp.stack([key, jax.random.wrap_key_data(number, impl=jax.random.key_impl(key))])
+
+
+def fold_in(key: jax.Array | None, data: jax.Array | int) -> jax.Array | None:
+    """Returns a dropout key with a number folded in, or None if there is no key (no dropout)."""
+    if key is None:
+        return None
+    if key.ndim:
+        return jnp.stack([jax.random.fold_in(key[0], data), key[1]])
+    return jax.random.fold_in(key, data)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
@@ -61,6 +84,10 @@ def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     for axis, size in enumerate(shape):
         position = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
         index = index * jnp.uint32(size) + position
+    if key.ndim:
+        # Entries of the shards before come first.
+        index += jax.random.key_data(key[1])[1] * jnp.uint32(math.prod(shape))
+        key = key[0]
     first, second = jax.random.key_data(key)
     bits = index * jnp.uint32(0x9E3779B9) + first
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)

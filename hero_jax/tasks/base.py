@@ -20,6 +20,7 @@ from data.pipeline.layout import Layout
 from data.pipeline.units import AnnotatedSplit
 from data.schema import Query
 from data.tokenizer import Tokenizer
+from hero_jax.division import WHOLE, Shards
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.work import Work
@@ -52,11 +53,22 @@ class Context:
       key: key of the random draws for clips; depends on the seed and the step.
       dropout_key: key of dropout, None outside of training.
       step: number of the step, int32 scalar.
+      shards: those that the batch is divided into, of which a loss gets one.
     """
 
     key: jax.Array
     dropout_key: jax.Array | None
     step: jax.Array | int
+    shards: Shards = WHOLE
+
+    def mean(self, total: jax.Array, count: jax.Array) -> jax.Array:
+        """Returns this shard's share of a mean over the batch, 0 if there is nothing to count.
+
+        Args:
+          total: sum over this shard.
+          count: its number of terms.
+        """
+        return total / jnp.maximum(self.shards.sum(count), 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,8 +215,21 @@ class Task:
         """
         raise NotImplementedError
 
+    def check(self, batch: Config, shards: int) -> None:
+        """Checks that the settings go with the batches; raises an InputError if not.
+
+        Args:
+          batch: the config's block.
+          shards: number of devices that each batch is divided over.
+        """
+
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
-        """Returns the mean loss of a batch, and its metrics."""
+        """Returns a shard's share of the mean loss of a batch, and its metrics.
+
+        A batch may be divided among devices, and the loss is of one shard of its groups: the shares
+        add up to the loss of the batch. `context.mean` divides by what the whole batch counts, and
+        `context.shards` has what else is to be known of other shards.
+        """
         raise NotImplementedError
 
     def products(self, work: Work) -> float:

@@ -30,7 +30,7 @@ from hero_jax.tasks.base import (
     metric,
     query_of,
 )
-from hero_jax.tasks.losses import Sums, is_largest, mean, smoothed, sum_over_selected
+from hero_jax.tasks.losses import Sums, is_largest, smoothed, sum_over_selected
 from hero_jax.tasks.work import Work
 
 # Share of the targets that the head reads at once, for the memory that its logits take.
@@ -115,7 +115,7 @@ class Captioning(Task):
         key = context.dropout_key
         hidden = decode(model, self._decoder(model), batch, inputs, key)
         sums = caption_loss(model, hidden, targets, smoothing=self.settings.label_smoothing)
-        return mean(sums["loss"], sums["count"]), {
+        return context.mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
         }

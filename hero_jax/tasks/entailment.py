@@ -16,7 +16,6 @@ from hero_jax.models.heads import ChoiceHead
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Context, ExportedFunction, Loss, metric, query_of
 from hero_jax.tasks.choices import ChoiceTask, accuracies
-from hero_jax.tasks.losses import mean
 
 
 class Entailment(ChoiceTask):
@@ -34,7 +33,7 @@ class Entailment(ChoiceTask):
         losses = jax.nn.softplus(jnp.where(labels == 1, -logits, logits))
         total, count = jnp.sum(losses, where=known), jnp.sum(known, dtype=jnp.float32)
         right = jnp.sum((logits > 0) == (labels == 1), where=known)
-        return mean(total, count), {
+        return context.mean(total, count), {
             "loss": metric(total, count),
             "accuracy": metric(right, count),
         }

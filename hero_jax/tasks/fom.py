@@ -10,7 +10,7 @@ from hero_jax.models.hero import HERO
 from hero_jax.models.ops import permute_entries
 from hero_jax.tasks import masking
 from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, metric
-from hero_jax.tasks.losses import cross_entropy, mean
+from hero_jax.tasks.losses import cross_entropy
 from hero_jax.tasks.work import Work
 
 
@@ -43,7 +43,7 @@ class FrameOrderModelling(Task):
         sums = cross_entropy(logits, in_rows, in_rows >= 0)
         # A guess among the positions of the clip.
         chance = jnp.sum((targets >= 0) / jnp.maximum(batch["num_frames"], 1)[..., None])
-        return mean(sums["loss"], sums["count"]), {
+        return context.mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
             "chance": metric(chance, sums["count"]),

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hero_jax.division import WHOLE, Shards
+
 # Losses that rank a positive above negatives.
 RANKING_LOSSES = ("hinge", "lse")
 
@@ -186,40 +188,42 @@ def ranking_losses(
     hard: jax.Array | bool,
     pool: int,
     weight: float,
+    shards: Shards = WHOLE,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the two ranking losses of video-subtitle matching.
 
-    One loss ranks the clips for each query, the other the queries for each clip.
+    One ranks the clips for each query, the other the queries for each clip. N queries and C clips
+    are on each shard of a batch, and the losses are the shard's shares.
 
     Args:
-      scores: `[N, C]` of N queries and C clips.
-      own_clip: `[N]` int32, the clip that each query is about.
-      clip_numbers: `[C]` int32. Clips with the same number are copies of one clip, and not
-        negatives of each other.
+      scores: `[N · shards, C]` of the batch's queries and this shard's clips.
+      own_clip: `[N]` int32, the clip of this shard that each query is about.
+      clip_numbers: `[C]` int32. Clips with one number are copies, and no negatives of each other.
       query_mask: `[N]` bool, True for a query, False for padding.
       clip_mask: `[C]` bool, True for a clip, False for padding.
-      kind: 'hinge': `max(0, margin + negative - positive)`, or 'lse': `log(1 + exp(negative -
-        positive))`.
+      kind: 'hinge' or 'lse'; see `_pair_losses`.
       margin: margin of the hinge loss.
       hard: bool scalar. If True, the `pool` best scored negatives of a query have the weight
         `weight` and the others 0.1; otherwise all have the weight 1.
       pool: number of hard negatives of a query.
       weight: weight of the hard negatives.
+      shards: those of the batch.
 
     Returns:
-      Scalars `loss_neg_ctx` and `loss_neg_q` of the original. For each query, the first is the mean
-      over all other clips, the second the mean over the queries of other clips, scored against the
-      query's clip. Both are then averaged over the queries.
+      Scalars `loss_neg_ctx` and `loss_neg_q` of the original: means over the queries of the mean
+      over all other clips, and over the queries of other clips scored against the query's clip.
 
     Raises:
       ValueError: an unknown kind.
     """
-    positive = jnp.take_along_axis(scores, own_clip[:, None], axis=1)
     own_number = jnp.take(clip_numbers, own_clip)
-    other_clip = (clip_numbers != own_number[:, None]) & clip_mask
     # `against_own[n, m]` is the score of query m for the clip of query n.
     against_own = scores.T[own_clip]
-    other_query = (own_number != own_number[:, None]) & query_mask
+    other_query = _others(own_number, own_number, query_mask, shards)
+    other_clip = _others(own_number, clip_numbers, clip_mask, shards)
+    own_clip += shards.number * scores.shape[1]
+    scores = shards.to_rows(scores)
+    positive = jnp.take_along_axis(scores, own_clip[:, None], axis=1)
 
     def rank(negative: jax.Array, allowed: jax.Array) -> jax.Array:
         losses = _pair_losses(negative - positive, kind, margin)
@@ -229,13 +233,21 @@ def ranking_losses(
         base_weight = jnp.where(hard, 0.1, 1.0)
         total = base_weight * losses.sum(-1) + jnp.where(hard, weight - 0.1, 0.0) * hardest
         per_query = mean(total, allowed.sum(-1))
-        return mean(jnp.sum(per_query, where=query_mask), query_mask.sum())
+        return mean(jnp.sum(per_query, where=query_mask), shards.sum(query_mask.sum()))
 
     return rank(scores, other_clip), rank(against_own, other_query)
 
 
+def _others(own: jax.Array, numbers: jax.Array, mask: jax.Array, shards: Shards) -> jax.Array:
+    """Returns `[N, M · shards]`, True where a valid number `[M]` of any shard is not own `[N]`."""
+    return (shards.gather(numbers) != own[:, None]) & shards.gather(mask)
+
+
 def _pair_losses(difference: jax.Array, kind: str, margin: float) -> jax.Array:
-    """Returns the loss of each pair, given the score of the negative minus that of the positive."""
+    """Returns the loss of each pair, given the score of the negative minus that of the positive.
+
+    It is `max(0, margin + difference)` for 'hinge' and `log(1 + exp(difference))` for 'lse'.
+    """
     if kind == "hinge":
         return jax.nn.relu(margin + difference)
     if kind == "lse":

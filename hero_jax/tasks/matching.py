@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from hero_jax.division import WHOLE, Shards
 from hero_jax.models.batch import Batch, frame_mask, without_held_out
 from hero_jax.models.heads import clip_scores
 from hero_jax.models.hero import HERO
@@ -61,8 +62,8 @@ def matching_losses(
     model: HERO, batch: Batch, context: Context, settings: RankingLossSettings
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Returns the losses of a model on a batch, and metrics; see `losses_of_matches`."""
-    outputs = match(model, batch, context.dropout_key)
-    return losses_of_matches(outputs, batch, context.step, settings)
+    outputs = match(model, batch, context.dropout_key, context.shards)
+    return losses_of_matches(outputs, batch, context.step, settings, context.shards)
 
 
 def losses_of_matches(
@@ -70,16 +71,18 @@ def losses_of_matches(
     batch: Batch,
     step: jax.Array | int,
     settings: RankingLossSettings,
+    shards: Shards = WHOLE,
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Returns the losses of ranking and of spans for the batch's queries, and metrics.
 
-    The losses are the scalars `neg_ctx`, `neg_q` and `span`.
+    The losses are the scalars `neg_ctx`, `neg_q` and `span`, a shard's shares.
 
     Args:
       outputs: what `match` returned for the batch.
       batch: a batch with `query_spans`.
       step: number of the step.
       settings: of the losses.
+      shards: of the batch.
     """
     query_mask, clip_mask = outputs["query_mask"], outputs["clip_mask"]
     hard_from = settings.hard_negatives_from
@@ -94,23 +97,24 @@ def losses_of_matches(
         hard=(hard_from >= 0) & (step >= hard_from),
         pool=settings.hard_pool,
         weight=settings.hard_weight,
+        shards=shards,
     )
     span = batch["query_spans"].reshape(-1, 2)
     start = cross_entropy(outputs["start_logits"], span[:, 0], query_mask)
     end = cross_entropy(outputs["end_logits"], span[:, 1], query_mask)
     count = start["count"]
-    span_loss = mean(start["loss"] + end["loss"], count)
+    in_batch = shards.sum(count)
+    span_loss = mean(start["loss"] + end["loss"], in_batch)
     scores = jnp.where(clip_mask, outputs["scores"], -jnp.inf)
+    best = jnp.argmax(shards.to_rows(jax.lax.stop_gradient(scores)), axis=-1)
     # If a clip is in the batch twice, either is right.
-    best, own = (
-        jnp.take(outputs["clip_numbers"], place)
-        for place in (jnp.argmax(scores, axis=-1), outputs["own_clip"])
-    )
-    correct = jnp.sum(best == own, where=query_mask)
+    numbers = outputs["clip_numbers"]
+    right = jnp.take(shards.gather(numbers), best) == jnp.take(numbers, outputs["own_clip"])
+    correct = jnp.sum(right, where=query_mask)
     metrics = {
-        "neg_ctx": metric(neg_ctx * count, count),
-        "neg_q": metric(neg_q * count, count),
-        "span_loss": metric(span_loss * count, count),
+        "neg_ctx": metric(neg_ctx * in_batch, count),
+        "neg_q": metric(neg_q * in_batch, count),
+        "span_loss": metric(span_loss * in_batch, count),
         "accuracy": metric(correct, count),
         "start_accuracy": metric(start["correct"], count),
         "end_accuracy": metric(end["correct"], count),
@@ -128,25 +132,33 @@ def weigh(
     keep = jax.random.bernoulli(context.key, 1 - settings.span_drop_probability)
     # Evaluation scores a split with all of its losses.
     keep = keep | (context.dropout_key is None)
-    ranking, _ = weigh_ranking(losses, metrics, settings)
+    ranking, _ = weigh_ranking(losses, metrics, context, settings)
     total = ranking + settings.span_weight * keep * losses["span"]
-    return total, {"loss": metric(total, 1), **metrics}
+    return total, {"loss": metric(total, context.shards.is_first), **metrics}
 
 
 def weigh_ranking(
-    losses: dict[str, jax.Array], metrics: dict[str, jax.Array], settings: RankingLossSettings
+    losses: dict[str, jax.Array],
+    metrics: dict[str, jax.Array],
+    context: Context,
+    settings: RankingLossSettings,
 ) -> Loss:
     """Returns the weighted sum of the two ranking losses, and metrics with it."""
     total = settings.context_weight * losses["neg_ctx"] + settings.query_weight * losses["neg_q"]
-    return total, {"loss": metric(total, 1), **metrics}
+    return total, {"loss": metric(total, context.shards.is_first), **metrics}
 
 
-def match(model: HERO, batch: Batch, dropout_key: jax.Array | None) -> dict[str, jax.Array]:
-    """Scores all queries of the batch against all its clips, and spans in their own.
+def match(
+    model: HERO, batch: Batch, dropout_key: jax.Array | None, shards: Shards = WHOLE
+) -> dict[str, jax.Array]:
+    """Scores all queries of the batch against its clips, and spans in their own.
+
+    Of a batch in several shards, each has N queries and C clips. It scores the queries of all
+    against its clips: queries are sent, since a clip is a hundred times as large.
 
     Returns:
-      scores `[N, C]` over the whole batch, own_clip `[N]`, query_mask `[N]`, clip_mask and
-      clip_numbers `[C]`, start_logits and end_logits `[N, F]`.
+      scores `[N · shards, C]`, own_clip `[N]`, query_mask `[N]`, clip_mask and clip_numbers `[C]`,
+      start_logits and end_logits `[N, F]`.
     """
     queries, clips = encode(model, batch, dropout_key)
     valid = frame_mask(batch)
@@ -158,7 +170,7 @@ def match(model: HERO, batch: Batch, dropout_key: jax.Array | None) -> dict[str,
     flat_valid = valid.reshape(-1, frames)
     return {
         "scores": clip_scores(
-            queries.reshape(-1, size), clips.reshape(-1, frames, size), flat_valid
+            shards.gather(queries.reshape(-1, size)), clips.reshape(-1, frames, size), flat_valid
         ),
         "own_clip": (first + query_clip).reshape(-1),
         "query_mask": batch["query_mask"].reshape(-1),

@@ -10,7 +10,7 @@ from hero_jax.models.hero import HERO
 from hero_jax.models.ops import take_slots
 from hero_jax.tasks import masking
 from hero_jax.tasks.base import Context, Loss, Task, TaskSettings, chunk_sizes, metric
-from hero_jax.tasks.losses import Sums, cross_entropy, mean, sum_over_selected
+from hero_jax.tasks.losses import Sums, cross_entropy, sum_over_selected
 from hero_jax.tasks.work import Work
 
 # Share of packed slots that have a word, in television's clips: the others have frames or nothing.
@@ -42,7 +42,7 @@ class MaskedLanguageModelling(Task):
         )
         rows = model.encode_rows({**batch, "token_ids": input_ids}, key=context.dropout_key)
         sums = word_loss(model, rows, labels, WORDS * self.settings.mask_probability)
-        return mean(sums["loss"], sums["count"]), {
+        return context.mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
         }

@@ -24,7 +24,7 @@ from hero_jax.tasks.base import (
     query_of,
 )
 from hero_jax.tasks.choices import ChoiceTask, accuracies
-from hero_jax.tasks.losses import cross_entropy, mean
+from hero_jax.tasks.losses import cross_entropy
 
 
 class Answer(NamedTuple):
@@ -68,11 +68,11 @@ class QuestionAnswering(ChoiceTask):
         spans, known = batch["query_spans"], batch["span_mask"]
         start = cross_entropy(start_logits, spans[..., 0], known)
         end = cross_entropy(end_logits, spans[..., 1], known)
-        answer_loss = mean(answer["loss"], answer["count"])
-        span_loss = mean(start["loss"] + end["loss"], 2 * start["count"])
+        answer_loss = context.mean(answer["loss"], answer["count"])
+        span_loss = context.mean(start["loss"] + end["loss"], 2 * start["count"])
         total = answer_loss + self.settings.span_weight * span_loss
         return total, {
-            "loss": metric(total, 1),
+            "loss": metric(total, context.shards.is_first),
             "answer_loss": metric(answer["loss"], answer["count"]),
             "span_loss": metric(start["loss"] + end["loss"], 2 * start["count"]),
             "accuracy": metric(answer["correct"], answer["count"]),

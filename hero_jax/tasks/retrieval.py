@@ -275,7 +275,7 @@ class VideoRetrieval(Search):
 
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         losses, metrics = matching_losses(model, batch, context, self.settings)
-        return weigh_ranking(losses, metrics, self.settings)
+        return weigh_ranking(losses, metrics, context, self.settings)
 
     def rank(
         self, model: HERO, queries: np.ndarray, corpus: ranking.Corpus, own_clip: np.ndarray

@@ -95,7 +95,7 @@ def _evaluate_batches(
     """Returns the metrics of some tasks from one pass over batches."""
     sums: dict[str, np.ndarray] = {}
     predictions: dict[str, list] = {name: [] for name in names}
-    first, passing = _begun(evaluation_batches(batches, program.mesh, group.config))
+    first, passing = _begun(evaluation_batches(batches, group.division, group.config))
     compile_evaluation(program, params, [(name, 0, first) for name in names if first])
     for arrays, _ in passing:
         for name in names:
@@ -126,7 +126,7 @@ def _evaluate_downstream(
     annotated = group.annotated(source, split)
     predictions: dict[str, Any] = {}
     data = [group.evaluation_batches(source, split, one_pass.layout) for one_pass in task.passes]
-    begun = [_begun(evaluation_batches(one, program.mesh, group.config)) for one, _ in data]
+    begun = [_begun(evaluation_batches(one, group.division, group.config)) for one, _ in data]
     firsts = [(task.name, number, first) for number, (first, _) in enumerate(begun) if first]
     compile_evaluation(program, params, firsts)
     for number, one_pass in enumerate(task.passes):

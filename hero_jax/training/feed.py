@@ -1,5 +1,6 @@
 """Batches on their way from the host to the devices, a few ahead of the step that needs them."""
 
+import itertools
 import queue
 import threading
 import time
@@ -8,11 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from data.pipeline.batches import GAUGES, Batches
+from data.pipeline.packing import COUNTS
 from hero_jax import sharding
+from hero_jax.division import Division
 from hero_jax.experiment.experiment import Experiment
 
 # Updates whose batches wait on the devices.
@@ -92,11 +95,11 @@ class Feeds:
           streams: state of this process's groups by task group.
           step: updates made so far.
         """
-        self._task_groups, self._mesh = experiment.task_groups, experiment.mesh
+        self._task_groups = experiment.task_groups
         self._local = streams
         self._feeds = {
             name: Feed(
-                training_batches(batches[name], self._mesh, group.config, streams[name], step)
+                training_batches(batches[name], group.division, group.config, streams[name], step)
             )
             for name, group in self._task_groups.items()
         }
@@ -107,11 +110,13 @@ class Feeds:
         The slots have the name of the count of those that are filled.
         """
         batch, self._local[name], counts = next(self._feeds[name])
-        config = self._task_groups[name].config.batch
-        groups = len(sharding.local_groups(self._mesh, config.groups))
-        rows = groups * config.accumulation * config.rows_per_group
+        group = self._task_groups[name]
+        config, division = group.config.batch, group.division
+        here = len(division.local_groups) * len(division.local_batches)
+        held = here * (config.accumulation // division.at_once)
         # The array is that of all processes.
-        frames = batch["frame_place"].size // config.groups * groups
+        frames = batch["frame_place"].size // (config.groups * config.accumulation) * held
+        rows = held * config.rows_per_group
         return batch, counts, {"filled_slots": rows * config.row_length, "frames": frames}
 
     @property
@@ -123,9 +128,7 @@ class Feeds:
     def streams(self) -> dict[str, jax.Array]:
         """States of the task groups after the last batch taken; see `stream_to_devices`."""
         return {
-            name or ONLY: stream_to_devices(
-                state, self._mesh, self._task_groups[name].config.batch.groups
-            )
+            name or ONLY: stream_to_devices(state, self._task_groups[name].division)
             for name, state in self._local.items()
         }
 
@@ -136,33 +139,25 @@ class Feeds:
 
 
 def training_batches(
-    batches: Batches, mesh: Mesh, config: ConfigDict, stream: np.ndarray, step: int
+    batches: Batches, division: Division, config: ConfigDict, stream: np.ndarray, step: int
 ) -> Iterator[tuple[dict[str, jax.Array], np.ndarray, dict[str, int]]]:
-    """Yields batches on the devices `[accumulation, G, ...]`, stream state and counts.
+    """Yields an update's batches on the devices, stream state and counts.
 
     Args:
+      division: of the batches over the mesh; its docstring has the arrays' shapes.
       stream: state of this process's groups, as `initial_state` makes it.
       step: updates made so far.
     """
-    accumulation, groups = config.batch.accumulation, config.batch.groups
+    accumulation, at_once = config.batch.accumulation, division.at_once
     source = batches.train(config.seed, stream, step * accumulation)
+    held = [n for n in range(accumulation) if n % at_once in division.local_batches]
     while True:
         taken = [next(source) for _ in range(accumulation)]
-        arrays = {
-            name: np.stack([batch.arrays[name] for batch in taken])
-            if accumulation > 1
-            else taken[0].arrays[name][None]
-            for name in taken[0].arrays
-        }
         counts = {
-            name: last if name in GAUGES else sum(batch.counts[name] for batch in taken)
+            name: last if name in GAUGES else sum(taken[n].counts[name] for n in held)
             for name, last in taken[-1].counts.items()
         }
-        yield (
-            sharding.to_devices(arrays, mesh, groups, leading=1),
-            taken[-1].state,
-            counts,
-        )
+        yield division.to_devices([batch.arrays for batch in taken]), taken[-1].state, counts
 
 
 def abstract_batches(batches: Batches, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
@@ -174,35 +169,48 @@ def abstract_batches(batches: Batches, config: ConfigDict) -> dict[str, jax.Shap
     }
 
 
-def stream_to_devices(state: np.ndarray, mesh: Mesh, groups: int) -> jax.Array:
+def stream_sharding(division: Division) -> NamedSharding:
+    """Returns the sharding of a stream's state, whole everywhere if groups share a shard."""
+    mesh = division.mesh
+    return sharding.batch_sharding(mesh) if division.at_once == 1 else sharding.replicated(mesh)
+
+
+def stream_to_devices(state: np.ndarray, division: Division) -> jax.Array:
     """Returns a stream's state `[local groups, N]` int64 as a global int32 array `[G, 2 N]`."""
-    return sharding.to_devices(state.view(np.int32), mesh, groups)
+    placed = division.to_devices([state.view(np.int32)] * division.at_once)
+    first = jax.jit(division.first_batch, out_shardings=stream_sharding(division))
+    return first(placed)
 
 
-def stream_from_devices(array: jax.Array) -> np.ndarray:
-    """Returns the part of `stream_to_devices`' array that is of this process's groups."""
+def stream_from_devices(array: jax.Array, groups: range) -> np.ndarray:
+    """Returns the rows of `stream_to_devices`' array that are of this process's groups."""
     shards = {
         shard.index[0].start or 0: np.asarray(shard.data) for shard in array.addressable_shards
     }
-    return np.ascontiguousarray(np.concatenate([shards[start] for start in sorted(shards)])).view(
-        np.int64
-    )
+    rows = np.concatenate([shards[start] for start in sorted(shards)])
+    first = groups.start - min(shards)
+    return np.ascontiguousarray(rows[first : first + len(groups)]).view(np.int64)
 
 
 def evaluation_batches(
-    batches: Batches, mesh: Mesh, config: ConfigDict
+    batches: Batches, division: Division, config: ConfigDict
 ) -> Iterator[tuple[dict[str, jax.Array], dict[str, int]]]:
-    """Yields batches on the devices `[G, ...]` and counts, as long as any process has clips."""
+    """Yields batches on the devices and counts, as long as any process has clips.
+
+    Args:
+      division: of the batches over the mesh; arrays are `[1, places, ...]`.
+    """
     source = batches.once(config.seed)
     while True:
-        batch = next(source, None)
+        taken = list(itertools.islice(source, division.at_once))
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            more = multihost_utils.process_allgather(np.array(batch is not None))
+            more = multihost_utils.process_allgather(np.array(bool(taken)))
             if not more.any():
                 return
-        elif batch is None:
+        elif not taken:
             return
-        batch = batch or batches.empty()
-        yield sharding.to_devices(batch.arrays, mesh, config.batch.groups), batch.counts
+        taken += [batches.empty()] * (division.at_once - len(taken))
+        counts = {name: sum(batch.counts[name] for batch in taken) for name in COUNTS}
+        yield division.to_devices([batch.arrays for batch in taken]), counts

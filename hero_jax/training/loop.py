@@ -19,14 +19,13 @@ from data.arguments import user_path
 from data.errors import InputError
 from data.files import NO_ROOM, replacing, writing_to
 from data.pipeline.stream import initial_state
-from hero_jax import sharding
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.metrics.report import table
 from hero_jax.training import curves, flops
 from hero_jax.training.checkpoint import ADVICE, Checkpoints, DamagedCheckpoint
 from hero_jax.training.compiling import Compiling, enough_memory
 from hero_jax.training.evaluate import evaluate
-from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_to_devices
+from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_sharding
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.logs import Log, Meter
 from hero_jax.training.state import TrainState
@@ -124,14 +123,14 @@ def start_or_resume(
 def _start_or_resume(
     experiment: Experiment, program: Program, checkpoints: Checkpoints, compiling: Compiling
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    mesh = experiment.mesh
     fresh, like = {}, {}
     for name, group in experiment.task_groups.items():
-        batch = group.config.batch
-        local_groups = sharding.local_groups(mesh, batch.groups)
-        fresh[name] = initial_state(local_groups, batch.max_waiting)
-        array = stream_to_devices(fresh[name], mesh, batch.groups)
-        like[name or ONLY] = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+        batch, division = group.config.batch, group.division
+        fresh[name] = initial_state(division.local_groups, batch.max_waiting)
+        shape = batch.groups, 2 * fresh[name].shape[1]
+        like[name or ONLY] = jax.ShapeDtypeStruct(
+            shape, np.int32, sharding=stream_sharding(division)
+        )
     latest = checkpoints.find("latest")
     if latest is None:
         params = initial_params(experiment, program)
@@ -142,7 +141,10 @@ def _start_or_resume(
     experiment.check_same(checkpoints.metadata(latest), checkpoints.directory)
     compiling.begin(latest)
     state, streams = checkpoints.restore(latest, program.abstract_state(), like)
-    return state, {name: stream_from_devices(streams[name or ONLY]) for name in fresh}
+    return state, {
+        name: stream_from_devices(streams[name or ONLY], group.division.local_groups)
+        for name, group in experiment.task_groups.items()
+    }
 
 
 class _Run:

@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from data.config import Config
-from hero_jax import sharding
+from hero_jax import division, sharding
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
+from hero_jax.models.ops import fold_in, shard_key
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks.base import Context, Task
 from hero_jax.training import optimizer
@@ -76,6 +79,7 @@ class Program:
         self.config = config
         self.mesh = mesh
         self.tasks = tasks
+        sharding.check_heads(mesh, config.model.num_heads)
         self.graphdef, abstract = nnx.split(nnx.eval_shape(self._module), nnx.Param)
         self.transform = optax.chain(
             optimizer.clip_by_global_norm(config.optimizer.max_gradient_norm),
@@ -90,7 +94,11 @@ class Program:
         self._params = abstract
         params = sharding.parameter_shardings(abstract, mesh)
         whole = sharding.replicated(mesh)
-        adam: Any = optimizer.AdamWState(cast(Any, whole), params, params)
+        self._dimensions = jax.tree.map(lambda _: -1, params)
+        if config.mesh.shard_optimizer and division.by_hand(mesh):
+            self._dimensions = sharding.optimizer_dimensions(abstract, params, mesh)
+        self._moments = jax.tree.map(sharding.with_data, params, self._dimensions)
+        adam: Any = optimizer.AdamWState(cast(Any, whole), self._moments, self._moments)
         self.shardings = TrainState(cast(Any, whole), params, (optax.EmptyState(), adam))
         self._draw = jax.jit(lambda: nnx.split(self._module(), nnx.Param)[1], out_shardings=params)
         self._train_steps: dict[str, Callable] = {}
@@ -150,7 +158,7 @@ class Program:
         """Makes one update.
 
         Args:
-          batches: arrays with leading `[accumulation, G]`.
+          batches: arrays of an update's batches, as `Division.to_devices` lays them out.
           name: a task, or 'all' for the weighted sum.
 
         Returns:
@@ -169,12 +177,24 @@ class Program:
           name: a task, or 'all'.
           batches: shapes of the arrays of an update's batches, `[accumulation, G, ...]`.
         """
-        place = sharding.batch_sharding(self.mesh, leading=1)
-        shapes = {
-            key: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+        laid_out = self.lay_out(name, batches)
+        return self._train_step(name).lower(self.abstract_state(), laid_out)
+
+    def lay_out(
+        self, name: str, batches: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes and shardings of a task's batches as `Division.to_devices` has them.
+
+        Args:
+          batches: shapes of the arrays of an update's batches, `[accumulation, G, ...]`.
+        """
+        place, at_once = sharding.batch_sharding(self.mesh, leading=1), self._division(name).at_once
+        return {
+            key: jax.ShapeDtypeStruct(
+                (x.shape[0] // at_once, x.shape[1] * at_once, *x.shape[2:]), x.dtype, sharding=place
+            )
             for key, x in batches.items()
         }
-        return self._train_step(name).lower(self.abstract_state(), shapes)
 
     def is_known(self, name: str, number: int | None = None) -> bool:
         """Returns whether a function was lowered or called before.
@@ -192,44 +212,17 @@ class Program:
         return self._train_steps[name]
 
     def _compile_train_step(self, name):
-        weights = self._weights(name)
         config = self.config
-
-        def loss(params, batch, context):
-            module = nnx.merge(self.graphdef, params)
-            total: jax.Array | float = 0.0
-            metrics: dict[str, jax.Array] = {}
-            for number, (task_name, weight) in enumerate(weights.items()):
-                own = dataclasses.replace(
-                    context, dropout_key=jax.random.fold_in(context.dropout_key, number)
-                )
-                value, own_metrics = self.tasks[task_name].loss(module, batch, own)
-                total += weight * value
-                metrics |= {f"{task_name}/{key}": m for key, m in own_metrics.items()}
-            return total, metrics
-
-        gradient = jax.value_and_grad(loss, has_aux=True)
+        gradient = self._gradient(name)
 
         def step(state, batches):
-            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-
-            def accumulate(number):
-                context = Context(
-                    key=jax.random.fold_in(key, 0),
-                    dropout_key=jax.random.fold_in(jax.random.fold_in(key, 1), number),
-                    step=state.step,
-                )
-                batch = jax.tree.map(lambda x: x[number], batches)
-                return gradient(state.params, batch, context)
-
-            accumulation = jax.tree.leaves(batches)[0].shape[0]
-            (total, metrics), gradients = sum_over(accumulate, accumulation)
-            mean = 1 / accumulation
-            gradients = jax.tree.map(lambda g: g * mean, gradients)
-            updates, opt_state = self.transform.update(gradients, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            (total, metrics), gradients = gradient(state.params, state.step, batches)
+            # Each device updates its part of the parameters, and they are gathered.
+            old = self._parts(state.params)
+            updates, opt_state = self.transform.update(gradients, state.opt_state, old)
+            params = self._parts(optax.apply_updates(old, updates))
             metrics |= {
-                "loss": total * mean,
+                "loss": total,
                 "gradient_norm": optax.tree.norm(gradients),
                 "parameter_norm": optax.tree.norm(params),
                 "learning_rate": optimizer.schedule(config.optimizer)(state.step),
@@ -239,28 +232,94 @@ class Program:
         whole = sharding.replicated(self.mesh)
         return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, whole))
 
-    def _weights(self, name):
+    def _parts(self, params):
+        """Returns parameters sharded as the optimizer's state is."""
+        if self.shardings.params == self._moments:
+            return params
+        return jax.lax.with_sharding_constraint(params, self._moments)
+
+    def _gradient(self, name):
+        """Returns the function of the loss, metrics and gradients of an update's batches.
+
+        Gradients stay on their shard until all batches are done; they are float32 and leave it in
+        the parts that the optimizer's state has.
+        """
+        loss, divided = self._loss(name), self._division(name)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+
+        def of_shard(params, step, batches):
+            key = jax.random.fold_in(jax.random.key(self.config.seed), step)
+            rounds = jax.tree.leaves(batches)[0].shape[0]
+            shards = divided.shards
+
+            def accumulate(number):
+                dropout_key = jax.random.fold_in(
+                    jax.random.fold_in(key, 1), number * divided.at_once + shards.batch
+                )
+                context = Context(
+                    key=jax.random.fold_in(key, 0),
+                    dropout_key=shard_key(dropout_key, shards.number)
+                    if shards.count > 1
+                    else dropout_key,
+                    step=step,
+                    shards=shards,
+                )
+                batch = jax.tree.map(lambda x: x[number], batches)
+                return gradient(params, batch, context)
+
+            mean = 1 / (rounds * divided.at_once)
+            (total, metrics), gradients = sum_over(accumulate, rounds)
+            gradients = jax.tree.map(divided.reduce, gradients, self._dimensions)
+            gradients = jax.tree.map(lambda g: g * mean, gradients)
+            total, metrics = jax.tree.map(divided.reduce, (total, metrics))
+            return (total * mean, metrics), gradients
+
+        whole = NamedSharding(self.mesh, P())
+        parts = jax.tree.map(lambda n: sharding.with_data(whole, n).spec, self._dimensions)
+        return divided.on_shards(of_shard, (P(), P(), P(None, division.AXIS)), ((P(), P()), parts))
+
+    def _loss(self, name):
+        """Returns the weighted loss of a shard of a batch, and its metrics."""
+        weights = {name: 1.0}
         if name == "all":
-            return {task: self.config.tasks[task] for task in self.tasks}
-        return {name: 1.0}
+            weights = {task: self.config.tasks[task] for task in self.tasks}
+
+        def loss(params, batch, context):
+            module = nnx.merge(self.graphdef, params)
+            total: jax.Array | float = 0.0
+            metrics: dict[str, jax.Array] = {}
+            for number, (task_name, weight) in enumerate(weights.items()):
+                own = dataclasses.replace(context, dropout_key=fold_in(context.dropout_key, number))
+                value, own_metrics = self.tasks[task_name].loss(module, batch, own)
+                total += weight * value
+                metrics |= {f"{task_name}/{key}": m for key, m in own_metrics.items()}
+            return total, metrics
+
+        return loss
+
+    def _division(self, name: str) -> division.Division:
+        """Returns the division of the batches of a task, or of 'all'."""
+        return division.divide(self.mesh, self.config.parts.get(name, self.config))
 
     def evaluate_step(
-        self, params: nnx.State, batch: Batch, name: str, number: int = 0
+        self, params: nnx.State, batches: Batch, name: str, number: int = 0
     ) -> tuple[dict[str, jax.Array], Any]:
-        """Returns a task's metrics and predictions on a batch, without dropout.
+        """Returns a task's metrics and predictions on batches, without dropout.
 
         A downstream task has no metrics of one batch, and looks at no label to predict.
 
         Args:
+          batches: arrays `[1, ...]` of as many batches as are on the mesh at once, as
+            `Division.to_devices` lays them out.
           number: of the task's pass that the batch is for.
         """
-        return self._evaluate_step(name, number)(params, batch)
+        return self._evaluate_step(name, number)(params, batches)
 
     def lower_evaluation(
-        self, params: nnx.State, batch: Batch, name: str, number: int = 0
+        self, params: nnx.State, batches: Batch, name: str, number: int = 0
     ) -> jax.stages.Lowered:
         """Lowers the function that `evaluate_step` calls; takes the same arguments."""
-        return self._evaluate_step(name, number).lower(params, batch)
+        return self._evaluate_step(name, number).lower(params, batches)
 
     def _evaluate_step(self, name, number):
         if (name, number) not in self._evaluate_steps:
@@ -268,15 +327,24 @@ class Program:
         return self._evaluate_steps[name, number]
 
     def _compile_evaluate_step(self, name, number):
-        task = self.tasks[name]
+        task, divided = self.tasks[name], self._division(name)
         predict = task.passes[number].predict
 
-        def step(params, batch):
+        def of_shard(params, batches):
+            batch = jax.tree.map(lambda x: x[0], batches)
             module = nnx.merge(self.graphdef, params)
             if task.downstream:
                 return {}, predict(module, batch)
             key = jax.random.fold_in(jax.random.key(self.config.seed), 0)
-            context = Context(key=key, dropout_key=None, step=EVALUATION_STEP)
-            return task.evaluate(module, batch, context), predict(module, batch)
+            shards = divided.shards
+            context = Context(key=key, dropout_key=None, step=EVALUATION_STEP, shards=shards)
+            # The last batches at once may be empty, and do not count.
+            counts = shards.sum(jnp.sum(batch["num_frames"])) > 0
+            metrics = jax.tree.map(
+                lambda m: divided.reduce(jnp.where(counts, m, 0)),
+                task.evaluate(module, batch, context),
+            )
+            return metrics, predict(module, batch)
 
+        step = divided.on_shards(of_shard, (P(), P(None, division.AXIS)), (P(), P(division.AXIS)))
         return jax.jit(step, out_shardings=sharding.replicated(self.mesh))

@@ -37,7 +37,6 @@ from data.pipeline.units import UnitLayout
 from hero_jax.models.batch import frame_mask
 from hero_jax.models.heads import pooling_scores
 from hero_jax.tasks.base import ExportedFunction, Task, TaskSettings, metric
-from hero_jax.tasks.losses import mean
 
 
 class Labelled(UnitLayout):
@@ -112,7 +111,7 @@ class Brightness(Task):
         logits = self.logits(model, batch, context.dropout_key)
         there = batch["num_frames"] > 0
         error = jnp.sum((logits - batch["bright"]) ** 2, where=there)
-        return mean(error, there.sum()), {"loss": metric(error, there.sum())}
+        return context.mean(error, there.sum()), {"loss": metric(error, there.sum())}
 
     def predict(self, model, batch):
         return {
