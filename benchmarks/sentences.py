@@ -28,7 +28,6 @@ SETTINGS = {
     # Rows for 16 clips in every batch, as in the original.
     "batch.rows_per_group": 10,
     "batch.query_rows_per_group": 7,
-    "batch.frame_rows_per_group": 11,
     "model.hidden_size": 128,
     "model.intermediate_size": 512,
     "model.num_heads": 4,
@@ -42,6 +41,8 @@ SETTINGS = {
     "optimizer.warmup_steps": 200,
     "optimizer.max_gradient_norm": 0,
 }
+# The same for frames, apart from what commits without rows of frames know.
+FRAME_ROWS = {"batch.frame_rows_per_group": 11}
 SHARES = {
     "mlm/accuracy": "MLM acc",
     "mfm_nce/accuracy": "MFM acc",
@@ -113,7 +114,7 @@ def train(
     seed: int, steps: int, datasets: pathlib.Path, workdir: pathlib.Path
 ) -> tuple[dict[str, float], float]:
     """Trains with a seed; returns the metrics after the last step, and the run's seconds."""
-    settings = SETTINGS | {"seed": seed, "optimizer.steps": steps, "eval_every": steps}
+    settings = SETTINGS | FRAME_ROWS | {"seed": seed, "optimizer.steps": steps, "eval_every": steps}
     settings |= {"data.dir": datasets, "data.name": "sentences"}
     command = [sys.executable, "main.py", "--config=configs/pretrain.py", f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]

@@ -21,8 +21,8 @@ def get_config(preset: str = "") -> ConfigDict:
     config.tasks = ConfigDict({"mlm": 2.0, "mfm_nce": 2.0, "mffr": 0.0, "fom": 1.0, "vsm": 2.0})
     config.objective = "one_task"  # per step, or 'weighted_sum' for all tasks in every step
     config.mlm = ConfigDict({"mask_probability": 0.15})
-    # Frames that a hidden one is told from: those of its 'group', of the 'batch', or of a number of
-    # clips, as '32'.
+    # Frames that a hidden one is told from: those of its 'group', of the 'batch', or of groups with
+    # a number of clips, as '32'.
     config.mfm_nce = ConfigDict({"mask_probability": 0.15, "candidates": "group"})
     config.mffr = ConfigDict({"mask_probability": 0.15})
     config.fom = ConfigDict({"shuffle_probability": 0.15})

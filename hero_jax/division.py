@@ -260,7 +260,8 @@ def divide(mesh: Mesh, config: Config) -> Division:
     advice = f"the nearest that does is {fit}; or use fewer devices or raise mesh.tensor"
     raise InputError(
         f"batch.groups={batch.groups} × batch.accumulation={batch.accumulation} does not divide "
-        f"over the {data * fsdp} data shards of the mesh (data={data} × fsdp={fsdp}): {advice}"
+        f"over the {data * fsdp} data shards of the mesh (mesh.data={data} × mesh.fsdp={fsdp}): "
+        f"{advice}"
     )
 
 

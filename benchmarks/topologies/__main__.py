@@ -34,6 +34,7 @@ from benchmarks.topologies.products import executed_flops
 from configs import pretrain
 from data.config import Config
 from data.errors import InputError
+from data.pipeline import packing
 from hero_jax import sharding
 from hero_jax.tasks.registry import make_tasks
 from hero_jax.training import flops
@@ -46,21 +47,39 @@ PASSES = {"all-reduce": 2}
 def published_batch(config: Config) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, int]]:
     """Returns shapes of an update's batches, and their counts; sets numbers of rows in the config.
 
-    The clips have the lengths of television's.
+    The clips have the lengths of television's, and there are as many rows as they fill on average.
     """
     # Lengths do not depend on the features, which would take half a gigabyte.
     narrow = config.copy_and_resolve_references()
     narrow.model.feature_size = 1
-    arrays, counts = step.make_batch(step.make_clips(narrow), narrow, packed=True)
-    config.batch.update(narrow.batch)
-    rounds = config.batch.accumulation
-    shapes = {}
+    clips = step.make_clips(narrow)
+    _, counts = step.make_batch(clips, narrow, packed=True)
+    block = narrow.batch
+    frames = [[np.array([len(clip.frame_features)]) for clip in group] for group in clips]
+    block.update(
+        rows_per_group=round(counts["filled_slots"] / block.groups / block.row_length),
+        frame_rows_per_group=round(
+            np.mean([step.fewest_rows(group, block.max_frames) for group in frames])
+        ),
+    )
+    config.batch.update(block)
+    arrays = packing.empty_batch(1, block, 1, step.tokens_of(config).pad)
+    rounds, shapes = block.accumulation, {}
     for name, array in arrays.items():
-        shape = [rounds, *array.shape[1:]]
+        shape = [rounds, block.groups, *array.shape[1:]]
         if name == "frame_features":
             shape[-1] = config.model.feature_size
         shapes[name] = jax.ShapeDtypeStruct(shape, array.dtype)
     return shapes, {name: rounds * count for name, count in counts.items()}
+
+
+def divide(config: Config, chips: int) -> None:
+    """Sets smaller groups for more chips than groups of an update, as docs/devices.md says."""
+    batch = config.batch
+    parts = chips // (batch.groups * batch.accumulation)
+    if parts > 1:
+        config.mfm_nce.candidates = str(batch.clips_per_group)
+        batch.update(groups=batch.groups * parts, clips_per_group=batch.clips_per_group // parts)
 
 
 def link_seconds(collectives: Sequence[Collective], chip: Chip) -> float:
@@ -121,6 +140,7 @@ def analyse(
     """Compiles tasks for a topology, and prints a report of each."""
     devices = topology.devices()
     config = config.copy_and_resolve_references()
+    divide(config, len(devices))
     shapes, counts = published_batch(config)
     mesh = sharding.make_mesh(config.mesh, devices)
     program = Program(config, make_tasks(config, step.tokens_of(config)), mesh)

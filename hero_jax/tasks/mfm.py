@@ -42,7 +42,7 @@ class MaskedFrameModellingSettings(MaskedFrameRegressionSettings):
 
     Attributes:
       candidates: 'group' tells a frame from those of its group of clips, 'batch' from those of the
-        whole batch; a number, as '32', from those of so many clips, in one group or several.
+        whole batch; a number, as '32', from those of so many clips, a multiple of a group's.
     """
 
     candidates: str = "group"

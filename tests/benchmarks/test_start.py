@@ -1,5 +1,7 @@
 """The benchmark of a process's start, tiny."""
 
+import pytest
+
 from benchmarks import start
 from configs import pretrain
 from hero_jax.training.step import draw_task
@@ -15,6 +17,7 @@ def test_the_first_updates_are_of_different_tasks(tmp_path):
         assert sorted(tasks) == sorted(name for name in config.tasks if config.tasks[name])
 
 
+@pytest.mark.slow
 def test_seconds_of_a_run(tmp_path):
     build(tmp_path / "films")
     settings = {"optimizer__steps": 2, "tasks__vsm": 0.0, "tasks__mfm_nce": 0.0, "tasks__fom": 0.0}

@@ -170,7 +170,6 @@ def test_a_step_on_four_chips_keeps_activations_where_they_are(on_four_chips):
 
 
 @needs_libtpu
-@pytest.mark.xfail(strict=True, reason="the table of words is reduced in every batch of an update")
 def test_a_step_on_four_chips_reduces_each_gradient_once(on_four_chips):
     program, compiled = on_four_chips
     reduced = [

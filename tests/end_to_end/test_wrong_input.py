@@ -267,7 +267,8 @@ def test_a_command_line_that_cannot_be_read(flags, words):
 def test_the_program_prints_nothing_but_the_sentence(runs, tmp_path):
     flags = {"batch__groups": 3}
     text = sentence(runs.start(runs.command(tmp_path, **flags), devices=2))
-    assert "batch.groups=3 does not divide over the 2 data shards" in text
+    assert "does not divide over the 2 data shards of the mesh (--config.mesh.data=2 × " in text
+    assert "the nearest that does is --config.batch.groups=4; " in text
 
 
 def test_after_an_absurd_learning_rate_nothing_is_saved(runs, tmp_path):

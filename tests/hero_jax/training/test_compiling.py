@@ -55,7 +55,7 @@ def test_the_first_update_finds_what_was_compiled(tmp_path, compiled, capsys):
         compiling.begin(0)
     assert capsys.readouterr().err.count("compiled mlm in ") == 1
     stream = initial_state(range(2), config.batch.max_waiting)
-    batch, *_ = next(training_batches(batches, experiment.mesh, group.config, stream, 0))
+    batch, *_ = next(training_batches(batches, group.division, group.config, stream, 0))
     state = state.result()
     before = compiled()
     assert before

