@@ -22,13 +22,13 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from benchmarks.measuring import cpu_seconds
 from benchmarks.sentences import SETTINGS
 from configs import pretrain
 from data.command import path_argument
 from hero_jax.training.step import tasks_ahead
 
 ROOT = pathlib.Path(__file__).parents[1]
-TICKS = os.sysconf("SC_CLK_TCK")
 MODELS = ("shapes", "sentences")
 # Seeds that are searched for one whose first updates are of different tasks.
 SEEDS = 1_000
@@ -79,18 +79,14 @@ def run(
     )
     steps: dict[int, Seconds] = {}
     assert process.stderr is not None
+    line = ""
     for line in process.stderr:
         if step := re.match(r"step (\d+): ", line):
-            steps[int(step[1])] = time.perf_counter() - begun, _used(process.pid)
+            steps[int(step[1])] = time.perf_counter() - begun, cpu_seconds(process.pid)
     if process.wait():
-        sys.exit(f"error: main.py ended with status {process.returncode}")
+        reason = line.strip().removeprefix("error: ")
+        sys.exit(f"error: main.py ended with status {process.returncode}: {reason}")
     return steps, (time.perf_counter() - begun, _ended() - before)
-
-
-def _used(process: int) -> float:
-    """Returns the seconds of the processor that a running process has used."""
-    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _ended() -> float:

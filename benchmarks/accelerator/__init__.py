@@ -1,1 +1,1 @@
-"""What an accelerator is asked about training at full size."""
+"""Figures of training at full size on an accelerator."""

@@ -1,4 +1,4 @@
-"""What an accelerator is asked about training at full size, in one command.
+"""Figures of training at full size on an accelerator, in one command.
 
     python -m benchmarks.accelerator [--only largest tasks ...]
 

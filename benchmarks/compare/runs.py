@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.measuring import memory_field
+from benchmarks.measuring import cpu_seconds, memory_field
 from hero_jax.training import curves
 
 # Variables of the environment that would place the compiled programs of all trees together.
 CACHES = ("HERO_JAX_CACHE", "JAX_COMPILATION_CACHE_DIR")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Tree:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a run of training took.
+    """Time and memory that a run of training took.
 
     seconds, cpu: by step that was reported, seconds and CPU seconds (user and system) from the
       start of the process to the report.
@@ -113,13 +112,6 @@ def train(tree: Tree, settings: Mapping[str, Any], last: int, cache: pathlib.Pat
                         process.kill()
                         return Training(seconds, cpu, curves.history(workdir), memory)
     sys.exit(f"error: a run in {tree.folder} ended before step {last}:\n{''.join(lines)}")
-
-
-def cpu_seconds(process: int) -> float:
-    """Returns the CPU seconds of user and system that a running process has taken."""
-    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    # Times are fields 14 and 15, and the third comes first here.
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def to_end(

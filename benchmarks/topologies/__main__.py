@@ -1,4 +1,4 @@
-"""What a full-size update costs on TPUs and GPUs that are not here, by their compilers.
+"""Cost of a full-size update on TPUs and GPUs that are not here, by their compilers.
 
     pip install --no-deps -r requirements-topologies.txt
     python -m benchmarks.topologies
@@ -172,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.layers:
         config.model.update(cross_modal_layers=options.layers, temporal_layers=options.layers)
     tasks = options.tasks.split(",") if options.tasks else trained(config.tasks)
+    if unknown := [task for task in tasks if task not in config.tasks]:
+        parser.error(f"--tasks: {unknown[0]!r} is unknown: choose of {', '.join(config.tasks)}")
     # The machine's own accelerators are left alone.
     jax.config.update("jax_platforms", "cpu")
     for name in options.topologies.split(","):
