@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.compare.comparison import RATIOS, Comparison
 from benchmarks.compare.runs import Tree
-from data.command import path_argument
+from data.command import ends_with_a_sentence, path_argument, terminable
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the command")
     options = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
+    with ends_with_a_sentence(), terminable(), contextlib.ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
         before, after = (
             stack.enter_context(checked_out(name)) for name in (options.before, options.after)

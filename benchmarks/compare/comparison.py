@@ -17,7 +17,7 @@ from benchmarks import sentences, simulated
 from benchmarks.compare import runs
 from benchmarks.compare.runs import Training, Tree
 from configs import pretrain
-from hero_jax.training.step import draw_task
+from hero_jax.training.task_draws import draw_task
 
 RECIPE = pretrain.get_config()
 RATIOS = {name: ratio for name, ratio in RECIPE.tasks.items() if ratio}

@@ -101,16 +101,18 @@ def train(tree: Tree, settings: Mapping[str, Any], last: int, cache: pathlib.Pat
         )
         with process:
             assert process.stderr is not None
-            for line in process.stderr:
-                lines.append(line)
-                if report := re.match(r"step (\d+): ", line):
-                    step = int(report[1])
-                    seconds[step] = time.perf_counter() - begun
-                    cpu[step] = cpu_seconds(process.pid)
-                    if step == last:
-                        memory = memory_field(f"/proc/{process.pid}/status", "VmHWM") / 2**20
-                        process.kill()
-                        return Training(seconds, cpu, curves.history(workdir), memory)
+            try:
+                for line in process.stderr:
+                    lines.append(line)
+                    if report := re.match(r"step (\d+): ", line):
+                        step = int(report[1])
+                        seconds[step] = time.perf_counter() - begun
+                        cpu[step] = cpu_seconds(process.pid)
+                        if step == last:
+                            memory = memory_field(f"/proc/{process.pid}/status", "VmHWM") / 2**20
+                            return Training(seconds, cpu, curves.history(workdir), memory)
+            finally:
+                process.kill()
     sys.exit(f"error: a run in {tree.folder} ended before step {last}:\n{''.join(lines)}")
 
 

@@ -4,22 +4,28 @@
     python -m benchmarks.topologies
     python -m benchmarks.topologies --topologies=v5e-16,h100-8 --tasks=mlm --largest=20
 
-The real step of each task is compiled at the published batch for each topology, one after the
-other, and nothing is run: XLA's compilers need no accelerator. All figures are per chip.
+The two programs of a step are compiled at the published batch for each topology, one after the
+other, and nothing is run: XLA's compilers need no accelerator. One makes a task's gradients, the
+other updates the parameters and is the same for all tasks. All figures are per chip, of both
+programs together.
 
-  memory   of the compiled program, of the chip's
+  memory   of the program that takes more, with the moments that lie beside it, of the chip's
   cycles   the TPU compiler's own estimates, loops included, without collectives, as milliseconds at
            the chip's clock; GPUs' compiler gives none
   links    time that all collectives would take at the published speed of all links
   floor    useful operations at the chip's peak, then all arguments and results once through memory
   MFU      useful operations at the chip's peak, divided by the cycles: an upper bound
-  hours    of the recipe's updates, with cycles and links one after the other
+  hours    of the recipe's updates by the ratios of the tasks, with cycles and links one after the
+           other
   useful, executed   operations of matrix products without padding and with it
 
 A compilation takes minutes of one core, and 2 to 4 GB.
 """
 
 import argparse
+import collections
+import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -87,35 +93,69 @@ def link_seconds(collectives: Sequence[Collective], chip: Chip) -> float:
     return sum(PASSES.get(c.kind, 1) * c.bytes for c in collectives) / chip.links
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of the compiled programs of a step.
+
+    Attributes:
+      read: its text, read.
+      memory: bytes of its arguments, results and temporary arrays, and of what lies beside them.
+      passed: bytes of its arguments and results, which pass the chip's memory once.
+    """
+
+    read: Compiled
+    memory: float
+    passed: float
+
+    @classmethod
+    def of(cls, compiled: jax.stages.Compiled, beside: float = 0) -> "Part":
+        """Reads a compiled program, while which so many bytes of other arrays are in memory."""
+        memory: Any = compiled.memory_analysis()
+        passed = memory.argument_size_in_bytes + memory.output_size_in_bytes
+        # Results may lie where arguments were that are donated.
+        total = passed + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+        return cls(Compiled(compiled.as_text() or ""), total + beside, passed)
+
+
+def bytes_of_moments(program: Program) -> int:
+    """Returns the bytes of the optimizer's moments on a chip."""
+    adam = program.abstract_state().opt_state[1]
+    arrays = jax.tree.leaves((adam.mu, adam.nu))
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in arrays)
+
+
 def print_report(
-    title: str, chip: Chip, chips: int, compiled: Any, useful: float, executed: float, steps: int
-) -> Compiled:
-    """Prints the figures of one task on one topology; returns the program, read."""
-    memory = compiled.memory_analysis()
-    # Results lie where the arguments were, which are donated.
-    state = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    total = state + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-    program = Compiled(compiled.as_text())
-    cycles, collectives = program.cycles(), program.collectives()
-    floor = useful / chips / chip.flops + state / chip.bandwidth
+    title: str, chip: Chip, chips: int, parts: Sequence[Part], useful: float, executed: float
+) -> float | None:
+    """Prints the figures of one task on one topology.
+
+    Args:
+      parts: gradients and update, as they are in memory.
+
+    Returns:
+      The milliseconds of a step by the compiler's estimate and the links' speed, None if the
+      compiler makes no estimate.
+    """
+    cycles = sum((collections.Counter(part.read.cycles()) for part in parts), collections.Counter())
+    collectives = [one for part in parts for one in part.read.collectives()]
+    floor = useful / chips / chip.flops + sum(part.passed for part in parts) / chip.bandwidth
     links = link_seconds(collectives, chip)
+    memory = max(part.memory for part in parts)
     print(f"\n{title}: analysis, not measured")
-    print(f"  memory    {total / 2**30:7.2f} GiB of {chip.memory / 2**30:.1f}")
+    print(f"  memory    {memory / 2**30:7.2f} GiB of {chip.memory / 2**30:.1f}")
     if chip.clock:
         seconds = sum(cycles.values()) / chip.clock
         bound = useful / chips / chip.flops / seconds
-        hours = steps * (seconds + links) / 3600
-        print(f"  cycles    {1e3 * seconds:7.2f} ms", end="")
-        print(f"; MFU at most {100 * bound:.1f}%; {hours:.2f} hours for {steps:,} updates")
+        print(f"  cycles    {1e3 * seconds:7.2f} ms; MFU at most {100 * bound:.1f}%")
         for kind, count in sorted(cycles.items(), key=lambda item: -item[1]):
             print(f"      {kind:<22} {1e3 * count / chip.clock:7.2f} ms")
     print(f"  links     {1e3 * links:7.2f} ms")
     print(f"  floor     {1e3 * floor:7.2f} ms")
     print(f"  useful    {useful / chips / 1e12:7.3f} TFLOP, executed {executed / chips / 1e12:.3f}")
     print_collectives(collectives)
-    if program.open_loops:
-        print(f"  not counted: {program.open_loops} loop(s) of an open number of rounds")
-    return program
+    if loops := sum(part.read.open_loops for part in parts):
+        print(f"  not counted: {loops} loop(s) of an open number of rounds")
+    return 1e3 * (seconds + links) if chip.clock else None
 
 
 def print_collectives(collectives: Sequence[Collective]) -> None:
@@ -137,25 +177,37 @@ def print_collectives(collectives: Sequence[Collective]) -> None:
 def analyse(
     name: str, topology: Topology, config: Config, tasks: Sequence[str], largest: int
 ) -> None:
-    """Compiles tasks for a topology, and prints a report of each."""
+    """Compiles tasks for a topology; prints a report of each, and the hours of a run."""
     devices = topology.devices()
     config = config.copy_and_resolve_references()
     divide(config, len(devices))
     shapes, counts = published_batch(config)
     mesh = sharding.make_mesh(config.mesh, devices)
     program = Program(config, make_tasks(config, step.tokens_of(config)), mesh)
-    chip, steps = topology.chip, config.optimizer.steps
+    chip = topology.chip
+    update = Part.of(program.lower_update().compile())
+    milliseconds: dict[str, float] = {}
     for task in tasks:
         begun = time.perf_counter()
-        compiled = program.lower(task, shapes).compile()
-        seconds = time.perf_counter() - begun
+        gradients = Part.of(program.lower(task, shapes).compile(), bytes_of_moments(program))
+        title = f"{name}, {task} (compiled in {time.perf_counter() - begun:.0f} s)"
         useful = flops.training_flops(config, counts, [program.tasks[task]])
         executed = executed_flops(program, task, shapes)
-        title = f"{name}, {task} (compiled in {seconds:.0f} s)"
-        read = print_report(title, chip, len(devices), compiled, useful, executed, steps)
-        for cycles, times, kind, what in read.largest(largest):
-            milliseconds = 1e3 * cycles / (chip.clock or np.nan)
-            print(f"    {milliseconds:6.2f} ms {times:3d} x  {kind:<20} {what}")
+        parts = gradients, update
+        one = print_report(title, chip, len(devices), parts, useful, executed)
+        if one is not None:
+            milliseconds[task] = one
+        for cycles, times, kind, what in gradients.read.largest(largest):
+            shown = 1e3 * cycles / (chip.clock or np.nan)
+            print(f"    {shown:6.2f} ms {times:3d} x  {kind:<20} {what}")
+    if milliseconds:
+        ratios = {task: config.tasks[task] for task in milliseconds}
+        mean = sum(ratios[t] * milliseconds[t] for t in ratios) / sum(ratios.values())
+        steps = config.optimizer.steps
+        print(
+            f"\n{name}: analysis, not measured: {mean:.2f} ms an update by the ratios of "
+            f"{', '.join(ratios)}; {mean * steps / 3.6e6:.2f} hours for {steps:,} updates"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

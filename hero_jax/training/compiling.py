@@ -1,6 +1,7 @@
-"""Updates of tasks are compiled in threads, while the state is drawn and the first batches read."""
+"""Steps are compiled in threads, while the state is drawn and the first batches are read."""
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -18,11 +19,15 @@ from hero_jax.experiment.experiment import Experiment
 from hero_jax.models.batch import Batch
 from hero_jax.training.feed import abstract_batches
 from hero_jax.training.logs import say
-from hero_jax.training.step import Program, tasks_ahead
+from hero_jax.training.step import Program
+from hero_jax.training.task_draws import tasks_ahead
+
+# Stands beside the names of tasks for the part of a step that all of them share.
+UPDATE = "the update"
 
 
 class Compiling:
-    """Compiles the updates of tasks in threads, those first that are needed first.
+    """Compiles the steps of tasks in threads, those first that are needed first.
 
     Python traces one function at a time, and XLA compiles as many as there are cores. The calls of
     a function find in JAX's memory what was compiled for the same shapes.
@@ -37,7 +42,7 @@ class Compiling:
         self._experiment, self._program, self._batches = experiment, program, batches
         self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="compiling")
         self._tracing = threading.Lock()
-        self._updates: dict[str, Future] = {}
+        self._compiled: dict[str, Future] = {}
 
     def __enter__(self) -> "Compiling":
         return self
@@ -53,20 +58,29 @@ class Compiling:
     def begin(self, step: int) -> None:
         """Begins to compile what the updates after a step need and is not compiled yet."""
         for name in tasks_ahead(self._experiment.config, step):
-            if name not in self._updates and not self._program.is_known(name):
-                self._updates[name] = self._pool.submit(self._compile, name)
+            if name not in self._compiled and not self._program.is_known(name):
+                self._submit(name, functools.partial(self._lower, name))
+            if UPDATE not in self._compiled:
+                self._submit(UPDATE, self._program.lower_update)
 
     def wait(self, name: str) -> None:
-        """Returns when a task's update is compiled, if that has begun; raises its error."""
-        if name in self._updates:
-            self._updates[name].result()
+        """Waits until what a step needs is compiled, if that has begun; raises its error."""
+        for part in (name, UPDATE):
+            if part in self._compiled:
+                self._compiled[part].result()
 
-    def _compile(self, name: str) -> None:
-        begun = time.perf_counter()
+    def _submit(self, name: str, lower: Callable[[], jax.stages.Lowered]) -> None:
+        self._compiled[name] = self._pool.submit(self._compile, name, lower)
+
+    def _lower(self, name: str) -> jax.stages.Lowered:
         group = self._experiment.group_of(name)
+        shapes = abstract_batches(self._batches[group.name], group.config)
+        return self._program.lower(name, shapes)
+
+    def _compile(self, name: str, lower: Callable[[], jax.stages.Lowered]) -> None:
+        begun = time.perf_counter()
         with self._tracing:
-            shapes = abstract_batches(self._batches[group.name], group.config)
-            lowered = self._program.lower(name, shapes)
+            lowered = lower()
         lowered.compile()
         say(f"compiled {name} in {time.perf_counter() - begun:.1f} s")
 

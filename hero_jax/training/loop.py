@@ -29,7 +29,8 @@ from hero_jax.training.feed import ONLY, Feeds, stream_from_devices, stream_shar
 from hero_jax.training.init_from import initial_params
 from hero_jax.training.logs import Log, Meter
 from hero_jax.training.state import TrainState
-from hero_jax.training.step import Program, draw_task
+from hero_jax.training.step import Program
+from hero_jax.training.task_draws import draw_task
 from hero_jax.training.workdir import held
 
 # The profile leaves compilation out.

@@ -24,31 +24,6 @@ from hero_jax.training.state import TrainState
 
 # Evaluation draws as a training step of this number would.
 EVALUATION_STEP = 0
-# Updates that are searched for tasks to come.
-LOOK_AHEAD = 1_000
-
-
-def draw_task(config: Config, step: int) -> str:
-    """Returns the task of a step, drawn by its ratio from seed and step alone."""
-    names = [name for name in config.tasks if config.tasks[name]]
-    ratios = np.array([config.tasks[name] for name in names])
-    return str(np.random.default_rng([config.seed, step]).choice(names, p=ratios / ratios.sum()))
-
-
-def tasks_ahead(config: Config, step: int) -> list[str]:
-    """Returns the tasks of the updates after a step, in the order of the first of each.
-
-    Of tasks that are drawn so rarely that it is later than `LOOK_AHEAD` updates, none is returned.
-    """
-    if config.objective != "one_task":
-        return ["all"]
-    number = sum(1 for name in config.tasks if config.tasks[name])
-    names: dict[str, None] = {}
-    for later in range(step, min(step + LOOK_AHEAD, config.optimizer.steps)):
-        names[draw_task(config, later)] = None
-        if len(names) == number:
-            break
-    return list(names)
 
 
 def sum_over(function: Callable[[Any], Any], count: int) -> Any:
@@ -101,7 +76,12 @@ class Program:
         adam: Any = optimizer.AdamWState(cast(Any, whole), self._moments, self._moments)
         self.shardings = TrainState(cast(Any, whole), params, (optax.EmptyState(), adam))
         self._draw = jax.jit(lambda: nnx.split(self._module(), nnx.Param)[1], out_shardings=params)
-        self._train_steps: dict[str, Callable] = {}
+        self._gradient_steps: dict[str, Callable] = {}
+        self._update = jax.jit(
+            self._updated,
+            donate_argnums=0,
+            out_shardings=(self.shardings, sharding.replicated(mesh)),
+        )
         self._evaluate_steps: dict[tuple[str, int], Callable] = {}
 
     def init(self) -> TrainState:
@@ -166,19 +146,29 @@ class Program:
           the scalars `loss`, `gradient_norm`, `parameter_norm` (after the update) and
           `learning_rate`.
         """
-        return self._train_step(name)(state, batches)
+        metrics, gradients = self._gradient_step(name)(state.params, state.step, batches)
+        state, more = self._update(state, gradients)
+        return state, metrics | more
 
     def lower(self, name: str, batches: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
-        """Lowers the update that `train_step` makes, for the devices of the mesh.
+        """Lowers the part of `train_step` that is a task's: losses, metrics and gradients.
 
-        They need not be there: `jax.experimental.topologies` describes devices to compile for.
+        It is for the devices of the mesh, which need not be there: `jax.experimental.topologies`
+        describes devices to compile for.
 
         Args:
           name: a task, or 'all'.
           batches: shapes of the arrays of an update's batches, `[accumulation, G, ...]`.
         """
+        state = self.abstract_state()
         laid_out = self.lay_out(name, batches)
-        return self._train_step(name).lower(self.abstract_state(), laid_out)
+        return self._gradient_step(name).lower(state.params, state.step, laid_out)
+
+    def lower_update(self) -> jax.stages.Lowered:
+        """Lowers the part of `train_step` that all tasks share: the optimizer's, of gradients."""
+        state = self.abstract_state()
+        # Gradients have the shapes, dtypes and places of the moments.
+        return self._update.lower(state, state.opt_state[1].mu)
 
     def lay_out(
         self, name: str, batches: Mapping[str, jax.ShapeDtypeStruct]
@@ -200,37 +190,23 @@ class Program:
         """Returns whether a function was lowered or called before.
 
         Args:
-          number: of a pass of the task's evaluation; None stands for its update.
+          number: of a pass of the task's evaluation; None stands for its gradients.
         """
         if number is None:
-            return name in self._train_steps
+            return name in self._gradient_steps
         return (name, number) in self._evaluate_steps
 
-    def _train_step(self, name):
-        if name not in self._train_steps:
-            self._train_steps[name] = self._compile_train_step(name)
-        return self._train_steps[name]
-
-    def _compile_train_step(self, name):
-        config = self.config
-        gradient = self._gradient(name)
-
-        def step(state, batches):
-            (total, metrics), gradients = gradient(state.params, state.step, batches)
-            # Each device updates its part of the parameters, and they are gathered.
-            old = self._parts(state.params)
-            updates, opt_state = self.transform.update(gradients, state.opt_state, old)
-            params = self._parts(optax.apply_updates(old, updates))
-            metrics |= {
-                "loss": total,
-                "gradient_norm": optax.tree.norm(gradients),
-                "parameter_norm": optax.tree.norm(params),
-                "learning_rate": optimizer.schedule(config.optimizer)(state.step),
-            }
-            return TrainState(state.step + 1, params, opt_state), metrics
-
-        whole = sharding.replicated(self.mesh)
-        return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, whole))
+    def _updated(self, state, gradients):
+        # Each device updates its part of the parameters, and they are gathered.
+        old = self._parts(state.params)
+        updates, opt_state = self.transform.update(gradients, state.opt_state, old)
+        params = self._parts(optax.apply_updates(old, updates))
+        metrics = {
+            "gradient_norm": optax.tree.norm(gradients),
+            "parameter_norm": optax.tree.norm(params),
+            "learning_rate": optimizer.schedule(self.config.optimizer)(state.step),
+        }
+        return TrainState(state.step + 1, params, opt_state), metrics
 
     def _parts(self, params):
         """Returns parameters sharded as the optimizer's state is."""
@@ -238,8 +214,13 @@ class Program:
             return params
         return jax.lax.with_sharding_constraint(params, self._moments)
 
-    def _gradient(self, name):
-        """Returns the function of the loss, metrics and gradients of an update's batches.
+    def _gradient_step(self, name):
+        if name not in self._gradient_steps:
+            self._gradient_steps[name] = self._compile_gradient_step(name)
+        return self._gradient_steps[name]
+
+    def _compile_gradient_step(self, name):
+        """Returns the function of an update's batches that gives metrics and gradients.
 
         Gradients stay on their shard until all batches are done; they are float32 and leave it in
         the parts that the optimizer's state has.
@@ -272,11 +253,12 @@ class Program:
             gradients = jax.tree.map(divided.reduce, gradients, self._dimensions)
             gradients = jax.tree.map(lambda g: g * mean, gradients)
             total, metrics = jax.tree.map(divided.reduce, (total, metrics))
-            return (total * mean, metrics), gradients
+            return metrics | {"loss": total * mean}, gradients
 
         whole = NamedSharding(self.mesh, P())
         parts = jax.tree.map(lambda n: sharding.with_data(whole, n).spec, self._dimensions)
-        return divided.on_shards(of_shard, (P(), P(), P(None, division.AXIS)), ((P(), P()), parts))
+        step = divided.on_shards(of_shard, (P(), P(), P(None, division.AXIS)), (P(), parts))
+        return jax.jit(step, out_shardings=(sharding.replicated(self.mesh), self._moments))
 
     def _loss(self, name):
         """Returns the weighted loss of a shard of a batch, and its metrics."""

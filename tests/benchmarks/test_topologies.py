@@ -128,9 +128,9 @@ def test_what_cannot_be_compiled_for_is_said(capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def on_four_chips():
-    """Returns the program of a small model, and its compiled update of masked language modelling.
+    """Returns the program of a small model, and its compiled parts: MLM's gradients, the update.
 
-    It is compiled as users do; the other tests leave most optimizations out.
+    They are compiled as users do; the other tests leave most optimizations out.
     """
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
@@ -138,7 +138,7 @@ def on_four_chips():
         config = small_config()
         shapes, _ = command.published_batch(config)
         program = make_program(config, TPU.devices())
-        yield program, program.lower("mlm", shapes).compile()
+        yield program, program.lower("mlm", shapes).compile(), program.lower_update().compile()
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
 
@@ -147,21 +147,28 @@ def parameter_sizes(program):
     return [math.prod(x.shape) for x in flatten(program.abstract_state().params).values()]
 
 
+def collectives(*parts):
+    return [one for part in parts for one in Compiled(part.as_text()).collectives()]
+
+
 @needs_libtpu
 def test_a_step_on_four_chips_keeps_activations_where_they_are(on_four_chips):
-    program, compiled = on_four_chips
+    program, gradients, update = on_four_chips
     sizes, batch = parameter_sizes(program), program.config.batch
-    memory = compiled.memory_analysis()
+    memory = gradients.memory_analysis()
     frames = batch.clips_per_group * batch.max_frames * program.config.model.feature_size
-    # Parameters with two moments, a group's float16 frames, and the batch's small arrays.
-    state = 3 * 4 * sum(sizes)
-    assert memory.argument_size_in_bytes < 1.5 * (state + batch.accumulation * 2 * frames)
+    # Parameters, a group's float16 frames, and the batch's small arrays.
+    arguments = 4 * sum(sizes) + batch.accumulation * 2 * frames
+    assert memory.argument_size_in_bytes < 1.5 * arguments
     assert memory.temp_size_in_bytes < 2**26
-    read = Compiled(compiled.as_text())
-    assert read.cycles()["dense products"] > 0
+    # Parameters are whole on a chip, gradients and moments are in parts.
+    assert command.bytes_of_moments(program) < 1.1 * 2 * 4 * sum(sizes) / program.mesh.size
+    state = update.memory_analysis().argument_size_in_bytes
+    assert state < 1.1 * 4 * sum(sizes) * (1 + 3 / program.mesh.size)
+    assert Compiled(gradients.as_text()).cycles()["dense products"] > 0
     moved = [
         math.prod(shape)
-        for one in read.collectives()
+        for one in collectives(gradients, update)
         if one.kind != "all-reduce"
         for _, shape in one.arrays
     ]
@@ -171,10 +178,10 @@ def test_a_step_on_four_chips_keeps_activations_where_they_are(on_four_chips):
 
 @needs_libtpu
 def test_a_step_on_four_chips_reduces_each_gradient_once(on_four_chips):
-    program, compiled = on_four_chips
+    program, *parts = on_four_chips
     reduced = [
         (dtype, math.prod(shape) * (program.mesh.size if one.kind == "reduce-scatter" else 1))
-        for one in Compiled(compiled.as_text()).collectives()
+        for one in collectives(*parts)
         if one.kind in ("all-reduce", "reduce-scatter")
         for dtype, shape in one.arrays * one.times
         if len(shape) > 1

@@ -17,7 +17,8 @@ from hero_jax.tasks import masking, mfm
 from hero_jax.tasks.base import Context
 from hero_jax.tasks.matching import matching_losses
 from hero_jax.tasks.registry import make_tasks
-from hero_jax.training.step import Program, draw_task
+from hero_jax.training.step import Program
+from hero_jax.training.task_draws import draw_task
 from tests.hero_jax.tiny import MAX_FRAMES, TOKENS, make_clips, make_config, make_module, pack
 
 CLIPS = list(enumerate(make_clips(8)))
