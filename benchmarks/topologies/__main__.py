@@ -65,7 +65,7 @@ def published_batch(config: Config) -> tuple[dict[str, jax.ShapeDtypeStruct], di
     block.update(
         rows_per_group=round(counts["filled_slots"] / block.groups / block.row_length),
         frame_rows_per_group=round(
-            np.mean([step.fewest_rows(group, block.max_frames) for group in frames])
+            np.mean([step.fewest_rows(group, block.frame_row_length or block.max_frames) for group in frames])
         ),
     )
     config.batch.update(block)
@@ -219,10 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", help="default: those that the recipe trains")
     parser.add_argument("--largest", type=int, default=0, help="list so many operations")
     parser.add_argument("--layers", type=int, help="of each transformer, to compile faster")
+    parser.add_argument("--frame_row_length", type=int, help="default: the recipe's")
     options = parser.parse_args(arguments)
     config = pretrain.get_config()
     if options.layers:
         config.model.update(cross_modal_layers=options.layers, temporal_layers=options.layers)
+    if options.frame_row_length:
+        config.batch.frame_row_length = options.frame_row_length
     tasks = options.tasks.split(",") if options.tasks else trained(config.tasks)
     if unknown := [task for task in tasks if task not in config.tasks]:
         parser.error(f"--tasks: {unknown[0]!r} is unknown: choose of {', '.join(config.tasks)}")

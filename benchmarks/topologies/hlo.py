@@ -144,8 +144,9 @@ class Compiled:
             called = re.search(r" fusion\(.*calls=%?([\w.\-]+)", line)
             for inner in self._bodies.get(called[1], []) if called else [line]:
                 if one := _collective(inner, times, fused=bool(called)):
-                    # Each part of a collective that is split has its channel.
-                    channel = re.search(r"channel_id=(\d+)", inner)
+                    # A collective that is split among fusions has one channel in all of them. In
+                    # other places, several have the same.
+                    channel = re.search(r"channel_id=(\d+)", inner) if called else None
                     found.setdefault(channel[1] if channel else inner, one)
         return list(found.values())
 

@@ -47,13 +47,14 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array) -> Sum
 def is_largest(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Checks if labels `[...]` have the largest of the logits `[..., K]`, the first if several do.
 
-    XLA's argmax compares pairs of values and places; on a CPU it takes several times as long.
+    XLA's argmax compares pairs of values and places; on a CPU it takes several times as long. What
+    is earlier is counted rather than found, so that a TPU does it in the pass that sums exponentials.
     """
     labels = labels[..., None]
     largest = jnp.max(logits, axis=-1, keepdims=True)
     place = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-    earlier = jnp.any((logits == largest) & (place < labels), axis=-1)
-    return (jnp.take_along_axis(logits, labels, axis=-1) == largest)[..., 0] & ~earlier
+    earlier = jnp.sum((logits == largest) & (place < labels), axis=-1, dtype=jnp.float32)
+    return (jnp.take_along_axis(logits, labels, axis=-1) == largest)[..., 0] & (earlier == 0)
 
 
 def smoothed(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:

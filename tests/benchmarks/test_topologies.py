@@ -38,7 +38,7 @@ StackFrames
 2 {file_location_id=2 parent_frame_id=2}
 
 %body (p: (s32[], f32[4])) -> (s32[], f32[4]) {
-  %r = (f32[4]{0:T(128)S(1)}, bf16[2,3]{1,0}) all-reduce(%a, %b), to_apply=%add
+  %r = (f32[4]{0:T(128)S(1)}, bf16[2,3]{1,0}) all-reduce(%a, %b), channel_id=5, to_apply=%add
   %f = f32[4]{0} fusion(%a), calls=%x, metadata={op_name="f/mul" stack_frame_id=2}, backend_config={"estimated_cycles":"10"}
 }
 
