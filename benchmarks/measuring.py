@@ -1,5 +1,6 @@
-"""Helpers of the benchmarks: seconds, memory, and functions run in a process of their own."""
+"""Helpers of the benchmarks: seconds, memory, settings, functions in a process of their own."""
 
+import argparse
 import multiprocessing
 import os
 import pathlib
@@ -40,3 +41,11 @@ def in_new_process(function: Callable, *arguments: Any) -> Any:
     """Returns the result of a call in a new process, as a process's peak memory never falls."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Returns name and value of NAME=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.compare.comparison import RATIOS, Comparison
 from benchmarks.compare.runs import Tree
+from benchmarks.measuring import setting
 from data.command import ends_with_a_sentence, path_argument, terminable
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -51,14 +52,6 @@ def checked_out(name: pathlib.Path) -> Iterator[pathlib.Path]:
             yield folder
         finally:
             subprocess.run([*git, "remove", "--force", str(folder)], check=True)
-
-
-def setting(text: str) -> tuple[str, str]:
-    """Returns name and value of NAME=VALUE."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

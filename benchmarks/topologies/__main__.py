@@ -23,6 +23,7 @@ A compilation takes minutes of one core, and 2 to 4 GB.
 """
 
 import argparse
+import ast
 import collections
 import dataclasses
 import math
@@ -34,6 +35,7 @@ import jax
 import numpy as np
 
 from benchmarks import step
+from benchmarks.measuring import setting
 from benchmarks.topologies.chips import TOPOLOGIES, Chip, Topology
 from benchmarks.topologies.hlo import Collective, Compiled
 from benchmarks.topologies.products import executed_flops
@@ -65,7 +67,12 @@ def published_batch(config: Config) -> tuple[dict[str, jax.ShapeDtypeStruct], di
     block.update(
         rows_per_group=round(counts["filled_slots"] / block.groups / block.row_length),
         frame_rows_per_group=round(
-            np.mean([step.fewest_rows(group, block.frame_row_length or block.max_frames) for group in frames])
+            np.mean(
+                [
+                    step.fewest_rows(group, block.frame_row_length or block.max_frames)
+                    for group in frames
+                ]
+            )
         ),
     )
     config.batch.update(block)
@@ -219,13 +226,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", help="default: those that the recipe trains")
     parser.add_argument("--largest", type=int, default=0, help="list so many operations")
     parser.add_argument("--layers", type=int, help="of each transformer, to compile faster")
-    parser.add_argument("--frame_row_length", type=int, help="default: the recipe's")
+    parser.add_argument(
+        "--settings",
+        type=setting,
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fields of the config, as batch.frame_row_length=128",
+    )
     options = parser.parse_args(arguments)
     config = pretrain.get_config()
     if options.layers:
         config.model.update(cross_modal_layers=options.layers, temporal_layers=options.layers)
-    if options.frame_row_length:
-        config.batch.frame_row_length = options.frame_row_length
+    for name, value in options.settings:
+        try:
+            config.update_from_flattened_dict({name: ast.literal_eval(value)})
+        except (KeyError, TypeError, ValueError, SyntaxError):
+            parser.error(f"--settings: {name}={value}: the recipe has no such field or type")
     tasks = options.tasks.split(",") if options.tasks else trained(config.tasks)
     if unknown := [task for task in tasks if task not in config.tasks]:
         parser.error(f"--tasks: {unknown[0]!r} is unknown: choose of {', '.join(config.tasks)}")

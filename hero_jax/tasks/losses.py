@@ -47,8 +47,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array) -> Sum
 def is_largest(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Checks if labels `[...]` have the largest of the logits `[..., K]`, the first if several do.
 
-    XLA's argmax compares pairs of values and places; on a CPU it takes several times as long. What
-    is earlier is counted rather than found, so that a TPU does it in the pass that sums exponentials.
+    XLA's argmax compares pairs of values and places; on a CPU it takes several times as long.
+    Earlier places are counted rather than found: a TPU does it in the pass that sums exponentials.
     """
     labels = labels[..., None]
     largest = jnp.max(logits, axis=-1, keepdims=True)
