@@ -37,11 +37,8 @@ def get_config(preset: str = "") -> ConfigDict:
     config.init_from = ""
 
     # Devices along each axis; -1 for all that remain. Parameters are sharded over fsdp and tensor,
-    # and with shard_optimizer their means and second moments also over data. At least
-    # batches_at_once of the batches of an update are computed together, not one after another.
-    config.mesh = ConfigDict(
-        {"data": -1, "fsdp": 1, "tensor": 1, "shard_optimizer": True, "batches_at_once": 1}
-    )
+    # and with shard_optimizer their means and second moments also over data.
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1, "shard_optimizer": True})
 
     config.log_every = 100
     config.eval_every = 2_000

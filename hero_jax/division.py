@@ -110,8 +110,8 @@ WHOLE = Shards()
 class Division:
     """Places of an update's batches on the mesh.
 
-    An update has batches of G groups. Where there are more shards than groups, or if it is asked
-    for, `at_once` batches are on the mesh at the same time. On the devices, arrays are
+    An update has batches of G groups. Where there are more shards than groups, `at_once` batches
+    are on the mesh at the same time. On the devices, arrays are
     `[accumulation / at_once, places, ...]`: the groups of a shard lie side by side, the shards of
     the batches at once after one another.
 
@@ -228,26 +228,19 @@ def by_hand(mesh: Mesh) -> bool:
     return mesh.shape[AXIS] > 1 and mesh.shape["fsdp"] == 1
 
 
-def divide(mesh: Mesh, config: Config, least: int = 1) -> Division:
+def divide(mesh: Mesh, config: Config) -> Division:
     """Returns the division of a config's batches, with as few of them at once as possible.
 
     Args:
       config: of an experiment without parts, or of a part.
-      least: number of batches at once.
 
     Raises:
       InputError: they do not divide evenly over the mesh; the sentence says what does.
     """
     batch = config.batch
-    at_once = _batches_at_once(mesh, batch.groups, batch.accumulation, least)
+    at_once = _batches_at_once(mesh, batch.groups, batch.accumulation)
     if at_once:
         return Division(mesh, batch.groups, at_once)
-    if fewer := least > 1 and _batches_at_once(mesh, batch.groups, batch.accumulation):
-        raise InputError(
-            f"mesh.batches_at_once={least}: batch.accumulation={batch.accumulation} batches of "
-            f"batch.groups={batch.groups} do not lie on this mesh so many at once: set "
-            f"mesh.batches_at_once={fewer}"
-        )
     data, fsdp = mesh.shape[AXIS], mesh.shape["fsdp"]
     clips = batch.groups * batch.clips_per_group
     fitting = [
@@ -272,10 +265,10 @@ def divide(mesh: Mesh, config: Config, least: int = 1) -> Division:
     )
 
 
-def _batches_at_once(mesh: Mesh, groups: int, accumulation: int, least: int = 1) -> int:
+def _batches_at_once(mesh: Mesh, groups: int, accumulation: int) -> int:
     """Returns the fewest batches that fill the mesh evenly, 0 if no number does."""
     data, fsdp = mesh.shape[AXIS], mesh.shape["fsdp"]
-    for at_once in range(least, accumulation + 1 if by_hand(mesh) else 2):
+    for at_once in range(1, accumulation + 1 if by_hand(mesh) else 2):
         even = accumulation % at_once == 0 and data % at_once == 0
         if even and groups % (data // at_once * fsdp) == 0:
             return at_once

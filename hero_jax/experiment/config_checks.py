@@ -24,7 +24,7 @@ AT_LEAST_1 = """
     batch.groups batch.clips_per_group batch.accumulation batch.row_length batch.max_frames
     batch.max_tokens batch.max_query_tokens batch.choices batch.max_waiting model.hidden_size
     model.intermediate_size model.num_heads
-    mesh.batches_at_once optimizer.steps log_every eval_every save_every keep_checkpoints
+    optimizer.steps log_every eval_every save_every keep_checkpoints
 """
 AT_LEAST_0 = """
     seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip

@@ -55,7 +55,7 @@ class TaskGroup:
             subject = f"dataset {self.sources[0].name!r} has"
             check_identity(source.metadata, identity(self.metadata), subject, self.accepted)
         self.with_split(config.data.eval_split)
-        self.division = divide(mesh, config, config.mesh.batches_at_once)
+        self.division = divide(mesh, config)
         check_encoder(config)
         self.tasks = make_tasks(config, self._tokens(), name)
         for each in self.tasks.values():

@@ -281,8 +281,7 @@ class Program:
 
     def _division(self, name: str) -> division.Division:
         """Returns the division of the batches of a task, or of 'all'."""
-        part = self.config.parts.get(name, self.config)
-        return division.divide(self.mesh, part, self.config.mesh.batches_at_once)
+        return division.divide(self.mesh, self.config.parts.get(name, self.config))
 
     def evaluate_step(
         self, params: nnx.State, batches: Batch, name: str, number: int = 0

@@ -14,17 +14,15 @@ from hero_jax.training.step import Program
 from tests.hero_jax.tiny import TOKENS, make_clips, make_config, pack
 
 GROUPS, ACCUMULATION = 4, 2
-# Axis sizes of a mesh, groups of a batch, candidates that are those of groups of four clips, and
-# batches at once at the least.
+# Axis sizes of a mesh, groups of a batch, and candidates that are those of groups of four clips.
 DIVISIONS = {
-    "data=8, two batches at once": ((8, 1, 1), 4, "group", 1),
-    "data=8, groups over two devices": ((8, 1, 1), 8, "4", 1),
-    "data=4, tensor=2": ((4, 1, 2), 4, "group", 1),
-    "data=4, two batches at once": ((4, 1, 1), 4, "group", 2),
+    "data=8, two batches at once": ((8, 1, 1), 4, "group"),
+    "data=8, groups over two devices": ((8, 1, 1), 8, "4"),
+    "data=4, tensor=2": ((4, 1, 2), 4, "group"),
 }
 
 
-def train(sizes, groups, candidates, at_once=1, updates=2, **mesh):
+def train(sizes, groups, candidates, updates=2, **mesh):
     """Metrics of each update on all tasks at once, and the parameters after them."""
     config = make_config()
     clips = list(enumerate(make_clips(GROUPS * 4 * ACCUMULATION)))
@@ -37,12 +35,12 @@ def train(sizes, groups, candidates, at_once=1, updates=2, **mesh):
     config.tasks.update(mlm=0.0, fom=0.0, vsm=0.5)
     config.mfm_nce.candidates = candidates
     config.mesh.update(dict(zip(sharding.AXES, sizes, strict=True)))
-    config.mesh.update(mesh, batches_at_once=at_once)
+    config.mesh.update(mesh)
     config.optimizer.update(learning_rate=1e-2, steps=10, warmup_steps=0)
     config.vsm.update(span_drop_probability=0.0, hard_negatives_from=1, hard_pool=2)
     devices = jax.devices()[: int(np.prod(sizes))]
     program = Program(config, make_tasks(config, TOKENS), sharding.make_mesh(config.mesh, devices))
-    division = divide(program.mesh, config, at_once)
+    division = divide(program.mesh, config)
     size = config.batch.clips_per_group
     in_groups = [clips[start : start + size] for start in range(0, len(clips), size)]
     batches = [
@@ -77,20 +75,19 @@ def test_losses_and_parameters_are_those_of_one_device(eight_devices, one_device
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch", "least", "sentence"),
+    ("sizes", "batch", "sentence"),
     [
-        ((8, 1, 1), {"groups": 3}, 1, r"batch\.groups=3 .*nearest that does is batch\.groups=8;"),
-        ((4, 1, 1), {"groups": 2}, 1, r"nearest .*batch\.groups=4 with batch\.clips_per_group=2"),
-        ((4, 1, 1), {"groups": 4}, 2, r"batches_at_once=2: .*set mesh\.batches_at_once=1$"),
+        ((8, 1, 1), {"groups": 3}, r"batch\.groups=3 .*nearest that does is batch\.groups=8;"),
+        ((4, 1, 1), {"groups": 2}, r"nearest .*batch\.groups=4 with batch\.clips_per_group=2"),
     ],
 )
-def test_what_does_not_divide_is_refused(eight_devices, sizes, batch, least, sentence):
+def test_what_does_not_divide_is_refused(eight_devices, sizes, batch, sentence):
     with pytest.raises(InputError, match=sentence):
-        eight_devices(divide_of, sizes, batch, least)
+        eight_devices(divide_of, sizes, batch)
 
 
-def divide_of(sizes, batch, least):
+def divide_of(sizes, batch):
     config = pretrain.get_config()
     config.batch.update(clips_per_group=4, accumulation=1, **batch)
     config.mesh.update(dict(zip(sharding.AXES, sizes, strict=True)))
-    divide(sharding.make_mesh(config.mesh, jax.devices()[: int(np.prod(sizes))]), config, least)
+    divide(sharding.make_mesh(config.mesh, jax.devices()[: int(np.prod(sizes))]), config)
