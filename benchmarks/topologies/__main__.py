@@ -101,7 +101,7 @@ def link_seconds(collectives: Sequence[Collective], chip: Chip) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class CompiledPart:
     """One of the compiled programs of a step.
 
     Attributes:
@@ -115,7 +115,7 @@ class Part:
     passed: float
 
     @classmethod
-    def of(cls, compiled: jax.stages.Compiled, beside: float = 0) -> "Part":
+    def of(cls, compiled: jax.stages.Compiled, beside: float = 0) -> "CompiledPart":
         """Reads a compiled program, while which so many bytes of other arrays are in memory."""
         memory: Any = compiled.memory_analysis()
         passed = memory.argument_size_in_bytes + memory.output_size_in_bytes
@@ -132,7 +132,12 @@ def bytes_of_moments(program: Program) -> int:
 
 
 def print_report(
-    title: str, chip: Chip, chips: int, parts: Sequence[Part], useful: float, executed: float
+    title: str,
+    chip: Chip,
+    chips: int,
+    parts: Sequence[CompiledPart],
+    useful: float,
+    executed: float,
 ) -> float | None:
     """Prints the figures of one task on one topology.
 
@@ -192,11 +197,13 @@ def analyse(
     mesh = sharding.make_mesh(config.mesh, devices)
     program = Program(config, make_tasks(config, step.tokens_of(config)), mesh)
     chip = topology.chip
-    update = Part.of(program.lower_update().compile())
+    update = CompiledPart.of(program.lower_update().compile())
     milliseconds: dict[str, float] = {}
     for task in tasks:
         begun = time.perf_counter()
-        gradients = Part.of(program.lower(task, shapes).compile(), bytes_of_moments(program))
+        gradients = CompiledPart.of(
+            program.lower(task, shapes).compile(), bytes_of_moments(program)
+        )
         title = f"{name}, {task} (compiled in {time.perf_counter() - begun:.0f} s)"
         useful = flops.training_flops(config, counts, [program.tasks[task]])
         executed = executed_flops(program, task, shapes)
