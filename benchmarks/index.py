@@ -1,11 +1,15 @@
 """Search of a large index: opening it, queries per second, share of the memory bandwidth.
 
     python -m benchmarks.index [--clips=1000000] [--folder=FOLDER]
+    python -m benchmarks.index --store=lance [--clips=20000] [--folder=FOLDER]
 
 Builds an index of clips of 32 random frames of width 768 in float16, on at most half of the free
 disk, and searches it for sentences with a full-size model of random weights in float32: once from
 disk, with nothing of the index in memory, and again from memory if it fits. Compilation is not
 counted. The index is deleted at the end.
+
+With a store, compares what it finds with the exact best clips, and measures build time, disk, time
+and memory for three sizes; see `benchmarks.recall`.
 """
 
 import argparse
@@ -23,13 +27,14 @@ import jax
 import numpy as np
 from flax import nnx
 
+from benchmarks import recall
 from benchmarks.measuring import in_new_process, memory_field, seconds_of
 from configs import pretrain, tvr
 from data.command import path_argument
 from data.tokenizer import Tokenizer
 from hero_jax.experiment.compatibility import plain
 from hero_jax.export import LIMITS
-from hero_jax.index import Entry, Index, Line, Writer, create
+from hero_jax.index import STORES, Entry, Index, Line, Writer, create
 from hero_jax.inference import exported
 from hero_jax.inference.model import Model
 from hero_jax.models.hero import HERO
@@ -37,6 +42,8 @@ from hero_jax.models.params import flatten
 from hero_jax.search.engine import BLOCK_BYTES, search
 
 FRAMES, DTYPE, SECONDS = 32, "float16", 1.5
+# Of the frames of a store's clips.
+WIDTH, SMALL_WIDTH = 768, 16
 CLIPS = 1_000_000
 SENTENCE = "a red circle jumps over the blue square and then it spins around"
 LINES = (Line(1.0, 3.5, "a red circle jumps"), Line(4.0, 7.0, "and then it spins around"))
@@ -226,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.index", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--clips", type=int, default=CLIPS, help="at most; default: %(default)s")
+    parser.add_argument("--store", choices=STORES, help="compare what a store finds instead")
     parser.add_argument(
         "--folder", type=path_argument, default=".", help="folder to build the index in"
     )
@@ -236,6 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--small", action="store_true", help="a small model and probe, to try the command"
     )
     options = parser.parse_args(arguments)
+    if options.store:
+        width = SMALL_WIDTH if options.small else WIDTH
+        recall.run(options.folder, options.clips, width, options.store)
+        return
     model = random_model(options.small)
     free = shutil.disk_usage(options.folder).free
     clips = min(options.clips, free // 2 // clip_bytes(model))

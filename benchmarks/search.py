@@ -28,7 +28,8 @@ from data.command import path_argument
 from data.times import temporal_iou
 from hero_jax.index.index import Index
 from hero_jax.inference.model import Model, load
-from hero_jax.search.engine import FoundMoment, search
+from hero_jax.search.engine import search
+from hero_jax.search.found import FoundMoment
 
 
 class Target(NamedTuple):

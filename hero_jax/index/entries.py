@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -61,16 +62,24 @@ def encode(entry: Entry, manifest: Manifest) -> Record:
     return Record(*_encode_text(entry), _encode_frames(entry, manifest))
 
 
-def decode(record: Record, *, deleted: bool) -> IndexedClip:
+def records(entries: Iterable[Entry], manifest: Manifest, ids: set[str]) -> Iterator[Record]:
+    """Encodes entries and adds their ids to `ids`; raises InputError for one that is invalid."""
+    for entry in instances(entries, "entries", Entry, "`Model.encode_clips` makes it"):
+        if text(entry.clip_id, "clip_id of an entry") in ids:
+            raise InputError(f"clip {entry.clip_id!r} is there twice: leave one of them out")
+        ids.add(entry.clip_id)
+        yield encode(entry, manifest)
+
+
+def decode(clip_id: str, text: bytes, num_frames: int) -> IndexedClip:
     """Decodes a stored clip, without its frames; see `hero_jax.index.segment.undamaged`."""
-    video_id, start, lines = json.loads(record.text)
-    num_frames = 0 if deleted else len(record.frames)
+    video_id, start, lines = json.loads(text)
     lines = tuple(itertools.starmap(Line, lines))
     texts = [video_id, *(line.text for line in lines)]
     times = [start, *(time for line in lines for time in (line.start, line.end))]
     if not all(isinstance(t, str) for t in texts) or not all(map(_is_time, times)):
         raise ValueError("a text or a time is something else")
-    return IndexedClip(record.clip_id.decode(), video_id, start, num_frames, lines)
+    return IndexedClip(clip_id, video_id, start, num_frames, lines)
 
 
 def _is_time(value: object) -> bool:

@@ -6,6 +6,7 @@
   NAME.norms    `[clips, max_frames]` float32, the length of each frame's vector, by which a cosine
                 is divided; zero beyond a clip's own frames
   NAME.clips    text of its clips, their ids, and a `segment.ROW` of each, one after another
+  NAME.words    the words of its clips' subtitles, see `hero_jax.index.words`
   NAME.deleted  a bit for each clip of a segment, 1 where it is deleted
   lock          the file that the one writer locks
 
@@ -31,15 +32,20 @@ from data.errors import InputError, reason
 from data.files import passed_over
 from data.text import parse_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# In version 2 no segment has a file of words.
+READ_VERSIONS = (2, FORMAT_VERSION)
 DTYPES = ("float16", "bfloat16", "float32")
 # No size is as large.
 _LARGEST = 1 << 53
 AS_IT_WAS = "the index is as it was; fix that and try again"
+NOT_FLUSHED = "the change is made, but would be lost if the machine lost power now"
 _MANIFEST = "index.json"
 _NEW_MANIFEST = "index.json.new"
 _LOCK = "lock"
-_SEGMENT_FILE = re.compile(r"(\d{6,})\.(frames|norms|clips|deleted)")
+# Folder of the table of the other store, also while it is made.
+TABLE, NEW_TABLE = "clips.lance", "clips.lance.new"
+_SEGMENT_FILE = re.compile(r"(\d{6,})\.(frames|norms|clips|words|deleted)")
 # Error numbers of every failure of the system.
 _ALL_ERRORS = tuple(errno.errorcode)
 
@@ -53,6 +59,7 @@ class StoredSegment:
     text_bytes, id_bytes: sizes of all texts and of all ids.
     deleted: name of the file with the deleted clips; None if no clip is deleted.
     checksums: CRC-32 of each of its files, by extension; earlier versions have none.
+    word_bytes: size of its file of words; 0 if it is of an earlier version, without one.
     """
 
     name: str
@@ -61,6 +68,7 @@ class StoredSegment:
     id_bytes: int
     deleted: str | None = None
     checksums: dict[str, int] = dataclasses.field(default_factory=dict)
+    word_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +91,8 @@ class Manifest:
         names = set()
         for segment in self.segments:
             names |= {f"{segment.name}.{part}" for part in ("frames", "norms", "clips")}
+            if segment.word_bytes:
+                names.add(f"{segment.name}.words")
             if segment.deleted:
                 names.add(f"{segment.deleted}.deleted")
         return names
@@ -110,13 +120,22 @@ def locked(path: Path) -> Iterator[None]:
 def check_vacant(path: Path) -> None:
     """Raises InputError if a folder holds more than an interrupted creation may leave."""
     names = {file.name for file in path.iterdir() if not passed_over(file.name)}
-    if not names <= {_LOCK, _NEW_MANIFEST}:
+    if not names <= {_LOCK, _NEW_MANIFEST, NEW_TABLE}:
         raise InputError(f"{path} is not empty: name another folder, or remove it first")
 
 
 def exists(path: str | os.PathLike) -> bool:
     """Returns whether a folder holds an index, of which nothing is read."""
     return (user_path(path) / _MANIFEST).exists()
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Returns what differs between any two manifests of an index, None if there is none."""
+    try:
+        status = (path / _MANIFEST).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -137,13 +156,15 @@ def read_manifest(path: Path) -> Manifest:
         document = parse_json(content)
         version = document["format_version"]
         # Another version may have other fields.
-        is_intact = version != FORMAT_VERSION or document["crc32"] == _checksum(document["index"])
+        is_read = version in READ_VERSIONS
+        is_intact = not is_read or document["crc32"] == _checksum(document["index"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(damaged(file, f"{type(error).__name__}: {reason(error)}")) from error
-    if version != FORMAT_VERSION:
+    if not is_read:
+        versions = " and ".join(map(str, READ_VERSIONS))
         raise InputError(
             f"{path} is an index in version {version!r} of the format, and this program reads "
-            f"version {FORMAT_VERSION}: build it again"
+            f"versions {versions}: build it again"
         )
     if not is_intact:
         raise InputError(damaged(file, "its checksum does not match"))
@@ -159,7 +180,7 @@ def _checked(fields: dict[str, Any]) -> Manifest:
     manifest = Manifest(**{**fields, "segments": segments})
     numbers = [manifest.width, manifest.max_frames, manifest.names]
     for segment in segments:
-        numbers += [segment.clips, segment.text_bytes, segment.id_bytes]
+        numbers += [segment.clips, segment.text_bytes, segment.id_bytes, segment.word_bytes]
     if not all(type(number) is int and 0 <= number < _LARGEST for number in numbers):
         raise ValueError("a size is no whole number")
     if not isinstance(manifest.seconds_per_feature, int | float) or manifest.dtype not in DTYPES:
@@ -183,13 +204,13 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     fields = dataclasses.asdict(manifest)
     document = {"format_version": FORMAT_VERSION, "crc32": _checksum(fields), "index": fields}
     with writing_to(path):
-        _sync_folder(path)
+        sync_folder(path)
         with (path / _NEW_MANIFEST).open("w") as file:
             file.write(json.dumps(document))
             sync(file)
         (path / _NEW_MANIFEST).replace(path / _MANIFEST)
-    with writing_to(path, "the change is made, but would be lost if the machine lost power now"):
-        _sync_folder(path)
+    with writing_to(path, NOT_FLUSHED):
+        sync_folder(path)
 
 
 def remove_strays(path: Path) -> None:
@@ -222,7 +243,8 @@ def sync(file: IO) -> None:
     os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Brings the names in a folder to the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -5,6 +5,7 @@ The files are described in `hero_jax.index.manifest`.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import mmap
 import os
@@ -26,13 +27,14 @@ from hero_jax.index.manifest import (
     unreadable,
     writing_to,
 )
+from hero_jax.index.words import SegmentWords, WordCollector
 
 # Of a clip: the ends of its id and of its text, which begin at the ends of the clip before it; the
 # number of its frames.
 ROW = np.dtype([("id_end", "<i8"), ("text_end", "<i8"), ("num_frames", "<i4")])
 NORM = np.dtype("<f4")
 # Extensions of the files that are written with a segment.
-_PARTS = ("frames", "norms", "clips")
+_PARTS = ("frames", "norms", "clips", "words")
 
 
 class Record(NamedTuple):
@@ -53,6 +55,7 @@ class IndexSegment:
     texts, ids: `[bytes]` uint8.
     rows: `[clips]` of `ROW`.
     deleted: `[clips]` bool.
+    word_file: `[bytes]` uint8, none in a segment of an earlier version.
     """
 
     stored: StoredSegment
@@ -62,10 +65,22 @@ class IndexSegment:
     ids: np.ndarray
     rows: np.ndarray
     deleted: np.ndarray
+    word_file: np.ndarray
 
     def __len__(self) -> int:
         """Returns the number of clips that are not deleted."""
         return len(self.deleted) - int(self.deleted.sum())
+
+    @functools.cached_property
+    def words(self) -> SegmentWords:
+        """The words of its clips, deleted ones included; see `undamaged`."""
+        clips = len(self.deleted)
+        if self.stored.word_bytes:
+            return SegmentWords.from_bytes(self.word_file, clips)
+        collector = WordCollector()
+        for row in range(clips):
+            collector.add(self.record(row).text)
+        return collector.finished()
 
     def clip_ids(self) -> Iterator[tuple[int, str]]:
         """Yields row and id of each clip that is not deleted; see `undamaged`."""
@@ -146,8 +161,11 @@ def open_segment(path: Path, stored: StoredSegment, manifest: Manifest) -> Index
     else:
         bits = _mapped(path / f"{stored.deleted}.deleted", -(-stored.clips // 8))
         deleted = np.unpackbits(bits, count=stored.clips).astype(bool)
+    words = np.zeros(0, np.uint8)
+    if stored.word_bytes:
+        words = _mapped(path / f"{stored.name}.words", stored.word_bytes)
     frames, norms = frames.view(dtype).reshape(shape), norms.view(NORM).reshape(shape[:2])
-    return IndexSegment(stored, frames, norms, texts, ids, rows.view(ROW), deleted)
+    return IndexSegment(stored, frames, norms, texts, ids, rows.view(ROW), deleted, words)
 
 
 def _mapped(path: Path, size: int) -> np.ndarray:
@@ -174,21 +192,25 @@ def write_segment(
     """
     frame_bytes = manifest.width * np.dtype(manifest.dtype).itemsize
     ids, rows, clips, text_bytes = bytearray(), bytearray(), 0, 0
+    words = WordCollector()
     with (
         _new_file(path / f"{name}.frames") as new_frames,
         _new_file(path / f"{name}.norms") as new_norms,
         _new_file(path / f"{name}.clips") as new_clips,
+        _new_file(path / f"{name}.words") as new_words,
     ):
-        frames_file, norms_file, clips_file = map(_Summed, (new_frames, new_norms, new_clips))
+        written = tuple(map(_Summed, (new_frames, new_norms, new_clips, new_words)))
+        frames_file, norms_file, clips_file, words_file = written
         for clip_id, text, frames in records:
             clips += 1
             ids += clip_id
             text_bytes += len(text)
             rows += np.array((len(ids), text_bytes, len(frames)), ROW).tobytes()
+            words.add(text)
             with writing_to(path):
                 clips_file.write(text)
                 frames_file.write(frames.tobytes())
-                norms_file.write(_norms(frames).tobytes())
+                norms_file.write(norms_of(frames).tobytes())
                 missing = manifest.max_frames - len(frames)
                 frames_file.skip(missing * frame_bytes)
                 norms_file.skip(missing * NORM.itemsize)
@@ -197,11 +219,13 @@ def write_segment(
             norms_file.file.truncate(clips * manifest.max_frames * NORM.itemsize)
             clips_file.write(ids)
             clips_file.write(rows)
-            written = (frames_file, norms_file, clips_file)
+            words_file.write(word_bytes := words.finished().to_bytes())
             for file in written:
                 sync(file.file)
     checksums = dict(zip(_PARTS, [file.checksum for file in written], strict=True))
-    return StoredSegment(name, clips, text_bytes, len(ids), checksums=checksums)
+    return StoredSegment(
+        *(name, clips, text_bytes, len(ids)), checksums=checksums, word_bytes=len(word_bytes)
+    )
 
 
 @dataclasses.dataclass
@@ -232,6 +256,7 @@ def check(path: Path, segment: IndexSegment) -> None:
         "frames": (stored.name, [segment.frames]),
         "norms": (stored.name, [segment.norms]),
         "clips": (stored.name, [segment.texts, segment.ids, segment.rows]),
+        "words": (stored.name, [segment.word_file]),
         "deleted": (stored.deleted, [deleted]),
     }
     for part, (name, arrays) in parts.items():
@@ -242,7 +267,8 @@ def check(path: Path, segment: IndexSegment) -> None:
             raise InputError(damaged(path / f"{name}.{part}", "its checksum does not match"))
 
 
-def _norms(frames: np.ndarray) -> np.ndarray:
+def norms_of(frames: np.ndarray) -> np.ndarray:
+    """Returns the lengths of vectors, `[F, width]` to `[F]`."""
     with np.errstate(over="ignore"):  # Infinite, as the sum of squares in the model would be.
         return np.linalg.norm(frames.astype(NORM), axis=1)
 

@@ -1,4 +1,4 @@
-"""Writing an index: its creation, and changes of it.
+"""Changes of an index.
 
 Clips are added, replaced and deleted without rebuilding. Each call of a writer changes the index in
 one step: however it is interrupted, by a full disk or the end of the program, the index is as it
@@ -9,36 +9,19 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from data.arguments import (
-    choice,
-    instance,
-    instances,
-    number,
-    refusal,
-    text,
-    texts,
-    user_path,
-    whole,
-)
+from data.arguments import refusal, texts, user_path
 from data.errors import InputError
-from hero_jax.index.entries import Entry, encode
+from hero_jax.index.entries import Entry, records
 from hero_jax.index.manifest import (
-    DTYPES,
-    Manifest,
     StoredSegment,
-    check_vacant,
     locked,
     read_manifest,
     remove_strays,
     write_manifest,
-    writing_to,
 )
 from hero_jax.index.segment import (
     IndexSegment,
@@ -54,63 +37,10 @@ from hero_jax.index.segment import (
 # A reader keeps the files of each segment open. With more segments than this, `add` merges the
 # smallest half: so a clip is copied about log(clips) / log(32) times, even if few come at a time.
 MAX_SEGMENTS = 64
-# `compact` does not touch a segment that lacks no clip and has this share of all clips.
+# `compact` does not touch a segment that lacks nothing and has this share of all clips.
 LARGE_SHARE = 1 / 8
 # Number of ids that a message shows.
 SHOWN = 3
-
-
-def create(
-    path: str | os.PathLike,
-    *,
-    width: int,
-    dtype: str,
-    max_frames: int,
-    seconds_per_feature: float,
-    model: dict[str, Any],
-) -> None:
-    """Makes an index without clips.
-
-    Args:
-      path: folder of the index; it is made if it does not exist.
-      width: H of the frames.
-      dtype: one of `DTYPES`, in which frames are stored.
-      max_frames: number of frames of the longest clip that the index can take. In memory every clip
-        takes room for that many; on disk it takes room for its own frames.
-      seconds_per_feature: seconds of a video from one frame to the next.
-      model: identity of the model and the tokenizer, JSON values; `model["identity"]` is a string.
-
-    Raises:
-      InputError: the folder is not empty or cannot be written to, or a value is not allowed.
-    """
-    path = user_path(path)
-    choice(dtype, "dtype", DTYPES)
-    width, max_frames = whole(width, "width"), whole(max_frames, "max_frames")
-    seconds_per_feature = number(seconds_per_feature, "seconds_per_feature")
-    if min(width, max_frames) < 1 or not 0 < seconds_per_feature < math.inf:
-        raise InputError(
-            f"index {path} has width {width}, max_frames {max_frames} and seconds_per_feature "
-            f"{seconds_per_feature}: choose values above 0"
-        )
-    _check_identity(model)
-    with writing_to(path):
-        path.mkdir(parents=True, exist_ok=True)
-        # Nothing is put into a folder with other content, not even a lock.
-        check_vacant(path)
-    with locked(path):
-        # Another program may have made an index in the meantime.
-        check_vacant(path)
-        write_manifest(path, Manifest(width, dtype, max_frames, seconds_per_feature, model))
-
-
-def _check_identity(model: dict[str, Any]) -> None:
-    instance(model, "model", dict, "`Model.identity` is one")
-    if not isinstance(model.get("identity"), str):
-        raise InputError("model has no identity: give it one, a string")
-    try:
-        json.dumps(model)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"model cannot be written as JSON ({error}): give JSON values") from error
 
 
 class _Change:
@@ -224,7 +154,7 @@ class Writer:
             raise refusal("outdated", outdated, "a function of an id, or None")
         with self._change() as change:
             ids: set[str] = set()
-            added = change.store(_records(entries, change.manifest, ids))
+            added = change.store(records(entries, change.manifest, ids))
             if added is None:
                 return 0, 0
             places = self._find(change.segments)
@@ -252,20 +182,15 @@ class Writer:
         ids = set(texts(clip_ids, "clip_ids"))
         with self._change() as change:
             places = self._find(change.segments)
-            unknown = sorted(ids - places.keys())
-            if unknown:
-                more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-                raise InputError(
-                    f"{self.path} has no clip {', '.join(map(repr, unknown[:SHOWN]))}{more}: "
-                    "nothing was deleted; leave them out"
-                )
+            if unknown := ids - places.keys():
+                raise unknown_clips(self.path, unknown)
             if ids:
                 deleted = [places.pop(clip_id) for clip_id in ids]
                 change.commit(_without(change.segments, deleted))
         return len(ids)
 
     def compact(self) -> None:
-        """Frees the room of deleted clips and merges small segments.
+        """Frees the room of deleted clips, merges small segments, adds the words of old ones.
 
         It needs room on disk for the clips that it copies.
 
@@ -277,9 +202,9 @@ class Writer:
             sparse = [
                 segment
                 for segment in change.segments
-                if segment.deleted.any() or len(segment) < LARGE_SHARE * total
+                if _is_to_copy(segment) or len(segment) < LARGE_SHARE * total
             ]
-            if len(sparse) > 1 or any(segment.deleted.any() for segment in sparse):
+            if len(sparse) > 1 or any(map(_is_to_copy, sparse)):
                 change.commit(change.merge(change.segments, sparse))
 
     @contextlib.contextmanager
@@ -310,6 +235,21 @@ class Writer:
         return self._places
 
 
+def unknown_clips(path: Path, ids: Iterable[str]) -> InputError:
+    """Returns the error about ids of clips to delete that an index does not have."""
+    unknown = sorted(ids)
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    return InputError(
+        f"{path} has no clip {', '.join(map(repr, unknown[:SHOWN]))}{more}: nothing was deleted; "
+        "leave them out"
+    )
+
+
+def _is_to_copy(segment: IndexSegment) -> bool:
+    """Checks whether a segment lacks clips, or has no file of words."""
+    return bool(segment.deleted.any()) or not segment.stored.word_bytes
+
+
 def _without(segments: list[IndexSegment], places: list[tuple[str, int]]) -> list[IndexSegment]:
     """Returns the segments with the clips at these places deleted, without empty segments."""
     rows = collections.defaultdict(list)
@@ -317,12 +257,3 @@ def _without(segments: list[IndexSegment], places: list[tuple[str, int]]) -> lis
         rows[name].append(row)
     remaining = [s.without(rows[s.stored.name]) if s.stored.name in rows else s for s in segments]
     return [segment for segment in remaining if len(segment)]
-
-
-def _records(entries: Iterable[Entry], manifest: Manifest, ids: set[str]) -> Iterator[Record]:
-    """Encodes entries and adds their ids to `ids`; raises InputError for one that is invalid."""
-    for entry in instances(entries, "entries", Entry, "`Model.encode_clips` makes it"):
-        if text(entry.clip_id, "clip_id of an entry") in ids:
-            raise InputError(f"clip {entry.clip_id!r} is there twice: leave one of them out")
-        ids.add(entry.clip_id)
-        yield encode(entry, manifest)

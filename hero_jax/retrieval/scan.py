@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from hero_jax.index import Index
+from hero_jax.index import Snapshot
 from hero_jax.models.heads import NORM_FLOOR, OUTSIDE, normalize
 from hero_jax.retrieval import exact
 from hero_jax.retrieval.exact import BestClips
@@ -32,12 +32,14 @@ TILE_BYTES = 6 << 20
 # Largest number of queries for which a CPU converts frames as it multiplies, anew for each query.
 # More queries share one conversion and a matrix product.
 FEW_QUERIES = 2
+# Clips of a list are scored in this many at once, so that few sizes are compiled.
+LISTED = 128
 # Parts of a float32 number in each stored dtype that together have its 24 bits, or nearly.
 _PARTS = {"float16": 2, "bfloat16": 3, "float32": 1}
 
 
 def best_clips(
-    index: Index,
+    index: Snapshot,
     queries: np.ndarray,
     count: int,
     *,
@@ -65,6 +67,35 @@ def best_clips(
     return scores, np.where(scores > OUTSIDE, clips, -1)
 
 
+def best_of(
+    index: Snapshot, query: np.ndarray, numbers: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores and numbers of the best of some clips of a query, as `best_clips` does.
+
+    Args:
+      query: `[H]`.
+      numbers: `[n]`, of the clips.
+
+    Returns:
+      `[count]` float32 and `[count]` int32, -1 where there is no clip.
+    """
+    scores = [np.full(count, OUTSIDE, np.float32)]
+    clips = [np.full(count, -1, np.int32)]
+    for first in range(0, len(numbers), LISTED):
+        listed = numbers[first : first + LISTED]
+        rows = padded(listed, (LISTED,))
+        frames = index.frames(rows)
+        num_frames = padded(index.num_frames()[listed], (LISTED,))
+        norms = np.linalg.norm(frames.astype(np.float32), axis=2)
+        of_rows = _scores(query[None], exact.as_bits(frames), num_frames, norms)
+        scores.append(np.asarray(of_rows)[0, : len(listed)])
+        clips.append(listed.astype(np.int32))
+    joined, places = np.concatenate(scores), np.concatenate(clips)
+    # Of equal scores the first clip; what is none comes last.
+    best = np.lexsort((places, places < 0, -joined))[:count]
+    return joined[best], np.where(joined[best] > OUTSIDE, places[best], -1)
+
+
 def padded(array: np.ndarray, sizes: Sequence[int] = QUERY_BLOCKS) -> np.ndarray:
     """Pads an array with rows of zeros up to the smallest of some sizes that suffices."""
     size = next(size for size in sizes if size >= len(array))
@@ -72,7 +103,7 @@ def padded(array: np.ndarray, sizes: Sequence[int] = QUERY_BLOCKS) -> np.ndarray
 
 
 def _blocks(
-    index: Index, mesh: Mesh, among: np.ndarray | None, block_bytes: int
+    index: Snapshot, mesh: Mesh, among: np.ndarray | None, block_bytes: int
 ) -> Iterator[tuple[int, tuple[jax.Array, ...]]]:
     """Yields the first number, and frames, lengths and norms, of blocks of one size.
 
@@ -139,6 +170,9 @@ def scores_of_stored(
     norms = jnp.maximum(norms, NORM_FLOOR)
     rows = (normalize(queries), frames, inside, norms)
     return lax.platform_dependent(*rows, cpu=in_tiles, default=at_once)
+
+
+_scores = jax.jit(scores_of_stored)
 
 
 def in_tiles(

@@ -1,4 +1,4 @@
-"""Searches videos: `python -m hero_jax.search index|add|delete|compact|query --help`.
+"""Searches videos: `python -m hero_jax.search index|add|delete|compact|migrate|query --help`.
 
 python -m hero_jax.search add --model=EXPORT --videos=films --index=indexes/films
 python -m hero_jax.search index --model=EXPORT --data=datasets/mine --index=indexes/films
@@ -17,15 +17,23 @@ from data.command import Parser, ends_with_a_sentence, path_argument, terminable
 from data.errors import InputError
 from data.files import replacing, writing_to
 from data.progress import progress
-from data.schema import SPLITS, Clip, DatasetMetadata
+from data.schema import Clip, DatasetMetadata
 from data.text import open_text, without_marks
 from hero_jax.cache import keep_compiled
-from hero_jax.index import DTYPES, Index, Writer
+from hero_jax.index import STORES, migrate, open_index, open_writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
 from hero_jax.search import book, thumbnails
-from hero_jax.search.engine import FoundMoment, add_clips, build_index, search
+from hero_jax.search.engine import add_clips, build_index, search
+from hero_jax.search.found import FoundMoment
 from hero_jax.search.loading import load
+from hero_jax.search.options import (
+    STDIN,
+    add_clip_flags,
+    add_query_flags,
+    add_store_flags,
+    of_films,
+)
 from hero_jax.search.output import json_line, table
 from hero_jax.search.page import PageMoment, Searched, page
 from hero_jax.search.pictures import Pictures
@@ -33,12 +41,6 @@ from hero_jax.search.thumbnails import FilmPictures
 
 # Sentences of a file that are searched for together.
 BATCH = 256
-FLAGS_OF_FILMS = (
-    *("weights", "networks", "subtitle_language", "subtitle_encoding", "subtitles"),
-    *("whisper_model", "thumbnails", "drop_removed"),
-)
-# In place of a file of sentences.
-STDIN = "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,17 +65,15 @@ def _parser() -> argparse.ArgumentParser:
         return subparser
 
     index = command("index", _index, "Make an index of films, or of the clips of a dataset.")
-    _add_clip_flags(index)
-    index.add_argument(
-        "--dtype", choices=DTYPES, help="precision of what is stored (default: half precision)"
-    )
+    add_clip_flags(index)
+    add_store_flags(index)
     add = command(
         "add",
         _add,
         "Bring an index up to date with a folder of films, and make it if there is none; or add "
         "the clips of a dataset, in place of those of the same ids.",
     )
-    _add_clip_flags(add)
+    add_clip_flags(add)
     add.add_argument(
         "--drop_removed",
         action="store_true",
@@ -82,94 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     delete = command("delete", _delete, "Delete clips from an index.")
     delete.add_argument("clips", nargs="+", help="ids of the clips")
+    other = command("migrate", _migrate, "Copy an index into a new one of another store.")
+    other.add_argument("--out", type=path_argument, required=True, help="folder of the new index")
+    other.add_argument("--store", choices=STORES, required=True, help="its store")
     command("compact", _compact, "Free the room on disk of deleted clips.")
     query = command("query", _query, "Find the moments that a sentence describes.")
-    _add_model_flag(query)
-    query.add_argument("sentences", nargs="*", help="sentences to find")
-    query.add_argument(
-        "--file", type=_file, help="file of sentences to find, one per line; - for stdin"
-    )
-    query.add_argument("--top", type=int, default=10, help="number of moments for each sentence")
-    query.add_argument("--json", action="store_true", help="print a JSON object per sentence")
-    query.add_argument("--page", type=path_argument, help="HTML file to write the moments to")
-    query.add_argument(
-        "--data",
-        type=path_argument,
-        help="dataset of the clips, for pictures of frames on the page (default: those of films)",
-    )
+    add_query_flags(query)
     return parser
-
-
-def _file(text: str) -> str:
-    """Returns the path of a file of sentences, `-` as it is."""
-    return text if text == STDIN else str(path_argument(text).absolute())
-
-
-def _add_model_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", type=path_argument, required=True, help="export, or the workdir of a run"
-    )
-
-
-def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of what is put into an index, without defaults: a wrong one is noticed."""
-    _add_model_flag(parser)
-    films = parser.add_argument_group("films")
-    films.add_argument("--videos", type=path_argument, help="folder of films")
-    films.add_argument(
-        "--weights",
-        action="append",
-        metavar="NETWORK=FILE",
-        help="weights of a network of the model's features, or auto to download what is missing; "
-        "may be given again",
-    )
-    films.add_argument(
-        "--networks", help="networks of the model's features, for a model that does not know them"
-    )
-    films.add_argument(
-        "--subtitle_language",
-        metavar="LANGUAGE",
-        help="of films with subtitles in several, as en (default: the first)",
-    )
-    films.add_argument(
-        "--subtitle_encoding",
-        metavar="ENCODING",
-        help="of files of subtitles that are not UTF-8 (default: it is detected)",
-    )
-    films.add_argument(
-        "--subtitles",
-        choices=("whisper",),
-        help="write down what is said in films without subtitles, with faster-whisper",
-    )
-    films.add_argument("--whisper_model", help="name or folder of its model (default: base)")
-    films.add_argument(
-        "--thumbnails",
-        type=float,
-        metavar="MB",
-        help="room for pictures of all films in the index's folder (default: 2000; 0 for none)",
-    )
-    dataset = parser.add_argument_group("a dataset")
-    dataset.add_argument("--data", type=path_argument, help="dataset made by `data.build`")
-    dataset.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
-    dataset.add_argument(
-        "--on_corrupt",
-        choices=("error", "skip"),
-        help="what to do with damaged records (default: error)",
-    )
-
-
-def _of_films(options: argparse.Namespace) -> bool:
-    """Returns whether films are put into an index, not a dataset; raises InputError if unclear."""
-    if bool(options.videos) == bool(options.data):
-        both = (
-            "both --videos and --data are" if options.videos else "neither --videos nor --data is"
-        )
-        raise InputError(f"{both} given: name a folder of films or a dataset, one of the two")
-    for name in ("split", "on_corrupt") if options.videos else FLAGS_OF_FILMS:
-        if getattr(options, name, None) is not None:
-            of = "a dataset" if options.videos else "films"
-            raise InputError(f"--{name} is for {of}: leave it out")
-    return bool(options.videos)
 
 
 def _add_films(options: argparse.Namespace, *, is_new: bool) -> None:
@@ -193,16 +112,16 @@ def _clips(model: Model, options: argparse.Namespace) -> Iterator[Clip]:
 
 
 def _index(options: argparse.Namespace) -> None:
-    if _of_films(options):
+    if of_films(options):
         _add_films(options, is_new=True)
         return
     model = load(options.model)
-    index = build_index(model, _clips(model, options), options.index, options.dtype)
+    index = build_index(model, _clips(model, options), options.index, options.dtype, options.store)
     print(f"{len(index)} clips and windows are in {options.index}")
 
 
 def _add(options: argparse.Namespace) -> None:
-    if _of_films(options):
+    if of_films(options):
         _add_films(options, is_new=False)
         return
     model = load(options.model)
@@ -215,11 +134,11 @@ def _delete(options: argparse.Namespace) -> None:
     # The index holds a long clip as its windows.
     deleted = [
         clip_id
-        for _, clip_id in Index(options.index).clip_ids()
+        for _, clip_id in open_index(options.index).clip_ids()
         if clip_of_window(clip_id) in requested
     ]
     missing = requested - {*deleted, *map(clip_of_window, deleted)}
-    with Writer(options.index) as writer:
+    with open_writer(options.index) as writer:
         writer.delete([*deleted, *missing])
         if book.exists(options.index):
             with book.Book(options.index, to_change=True) as films:
@@ -229,12 +148,21 @@ def _delete(options: argparse.Namespace) -> None:
 
 
 def _compact(options: argparse.Namespace) -> None:
-    with Writer(options.index) as writer:
+    with open_writer(options.index) as writer:
         writer.compact()
         if book.exists(options.index):
             with book.Book(options.index, to_change=True) as films:
                 thumbnails.remove_strays(options.index, films)
-    print(f"{len(Index(options.index))} clips and windows are in {options.index}")
+    print(f"{len(open_index(options.index))} clips and windows are in {options.index}")
+
+
+def _migrate(options: argparse.Namespace) -> None:
+    count = migrate(options.index, options.out, options.store)
+    if book.exists(options.index):
+        with book.Book(options.index) as films, book.Book(options.out, to_change=True) as copied:
+            copied.put(films)
+        thumbnails.copy(options.index, options.out)
+    print(f"{count} clips and windows are in {options.out}")
 
 
 def _query(options: argparse.Namespace) -> None:
@@ -250,12 +178,22 @@ def _query(options: argparse.Namespace) -> None:
     pictures: Pictures | FilmPictures | None = None
     if options.page:
         pictures = Pictures(options.data) if options.data else FilmPictures(options.index)
-    model, index = load(options.model), Index(options.index)
-    # Searching reads all of it too.
-    index.check()
+    model, index = load(options.model), open_index(options.index)
+    if not index.checks_reads:
+        # Searching reads all of it too.
+        index.check()
     searches = []
     for sentences in _batches(_sentences(options)):
-        results = search(model, index, sentences, top=options.top)
+        results = search(
+            model,
+            index,
+            sentences,
+            top=options.top,
+            said=options.said,
+            videos=options.video,
+            folder=options.folder,
+            exact=options.exact,
+        )
         for sentence, found in zip(sentences, results, strict=True):
             formatted = json_line(sentence, found) if options.json else table(sentence, found)
             print(formatted, flush=True)

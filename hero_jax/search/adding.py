@@ -17,7 +17,7 @@ from data.report import Report
 from data.video.films import films_in
 from hero_jax.extract.films import FoundFilm, with_subtitles
 from hero_jax.extract.progress import FilmProgress
-from hero_jax.index import Index, Writer
+from hero_jax.index import StoreWriter, open_index, open_writer
 from hero_jax.inference.model import CLIPS_AT_ONCE, Model
 from hero_jax.inference.windows import clip_of_window, windows
 from hero_jax.search import thumbnails
@@ -107,8 +107,8 @@ def add_films(
     path = user_path(index)
     done = Added()
     root, films = find(folder, reading.subtitles.language, done.report)
-    check_model(model, Index(path))
-    with Writer(path) as writer, Book(path, to_change=True) as book:
+    check_model(model, open_index(path))
+    with open_writer(path) as writer, Book(path, to_change=True) as book:
         thumbnails.remove_strays(path, book)
         run = _Run(model, root, reading, writer, book, done)
         with FilmProgress(films) as shown:
@@ -154,7 +154,7 @@ class _Run:
         model: Model,
         folder: Path,
         reading: Reading,
-        writer: Writer,
+        writer: StoreWriter,
         book: Book,
         done: Added,
     ):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from data.arguments import user_path
 from data.errors import InputError
-from hero_jax.index import Entry, Index
+from hero_jax.index import Entry, open_index
 from hero_jax.inference.windows import clip_of_window
 
 BOOK = "films.sqlite"
@@ -241,7 +241,7 @@ class Indexed:
 
     def __init__(self, path: str | os.PathLike):
         """Opens the index; raises InputError if that is not possible."""
-        self.index = Index(path)
+        self.index = open_index(path)
         self._numbers: dict[str, list[int]] = collections.defaultdict(list)
         for number, clip_id in self.index.clip_ids():
             self._numbers[clip_of_window(clip_id)].append(number)

@@ -1,11 +1,11 @@
 """Builds an index with a model, and searches one: the best moments of all videos for a sentence.
 
-The search is exact: all clips are scored (`hero_jax.retrieval.scan`), and moments are ranked in the
-best of each query.
+All clips are scored (`hero_jax.retrieval.scan`), or those that the index's store proposes, and
+moments are ranked in the best of each query. With what is said in them they may be found too, see
+`hero_jax.search.hybrid`.
 """
 
 import dataclasses
-import functools
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,44 +13,41 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import jax
 import numpy as np
 
-from data.arguments import instance, user_path, whole
+from data.arguments import instance, number, user_path, whole
 from data.arguments import texts as strings
 from data.errors import InputError
 from data.schema import Clip
-from data.times import temporal_iou
-from hero_jax.index import Entry, Index, IndexedClip, Line, Writer, create
+from hero_jax.index import (
+    Entry,
+    Snapshot,
+    StoreWriter,
+    among,
+    create,
+    open_index,
+    open_writer,
+)
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
 from hero_jax.retrieval import exact
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.retrieval.results import Moments
-from hero_jax.retrieval.scan import BLOCK_BYTES, QUERY_BLOCKS, best_clips, padded
+from hero_jax.retrieval.scan import BLOCK_BYTES, QUERY_BLOCKS, best_clips, best_of, padded
+from hero_jax.search import hybrid
+from hero_jax.search.found import LARGEST_OVERLAP, FoundMoment, found_moments
 
-# If two moments of one video overlap by more, only the better is returned. It stands in for the
-# `nms_iou` of a model that has none.
-LARGEST_OVERLAP = 0.5
+# Clips that a store proposes for a query are scored exactly. It is asked for this many, or for so
+# many times as many as are ranked, if that is more.
+LEAST_CANDIDATES, CANDIDATES_PER_CLIP = 200, 2
 MODEL_SOURCE = "`hero_jax.inference.load` returns it"
 
 
-@dataclasses.dataclass(frozen=True)
-class FoundMoment:
-    """A moment of a video, and the subtitles in it.
-
-    start, end: first and last second in the video.
-    score: as in `hero_jax.retrieval.moments`; comparable within a query only.
-    """
-
-    video_id: str
-    clip_id: str
-    start: float
-    end: float
-    score: float
-    lines: tuple[Line, ...]
-
-
 def build_index(
-    model: Model, clips: Iterable[Clip], path: str | os.PathLike, dtype: str | None = None
-) -> Index:
+    model: Model,
+    clips: Iterable[Clip],
+    path: str | os.PathLike,
+    dtype: str | None = None,
+    store: str = "files",
+) -> Snapshot:
     """Makes a new index of clips.
 
     Args:
@@ -58,21 +55,24 @@ def build_index(
       path: folder of the index.
       dtype: one of `hero_jax.index.DTYPES`; None for bfloat16 if the model computes in it, and for
         float16 otherwise.
+      store: one of `hero_jax.index.STORES`.
 
     Raises:
       InputError: the folder is not empty, or a clip cannot be encoded.
     """
-    create_index(model, path, dtype)
+    create_index(model, path, dtype, store)
     try:
         add_clips(model, clips, path)
     except BaseException:
         # An empty index would be in the way of the next attempt.
         shutil.rmtree(user_path(path), ignore_errors=True)
         raise
-    return Index(path)
+    return open_index(path)
 
 
-def create_index(model: Model, path: str | os.PathLike, dtype: str | None = None) -> None:
+def create_index(
+    model: Model, path: str | os.PathLike, dtype: str | None = None, store: str = "files"
+) -> None:
     """Makes an index without clips for a model; see `build_index`."""
     instance(model, "model", Model, MODEL_SOURCE)
     if dtype is None:
@@ -85,6 +85,7 @@ def create_index(model: Model, path: str | os.PathLike, dtype: str | None = None
         max_frames=model.exported.batch()["max_frames"],
         seconds_per_feature=model.features.seconds_per_feature,
         model=model.identity,
+        store=store,
     )
 
 
@@ -98,13 +99,13 @@ def add_clips(model: Model, clips: Iterable[Clip], path: str | os.PathLike) -> t
       InputError: the index was made with another model; nothing is changed then.
     """
     instance(model, "model", Model, MODEL_SOURCE)
-    check_model(model, Index(path))
-    with Writer(path) as writer:
+    check_model(model, open_index(path))
+    with open_writer(path) as writer:
         return add_encoded(writer, model.encode_clips(clips))
 
 
 def add_encoded(
-    writer: Writer, encoded: Iterable[Entry], renamed: Collection[str] = ()
+    writer: StoreWriter, encoded: Iterable[Entry], renamed: Collection[str] = ()
 ) -> tuple[int, int]:
     """Adds encoded clips to an index, in place of all windows that it has of clips of their names.
 
@@ -125,10 +126,10 @@ def add_encoded(
     return writer.add(entries(), outdated=lambda name: clip_of_window(name) in names)
 
 
-def check_model(model: Model, index: Index) -> None:
+def check_model(model: Model, index: Snapshot) -> None:
     """Raises InputError if an index was made with another model."""
     instance(model, "model", Model, MODEL_SOURCE)
-    instance(index, "index", Index, "`Index(path)` opens it")
+    instance(index, "index", Snapshot, "`hero_jax.index.open_index` returns it")
     if index.model != model.identity:
         raise InputError(
             f"index {index.path} was made with another model ({index.model['identity'][:12]}, and "
@@ -138,39 +139,85 @@ def check_model(model: Model, index: Index) -> None:
 
 
 def search(
-    model: Model, index: Index, texts: Sequence[str], *, top: int = 10
+    model: Model,
+    index: Snapshot,
+    texts: Sequence[str],
+    *,
+    top: int = 10,
+    said: float = 0.0,
+    videos: Iterable[str] | None = None,
+    folder: str | None = None,
+    exact: bool = False,
 ) -> list[list[FoundMoment]]:
     """Finds the best moments for each sentence, best first.
 
     Args:
       top: largest number of moments for a sentence; there may be fewer.
+      said: weight of subtitles that have the sentence's words, from 0, by which the model alone
+        finds, to 1, by which they alone do; see `hero_jax.search.hybrid`.
+      videos: ids of the videos to search; None for all.
+      folder: folder of the films to search, which is the beginning of their ids; None for all.
+      exact: whether all clips are scored, also where the index proposes some.
 
     Raises:
-      InputError: the index was made with another model, or a sentence is empty.
+      InputError: the index was made with another model, it has no such video or folder, a sentence
+        is empty, or `said` is not from 0 to 1.
     """
     check_model(model, index)
     sentences = strings(texts, "texts")
     if whole(top, "top") < 1:
         raise InputError(f"top={top} is too small: ask for at least one moment")
+    if not 0 <= (said := number(said, "said")) <= 1:
+        raise InputError(f"said={said} is no weight: choose one from 0 to 1")
+    instance(exact, "exact", bool, "True or False")
     queries = model.encode_queries(sentences)
     if not len(index):
         return [[] for _ in sentences]
-    results: list[list[FoundMoment]] = []
+    kept = among(index, videos=videos, folder=folder)
+    if not said:
+        return _seen_moments(model, index, queries, top, kept, exact)
+    depth = max(top, hybrid.DEPTH)
+    seen: list[list[FoundMoment]] = [[] for _ in sentences]
+    if said < 1:
+        seen = _seen_moments(model, index, queries, depth, kept, exact)
+    spoken = [hybrid.spoken_moments(index, text, depth, among=kept) for text in sentences]
+    return [hybrid.fused(*pair, said)[:top] for pair in zip(seen, spoken, strict=True)]
+
+
+def _seen_moments(
+    model: Model,
+    index: Snapshot,
+    queries: np.ndarray,
+    top: int,
+    kept: np.ndarray | None,
+    is_exact: bool,
+) -> list[list[FoundMoment]]:
+    """Finds the best moments for each query by the model; for `kept` see `among`."""
+    settings, results = _settings(model), []
+    count = min(settings.top_clips, len(index))
     for first in range(0, len(queries), QUERY_BLOCKS[-1]):
         block = queries[first : first + QUERY_BLOCKS[-1]]
-        results += _search_block(model, index, block, top)
+        best = None if is_exact else _best_candidates(index, block, count, kept)
+        scores, clips = best or best_clips(index, block, count, among=kept)
+        moments = _best_moments(model, index, block, scores, clips, settings)
+        counts = moments.counts
+        rows = (Moments(*(x[n, :count] for x in moments)) for n, count in enumerate(counts))
+        results += [found_moments(index, row, settings.nms_iou, top) for row in rows]
     return results
 
 
-def _search_block(
-    model: Model, index: Index, queries: np.ndarray, top: int
-) -> list[list[FoundMoment]]:
-    settings = _settings(model)
-    scores, clips = best_clips(index, queries, min(settings.top_clips, len(index)))
-    moments = _best_moments(model, index, queries, scores, clips, settings)
-    counts = moments.counts
-    rows = (Moments(*(x[n, :count] for x in moments)) for n, count in enumerate(counts))
-    return [_found_moments(index, row, settings.nms_iou, top) for row in rows]
+def _best_candidates(
+    index: Snapshot, queries: np.ndarray, count: int, kept: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns `best_clips` of those that the store proposes; None if it proposes none."""
+    rows, asked = [], max(CANDIDATES_PER_CLIP * count, LEAST_CANDIDATES)
+    for query in queries:
+        candidates = index.candidates(query, asked, among=kept)
+        if candidates is None:
+            return None
+        rows.append(best_of(index, query, candidates, count))
+    scores, clips = zip(*rows, strict=True)
+    return np.stack(scores), np.stack(clips)
 
 
 def _settings(model: Model) -> RankingSettings:
@@ -188,7 +235,7 @@ def _settings(model: Model) -> RankingSettings:
 
 def _best_moments(
     model: Model,
-    index: Index,
+    index: Snapshot,
     queries: np.ndarray,
     scores: np.ndarray,
     clips: np.ndarray,
@@ -215,43 +262,3 @@ def _best_moments(
         rows[1] = np.where(rows[2] >= 0, rows[1], 0)
         parts.append(model.run("moments", moments, *rows, frames, num_frames))
     return jax.tree.map(lambda *x: np.concatenate(x)[: len(queries)], *parts)
-
-
-def _found_moments(
-    index: Index, moments: Moments, largest_overlap: float, top: int
-) -> list[FoundMoment]:
-    """Describes the `top` best moments of a query, without duplicates.
-
-    Windows of a long video overlap, so that two clips may have the same moment; of two that overlap
-    by more than `largest_overlap`, only the better is returned.
-
-    Args:
-      moments: `[P]`, best first.
-    """
-    describe = functools.cache(index.describe)
-    found: list[FoundMoment] = []
-    for number, (first, last), score in zip(*(x.tolist() for x in moments), strict=True):
-        if len(found) == top:
-            break
-        moment = _found_moment(index, describe(number), first, last, score)
-        if not any(_duplicates(moment, better, largest_overlap) for better in found):
-            found.append(moment)
-    return found
-
-
-def _found_moment(
-    index: Index, clip: IndexedClip, first: int, last: int, score: float
-) -> FoundMoment:
-    """Describes the moment from frame `first` to `last` of a clip."""
-    step = index.seconds_per_feature
-    start, end = clip.start + first * step, clip.start + (last + 1) * step
-    lines = tuple(line for line in clip.lines if line.start < end and line.end > start)
-    return FoundMoment(clip.video_id, clip.clip_id, start, end, score, lines)
-
-
-def _duplicates(moment: FoundMoment, better: FoundMoment, largest_overlap: float) -> bool:
-    """Checks if a moment is another window's view of a better one."""
-    if moment.video_id != better.video_id or moment.clip_id == better.clip_id:
-        return False
-    times = np.array([better.start, better.end]), np.array([moment.start, moment.end])
-    return bool(temporal_iou(*times) > largest_overlap)

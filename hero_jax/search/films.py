@@ -18,8 +18,7 @@ from hero_jax.extract.networks import chosen, with_weights
 from hero_jax.extract.subtitles import choice_of
 from hero_jax.extractors.base import Extractor
 from hero_jax.extractors.registry import NETWORKS, load
-from hero_jax.index import Index, Writer
-from hero_jax.index.manifest import exists
+from hero_jax.index import exists, open_index, open_writer
 from hero_jax.inference.model import Model
 from hero_jax.search.adding import AS_BEFORE, LEFT_OUT, TAKEN, Added, add_films, find
 from hero_jax.search.engine import create_index
@@ -48,7 +47,8 @@ def add(options: argparse.Namespace, *, is_new: bool) -> None:
         reading = _reading(model, options)
         is_made = is_new or not exists(options.index)
         if is_made:
-            create_index(model, options.index, options.dtype if is_new else None)
+            kind = (options.dtype, options.store) if is_new else ()
+            create_index(model, options.index, *kind)
         try:
             drop = not is_new and bool(options.drop_removed)
             done = add_films(model, options.videos, options.index, reading, drop_removed=drop)
@@ -61,8 +61,8 @@ def add(options: argparse.Namespace, *, is_new: bool) -> None:
 def _remove_empty(path: Path) -> None:
     """Removes an index without clips: it would be in the way of the next attempt."""
     # Another program may write to it by now.
-    with contextlib.suppress(InputError), Writer(path):
-        if not len(Index(path)):
+    with contextlib.suppress(InputError), open_writer(path):
+        if not len(open_index(path)):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data.text import plain
 from data.times import clock
-from hero_jax.search.engine import FoundMoment
+from hero_jax.search.found import FoundMoment
 
 LONGEST_SENTENCE = 200  # Characters of a sentence that a table shows.
 
@@ -28,5 +28,5 @@ def table(sentence: str, found: Sequence[FoundMoment]) -> str:
         lines.append(f"{rank:4}  {name:<{width}}  {times:<15} {moment.score:10.4g}")
         lines += [f"        {clock(line.start):>7}  {plain(line.text)}" for line in moment.lines]
     if not found:
-        lines.append("      nothing is in the index")
+        lines.append("      nothing is found")
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from data.pipeline.units import clip_ids
 from data.records.reader import Split
 from data.schema import DatasetMetadata
 from hero_jax.inference.windows import clip_of_window
-from hero_jax.search.engine import FoundMoment
+from hero_jax.search.found import FoundMoment
 
 MOST_PICTURES = 4  # Of a moment.
 CLIPS_KEPT = 64

@@ -7,6 +7,7 @@ Its members are JPEG files, not compressed again, each named by its millisecond 
 import functools
 import os
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from data.files import passed_over, replacing, writing_to
 from data.zip_files import open_zip
 from hero_jax.index.manifest import sync
 from hero_jax.search.book import Book
-from hero_jax.search.engine import FoundMoment
+from hero_jax.search.found import FoundMoment
 from hero_jax.search.pictures import spread
 
 FOLDER = "thumbnails"
@@ -36,6 +37,13 @@ def write(index: Path, sha256: str, archive: bytes) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(archive)
             sync(file)
+
+
+def copy(index: Path, other: Path) -> None:
+    """Copies the pictures of all films of an index to another one."""
+    if (index / FOLDER).is_dir():
+        with writing_to(other, "remove it, and try again"):
+            shutil.copytree(index / FOLDER, other / FOLDER)
 
 
 def remove_strays(index: Path, book: Book) -> None:

@@ -12,17 +12,20 @@ from benchmarks import (
     imports,
     index,
     loader,
+    recall,
     retrieval,
     step,
     text_only,
 )
 from configs import pretrain
+from hero_jax.index import STORES
+from tests.hero_jax.index.index_samples import needs
 
 
 @pytest.fixture
 def here(monkeypatch):
     """Runs in this process what the benchmarks run in new ones, and takes one sample of each."""
-    for module in (extract, index, loader, retrieval):
+    for module in (extract, index, loader, recall, retrieval):
         monkeypatch.setattr(module, "in_new_process", lambda function, *given: function(*given))
     for module in (dropout, index):
         monkeypatch.setattr(module, "REPEATS" if module is dropout else "SAMPLES", 1)
@@ -88,6 +91,21 @@ def test_index_is_searched_from_disk_and_memory(here, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "40 clips x 32 x 128" in out
     assert [line.split()[0] for line in out.splitlines()[-2:]] == ["disk", "memory"]
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_index_compares_a_store_with_the_exact_search(here, monkeypatch, tmp_path, capsys, store):
+    needs(store)
+    monkeypatch.setattr(recall, "QUERIES", 5)
+    index.main([f"--store={store}", "--clips=120", f"--folder={tmp_path}", "--small"])
+    _, _, *rows, build, disk, cpu = capsys.readouterr().out.splitlines()
+    assert [numbers(row)[0] for row in rows] == [30, 60, 120]
+    # Stores of few clips score all of them.
+    assert all(numbers(row)[3:6] == [1, 1, 1] for row in rows)
+    assert all(min(numbers(row)[6:]) > 0 for row in rows)
+    for line, name in ((build, "build"), (disk, "disk"), (cpu, "cpu")):
+        assert re.fullmatch(rf"{name} grows as clips\^-?[\d.]+: [\d,.]+ \w+ for 1,000,000", line)
     assert not any(tmp_path.iterdir())
 
 

@@ -207,6 +207,10 @@ def test_an_export_searches_as_evaluation_does(resumed, folder, eight_devices, t
     assert {*map(base64.b64decode, pictures)} <= {*inside}
     assert len(pictures) >= len(everything)
     best = everything[0]["clip_id"]
+    assert query("--exact") == everything
+    of_best = query(f"--video={everything[0]['video_id']}", "--said=0")
+    assert of_best[0] == everything[0]
+    assert {one["video_id"] for one in of_best} == {everything[0]["video_id"]}
     search.main(["delete", best, f"--index={index}"])
     assert best not in [one["clip_id"] for one in query()]
     search.main(["add", model, data, "--split=test", f"--index={index}"])

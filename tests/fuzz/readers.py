@@ -271,6 +271,8 @@ def read_index(folder: Path) -> Iterator[str]:
         index.describe(number)
         index.frames([number])
     index.block(0, index.capacity)
+    index.videos()
+    index.text_search("oh a quoted word", 9)
     return iter(())
 
 

@@ -25,6 +25,8 @@ from tests.hero_jax.inference.export_samples import WIDTHS, clips, model, source
 
 # Public names that take no arguments of users, or that are values.
 EXEMPT = {"Answer", "FoundMoment", "IndexedClip", "Line", "DTYPES", "FORMAT_VERSION", "Model.run"}
+# What every store has is tried with that of files. What searches pass to it is no user's.
+EXEMPT |= {"STORES", "Snapshot", "StoreWriter", "Index.candidates"}
 
 
 def _never(value):
@@ -80,6 +82,15 @@ def _is_array(value, shape, kinds):
     return finite and all(n == m if m else n for n, m in zip(array.shape, shape, strict=True))
 
 
+def _is_nothing(value):
+    """Checks for None, or a list of none."""
+    return value is None or _items(value) == []
+
+
+def _is_mask(value):
+    return isinstance(value, np.ndarray) and (value.shape, value.dtype) == ((1,), bool)
+
+
 def _is_line(value):
     items = _items(value)
     return items is not None and len(items) == 3 and _is_text(items[2])
@@ -113,6 +124,10 @@ class Case:
     call: Callable[..., Any]
     right: dict[str, Any]
     could_mean: dict[str, Callable[[Any], bool]]
+
+
+def _among(_, /, **given):
+    return index.among(given.pop("index"), **given)
 
 
 def _case(call, /, **arguments):
@@ -189,6 +204,7 @@ CASES = {
         clips=CLIPS,
         path=("new", PATH),
         dtype=(None, lambda value: value is None),
+        store=("files", _never),
     ),
     "add_clips": _case(
         lambda folder, **given: search.add_clips(**given),
@@ -197,11 +213,15 @@ CASES = {
         path=(lambda: _index().path, PATH),
     ),
     "search": _case(
-        lambda folder, **given: search.search(**given),
+        lambda _, /, **given: search.search(**given),
         model=(model, _never),
         index=(_index, _never),
         texts=(["it"], _are(_is_text)),
         top=(1, lambda value: _is_whole(value, 1)),
+        said=(0.5, lambda value: _is_number(value) and 0 <= value <= 1),
+        videos=(None, _is_nothing),
+        folder=(None, lambda value: value is None),
+        exact=(False, lambda value: isinstance(value, bool)),
     ),
     "create": _case(
         lambda folder, path, **given: index.create(_new(folder, path), **given),
@@ -211,11 +231,34 @@ CASES = {
         max_frames=(3, lambda value: _is_whole(value, 1)),
         seconds_per_feature=(1.5, lambda value: _is_number(value) and value > 0),
         model=({"identity": "a model"}, _never),
+        store=("files", _never),
     ),
+    "among": _case(
+        _among,
+        index=(_index, _never),
+        videos=(None, _is_nothing),
+        folder=(None, lambda value: value is None),
+    ),
+    "exists": _case(lambda folder, path: index.exists(path), path=("none", PATH)),
+    "migrate": _case(
+        lambda folder, target, **given: index.migrate(target=_new(folder, target), **given),
+        source=(lambda: _index().path, PATH),
+        target=("new", PATH),
+        store=("files", _never),
+    ),
+    "open_index": _case(lambda folder, path: index.open_index(path), path=("none", PATH)),
+    "open_writer": _case(lambda folder, path: index.open_writer(path), path=("none", PATH)),
     "Index": _case(lambda folder, **given: Index(**given), path=("none", PATH)),
     "Index.block": _of_index("block", first=(0, _is_whole), count=(1, _is_whole)),
     "Index.norms": _of_index("norms", first=(0, _is_whole), count=(1, _is_whole)),
     "Index.frames": _of_index("frames", numbers=([0], _are(_is_whole))),
+    "Index.text_search": _of_index(
+        "text_search",
+        text=("it", _is_text),
+        count=(1, lambda value: _is_whole(value, 0)),
+        among=(None, lambda value: value is None or _is_mask(value)),
+    ),
+    "Index.clips": _of_index("clips", numbers=([0], _are(_is_whole))),
     "Index.describe": _of_index("describe", number=(0, _is_whole)),
     "Writer": _case(lambda folder, **given: Writer(**given), path=("none", PATH)),
     "Writer.add": _of_writer(

@@ -4,6 +4,7 @@ import math
 
 import ml_dtypes  # noqa: F401 - for bfloat16
 import numpy as np
+import pytest
 
 from hero_jax.index import Entry, Index, Line, Writer, create
 
@@ -12,7 +13,13 @@ MODEL = {"identity": "a model", "settings": {"layers": [6, 3]}}
 WORDS = ("Oh.", "", "naïve", "日本語\n", 'a "quoted" \\ word', "\0", "😀")
 
 
-def make(path, dtype="float16", max_frames=MAX_FRAMES):
+def needs(store):
+    """Skips a test of a store whose package is missing."""
+    if store == "lance":
+        pytest.importorskip("lance", reason="requirements-lance.txt is not installed")
+
+
+def make(path, dtype="float16", max_frames=MAX_FRAMES, store="files"):
     """Makes an empty index and returns its path."""
     create(
         path,
@@ -21,6 +28,7 @@ def make(path, dtype="float16", max_frames=MAX_FRAMES):
         max_frames=max_frames,
         seconds_per_feature=1.5,
         model=MODEL,
+        store=store,
     )
     return path
 
@@ -51,6 +59,7 @@ def content(index: Index) -> dict[str, tuple]:
     for number, clip_id in index.clip_ids():
         clip, frames = index.describe(number), index.frames([number])[0]
         assert clip.clip_id == clip_id
+        assert index.clips([number]) == [clip]
         assert clip.num_frames == num_frames[number] > 0
         assert frames.dtype == block.dtype == index.dtype
         assert frames.tobytes() == block[number].tobytes()

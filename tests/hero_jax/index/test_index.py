@@ -209,9 +209,9 @@ def test_compacting_leaves_large_segments_alone(tmp_path):
         writer.compact()
         assert files(tmp_path) == once
         assert {name for name in before if name in once} >= {
-            f"000001.{part}" for part in ("frames", "norms", "clips")
+            f"000001.{part}" for part in ("frames", "norms", "clips", "words")
         }
-        assert len(once) == 2 + 2 * 3
+        assert len(once) == 2 + 2 * 4
         writer.delete(["5"])
         writer.compact()
         assert "000001.frames" not in files(tmp_path)

@@ -119,6 +119,8 @@ def test_best_clips_of_an_index_with_deletions_and_filters(
     index = Index(path)
     there = dict(index.clip_ids())
     numbers = {name: number for number, name in there.items()}
+    # A segment whose clips are all deleted is gone.
+    count = min(index.capacity, 7)
     left = np.zeros(index.capacity, np.int32)
     vectors = index.block(0, index.capacity)
     for name, number in numbers.items():
@@ -126,11 +128,11 @@ def test_best_clips_of_an_index_with_deletions_and_filters(
     queries = rng.standard_normal((num_queries, WIDTH)).astype(np.float32)
     for among in (None, rng.random(index.capacity) < 0.5):
         lengths = left if among is None else np.where(among, left, 0)
-        expected, order = best_of(expected_scores(queries, vectors, lengths), min(clips, 7))
+        expected, order = best_of(expected_scores(queries, vectors, lengths), count)
         scores, best = scan.best_clips(
             index,
             queries,
-            min(clips, 7),
+            count,
             among=among,
             block_bytes=block_clips * MAX_FRAMES * WIDTH * index.dtype.itemsize,
         )
@@ -140,6 +142,11 @@ def test_best_clips_of_an_index_with_deletions_and_filters(
         # Two clips whose exact scores are as close as the rounding may change places.
         own = np.take_along_axis(expected_scores(queries, vectors, lengths), best, axis=1)
         np.testing.assert_allclose(own[found], expected[found], atol=3e-7)
+        # Those of a list of clips, in any order, are scored alike.
+        listed = np.flatnonzero(lengths)[::-1]
+        of_list, numbers_of_list = scan.best_of(index, queries[0], listed, count)
+        np.testing.assert_array_equal(numbers_of_list >= 0, found[0])
+        np.testing.assert_allclose(of_list[found[0]], expected[0][found[0]], atol=3e-7)
 
 
 @pytest.mark.parametrize("num_queries", [1, 2, 3, 9])

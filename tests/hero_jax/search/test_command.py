@@ -14,7 +14,7 @@ from data.errors import InputError
 from hero_jax.index import Line
 from hero_jax.search import __main__ as command
 from hero_jax.search import output
-from hero_jax.search.engine import FoundMoment
+from hero_jax.search.found import FoundMoment
 from tests.paths import ROOT
 
 

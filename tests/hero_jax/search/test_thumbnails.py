@@ -12,7 +12,7 @@ from PIL import Image
 from data.video.sampling import FilmFacts as SampledFilm
 from hero_jax.search import shrinking, thumbnails
 from hero_jax.search.book import Book
-from hero_jax.search.engine import FoundMoment
+from hero_jax.search.found import FoundMoment
 from hero_jax.search.shrinking import SIDE, SmallFrames, Thumbnails
 from hero_jax.search.thumbnails import FilmPictures
 from tests.hero_jax.search.test_book import film
