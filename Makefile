@@ -1,19 +1,28 @@
 # make demo: sets up, builds the sample corpus, trains small models on it, searches it.
+# make serve: does that, writes the films that are searched, and serves a page that plays them.
 # make test: sets up, checks style and types, tests; `pytest -m slow` runs the campaigns it leaves out.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: demo test lint
+.PHONY: demo serve test lint
 
 # Written sentences about films of the test split, each true of a moment in them.
 QUERIES := "the yellow oval leaps over the green cross" \
 	"the orange star comes in from the right on the beach" "the purple ring wants to go home"
 
+SERVE := $(RUN) -m hero_jax.search serve --model=exports/demo --index=indexes/demo --data=datasets/shapes_query
+
 demo: indexes/demo.done
 	$(RUN) -m hero_jax.search query $(QUERIES) --top=3 --model=exports/demo --index=indexes/demo \
 		--page=runs/demo/found.html --data=datasets/shapes_query
+	@echo
+	@echo 'To search on a page that plays the films: make serve, or without the films'
+	@echo '$(SERVE)'
+
+serve: indexes/demo.done runs/demo/films.done
+	$(SERVE) --videos=runs/demo/films
 
 test: $(READY) lint
 	$(RUN) -m pytest -m "not slow"
@@ -50,6 +59,10 @@ indexes/demo.done: exports/demo/model.json
 	@rm -rf indexes/demo
 	$(RUN) -m hero_jax.search index --model=exports/demo --data=datasets/shapes_query --split=test \
 		--index=indexes/demo
+	@touch $@
+
+runs/demo/films.done: | $(READY)
+	$(RUN) -m data.shapes --videos=runs/demo/films --split=test --num=150
 	@touch $@
 
 $(READY): requirements.txt constraints.txt

@@ -35,6 +35,15 @@ def passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFTOVERS
 
 
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """Returns numbers of which one changes when a file is changed or replaced, None for no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 @contextlib.contextmanager
 def writing_to(
     place: str | os.PathLike, advice: str, failures: Sequence[int] = NO_WRITING

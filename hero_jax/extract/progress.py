@@ -1,6 +1,6 @@
 """Progress of work on many films."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.progress import ProgressMeter
@@ -10,10 +10,20 @@ from hero_jax.extract.films import FoundFilm
 class FilmProgress:
     """Progress in films and their seconds; the sizes of their files say how much is left."""
 
-    def __init__(self, films: Sequence[FoundFilm]):
+    def __init__(
+        self,
+        films: Sequence[FoundFilm],
+        watch: Callable[[float, str], None] | None = None,
+    ):
+        """Begins with nothing done.
+
+        Args:
+          watch: is told of all progress: the share of all films, and a few words.
+        """
         self._sizes = {film.video_id: _size(film.path) for film in films}
         self._meter = ProgressMeter("films", sum(self._sizes.values()))
         self._done, self._size, self._seconds = 0, 0.0, 0.0
+        self._watch = watch
 
     def __enter__(self) -> "FilmProgress":
         """Returns the progress."""
@@ -40,6 +50,8 @@ class FilmProgress:
         if read := self._seconds + seconds:
             state += f", {read / max(self._meter.seconds, 1e-9):,.1f} s of film a second"
         self._meter.update(self._size + size, state)
+        if self._watch:
+            self._watch((self._size + size) / max(sum(self._sizes.values()), 1), state)
 
 
 def _size(path: Path) -> int:

@@ -89,6 +89,8 @@ def add_films(
     reading: Reading,
     *,
     drop_removed: bool = False,
+    only: Path | None = None,
+    watch: Callable[[float, str], None] | None = None,
 ) -> Added:
     """Brings an index up to date with the films of a folder.
 
@@ -97,21 +99,26 @@ def add_films(
     a run that is interrupted has to do only the rest when it is repeated.
 
     Args:
-      drop_removed: whether films of this folder that are no longer there are removed from the
-        index. Otherwise they are reported.
+      drop_removed: whether films that are no longer in the folder are removed, or reported.
+      only: the film of the folder, or folder in it, that alone is added.
+      watch: see `FilmProgress`.
 
     Raises:
-      InputError: there are no films, or the index was made with another model, is being written to,
-        or cannot be written to. A film that cannot be used is only reported.
+      InputError: there are no films, or the index is another model's, is being written to, or
+        cannot be. A film that cannot be used is only reported.
     """
-    path = user_path(index)
-    done = Added()
+    path, done = user_path(index), Added()
     root, films = find(folder, reading.subtitles.language, done.report)
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
+=======
+    if only:
+        films = [one for one in films if one.path.is_relative_to(only)]
+>>>>>>> serve
     check_model(model, open_index(path))
     with open_writer(path) as writer, Book(path, to_change=True) as book:
         thumbnails.remove_strays(path, book)
         run = _Run(model, root, reading, writer, book, done)
-        with FilmProgress(films) as shown:
+        with FilmProgress(films, watch) as shown:
             for film in films:
                 seconds = run.add(film, functools.partial(shown.within, film))
                 shown.after(film, seconds)
@@ -339,7 +346,7 @@ def _as_known(film: KnownFilm, known: KnownFilm, fingerprint: str) -> KnownFilm:
 
 
 def _is_there_beside(known: Path, path: Path) -> bool:
-    """Checks whether the file of a known film still is there, and is not the one at `path`."""
+    """Checks whether a known film's file still is there, and is not the one at `path`."""
     try:
         return not os.path.samefile(known, path)
     except OSError:

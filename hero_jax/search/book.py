@@ -19,6 +19,10 @@ from pathlib import Path
 
 from data.arguments import user_path
 from data.errors import InputError
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
+=======
+from data.files import file_state
+>>>>>>> serve
 from hero_jax.index import Entry, open_index
 from hero_jax.inference.windows import clip_of_window
 
@@ -123,6 +127,11 @@ class KnownFilm:
 def exists(index: str | os.PathLike) -> bool:
     """Returns whether an index has a book."""
     return (user_path(index) / BOOK).exists()
+
+
+def state_of(index: str | os.PathLike) -> object:
+    """Returns a value that is another one after the book of an index was changed."""
+    return file_state(user_path(index) / BOOK)
 
 
 class Book:

@@ -174,6 +174,7 @@ def search(
     if not len(index):
         return [[] for _ in sentences]
     kept = among(index, videos=videos, folder=folder)
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
     if not said:
         return _seen_moments(model, index, queries, top, kept, exact)
     depth = max(top, hybrid.DEPTH)
@@ -181,6 +182,38 @@ def search(
     if said < 1:
         seen = _seen_moments(model, index, queries, depth, kept, exact)
     spoken = [hybrid.spoken_moments(index, text, depth, among=kept) for text in sentences]
+=======
+    return search_encoded(model, index, sentences, queries, top, said, kept, is_exact=exact)
+
+
+def search_encoded(
+    model: Model,
+    index: Snapshot,
+    texts: Sequence[str],
+    queries: np.ndarray,
+    top: int,
+    said: float = 0.0,
+    kept: np.ndarray | None = None,
+    *,
+    is_exact: bool = False,
+) -> list[list[FoundMoment]]:
+    """Finds the best moments for sentences that are encoded already; see `search`.
+
+    Args:
+      texts: read only if `said` is more than 0.
+      queries: `[N, H]`, as `Model.encode_queries` gives them, or means of frames of the index.
+      kept: see `among`.
+    """
+    if not len(index):
+        return [[] for _ in queries]
+    if not said:
+        return _seen_moments(model, index, queries, top, kept, is_exact)
+    depth = max(top, hybrid.DEPTH)
+    seen: list[list[FoundMoment]] = [[] for _ in queries]
+    if said < 1:
+        seen = _seen_moments(model, index, queries, depth, kept, is_exact)
+    spoken = [hybrid.spoken_moments(index, text, depth, among=kept) for text in texts]
+>>>>>>> serve
     return [hybrid.fused(*pair, said)[:top] for pair in zip(seen, spoken, strict=True)]
 
 

@@ -44,7 +44,7 @@ def add(options: argparse.Namespace, *, is_new: bool) -> None:
         # What takes no time to find out comes first.
         find(options.videos, "", Report())
         model = load_model(options.model)
-        reading = _reading(model, options)
+        reading = reading_of(model, options)
         is_made = is_new or not exists(options.index)
         if is_made:
             kind = (options.dtype, options.store) if is_new else ()
@@ -66,7 +66,12 @@ def _remove_empty(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _reading(model: Model, options: argparse.Namespace) -> Reading:
+def reading_of(model: Model, options: argparse.Namespace) -> Reading:
+    """Returns how films are read by a command's options.
+
+    Raises:
+      InputError: they do not go together or with the model, or weights are missing.
+    """
     networks, is_even = _networks(model, options)
     megabytes = THUMBNAILS if options.thumbnails is None else options.thumbnails
     if not 0 <= megabytes < math.inf:

@@ -27,10 +27,15 @@ def add_model_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
 def add_clip_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of what is put into an index, without defaults: a wrong one is noticed."""
     add_model_flag(parser)
     films = parser.add_argument_group("films")
+=======
+def add_film_flags(films: argparse._ArgumentGroup) -> None:
+    """Adds the flags of how films are found and read, without defaults: a wrong one is noticed."""
+>>>>>>> serve
     films.add_argument("--videos", type=path_argument, help="folder of films")
     films.add_argument(
         "--weights",
@@ -64,6 +69,16 @@ def add_clip_flags(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="room for pictures of all films in the index's folder (default: 2000; 0 for none)",
     )
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
+=======
+
+
+def add_clip_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of what is put into an index, without defaults: a wrong one is noticed."""
+    add_model_flag(parser)
+    films = parser.add_argument_group("films")
+    add_film_flags(films)
+>>>>>>> serve
     dataset = parser.add_argument_group("a dataset")
     dataset.add_argument("--data", type=path_argument, help="dataset made by `data.build`")
     dataset.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
@@ -129,3 +144,35 @@ def add_query_flags(query: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="dataset of the clips, for pictures of frames on the page (default: those of films)",
     )
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
+=======
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the server."""
+    add_model_flag(parser)
+    films = parser.add_argument_group(
+        "films, which are played, and read for --allow_add and questions"
+    )
+    add_film_flags(films)
+    films.add_argument(
+        "--allow_add", action="store_true", help="let those who see the page add films"
+    )
+    parser.add_argument(
+        "--data",
+        type=path_argument,
+        help="dataset of the clips, for pictures, questions, statements and captions",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0 for any")
+    bounds = parser.add_argument_group("bounds")
+    for name, kind, default, text in (
+        ("most_at_once", int, 16, "requests that are computed together"),
+        ("most_waiting", int, 256, "requests that wait; others are told to try again"),
+        ("gather", float, 3.0, "milliseconds for which a batch waits for more requests"),
+        ("deadline", float, 30.0, "seconds after which a request is given up"),
+    ):
+        bounds.add_argument(
+            f"--{name}", type=kind, default=default, help=f"{text} (default: {default})"
+        )
+>>>>>>> serve

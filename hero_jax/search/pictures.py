@@ -11,7 +11,7 @@ from typing import TypeVar
 from data.arguments import user_path
 from data.pipeline.units import clip_ids
 from data.records.reader import Split
-from data.schema import DatasetMetadata
+from data.schema import Clip, DatasetMetadata
 from hero_jax.inference.windows import clip_of_window
 from hero_jax.search.found import FoundMoment
 
@@ -50,14 +50,26 @@ class Pictures:
 
         There are no pictures of a clip that is damaged or not in the dataset.
         """
-        place = self._places.get(clip_id) or self._places.get(clip_of_window(clip_id))
-        clip = place and place[0].read(place[1])
+        clip = self.clip(clip_id)
         if not clip:
             return 0.0, ()
         video_id = clip.video_id or clip.clip_id
         end = clip.video_start + len(clip.frame_features) * self.seconds_per_feature
         self.durations[video_id] = max(self.durations.get(video_id, 0), end)
         return clip.video_start, clip.frame_images
+
+    def clip(self, clip_id: str) -> Clip | None:
+        """Returns a clip, or that which an id names a window of; None if it is not there."""
+        place = self._places.get(clip_id) or self._places.get(clip_of_window(clip_id))
+        return place and place[0].read(place[1])
+
+    def at(self, clip_id: str, second: float) -> bytes | None:
+        """Returns the picture of a clip that is nearest to a second of its video, if it has any."""
+        start, images = self._clip(clip_id)
+        if not images:
+            return None
+        frame = int((second - start) / self.seconds_per_feature)
+        return images[min(max(frame, 0), len(images) - 1)]
 
     def of(self, found: FoundMoment) -> tuple[tuple[float, bytes], ...]:
         """Returns up to `MOST_PICTURES` pictures of a moment, evenly spread, with their seconds."""

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.arguments import user_path
@@ -59,6 +60,25 @@ def remove_strays(index: Path, book: Book) -> None:
                 file.unlink(missing_ok=True)
 
 
+def times_of(path: Path) -> list[int]:
+    """Returns the milliseconds of a film's pictures in order, none if they cannot be read."""
+    try:
+        with open_zip(path) as archive:
+            names = filter(None, map(_NAME.fullmatch, archive.namelist()))
+            return sorted(int(name[1]) for name in names)
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return []
+
+
+def read(path: Path, times: Sequence[int]) -> tuple[tuple[float, bytes], ...]:
+    """Returns seconds and content of a film's pictures, none if one cannot be read."""
+    try:
+        with open_zip(path) as archive:
+            return tuple((time / 1000, archive.read(f"{time}.jpg")) for time in times)
+    except (OSError, zipfile.BadZipFile, ValueError, LookupError):
+        return ()
+
+
 class FilmPictures:
     """Pictures in moments of an index's films; see `hero_jax.search.pictures.Pictures`.
 
@@ -84,12 +104,8 @@ class FilmPictures:
             return [], None
         self.durations[video_id] = film.duration
         path = path_of(self._index, film.state.sha256)
-        try:
-            with open_zip(path) as archive:
-                names = filter(None, map(_NAME.fullmatch, archive.namelist()))
-                return sorted(int(name[1]) for name in names), path
-        except (OSError, zipfile.BadZipFile, ValueError):
-            return [], None
+        times = times_of(path)
+        return times, path if times else None
 
     def of(self, found: FoundMoment) -> tuple[tuple[float, bytes], ...]:
         """Returns pictures of a moment with their seconds; see `Pictures.of`.
@@ -102,8 +118,4 @@ class FilmPictures:
         middle = 500 * (found.start + found.end)
         nearest = min(times, key=lambda time: abs(time - middle))
         inside = [time for time in times if found.start <= time / 1000 <= found.end] or [nearest]
-        try:
-            with open_zip(path) as archive:
-                return tuple((time / 1000, archive.read(f"{time}.jpg")) for time in spread(inside))
-        except (OSError, zipfile.BadZipFile, ValueError, LookupError):
-            return ()
+        return read(path, spread(inside))

@@ -14,6 +14,7 @@ from benchmarks import (
     loader,
     recall,
     retrieval,
+    serve,
     step,
     text_only,
 )
@@ -94,6 +95,20 @@ def test_index_is_searched_from_disk_and_memory(here, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
+<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
+=======
+def test_serve_loses_nothing_under_load(monkeypatch, capsys):
+    monkeypatch.setattr(serve, "WAYS", {"gathered": ("--most_at_once=2",)})
+    monkeypatch.setattr(serve, "READINGS", (0.5, 1.0))
+    serve.main(["--clips=40", "--clients", "2", "--seconds=0.5", "--requests=40"])
+    _, _, load, memory, stop = capsys.readouterr().out.splitlines()
+    assert load.split()[:2] == ["gathered", "2"]
+    assert all(number > 0 for number in numbers(load))
+    assert "requests (40 answered" in memory
+    assert ", 0 not answered; ended with status 0 " in stop
+
+
+>>>>>>> serve
 @pytest.mark.parametrize("store", STORES)
 def test_index_compares_a_store_with_the_exact_search(here, monkeypatch, tmp_path, capsys, store):
     needs(store)

@@ -14,13 +14,13 @@ RATE = 10
 SIZE = (48, 64)
 
 
-def write_film(path, seed, seconds=4.0, rate=RATE):
+def write_film(path, seed, seconds=4.0, rate=RATE, codec="mpeg4"):
     """Writes a film of a new colour every second; equal arguments make equal files."""
     rng = np.random.default_rng(seed)
     colours = rng.integers(0, 256, (int(seconds) + 1, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate, options={"fflags": "+bitexact"})
+        stream = container.add_stream(codec, rate=rate, options={"fflags": "+bitexact"})
         stream.height, stream.width = SIZE
         stream.pix_fmt = "yuv420p"
         for number in range(round(seconds * rate)):
