@@ -31,6 +31,11 @@ FORMAT = flags.DEFINE_enum(
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "Checkpoint of the run to export: latest, best or a step."
 )
+SECOND = flags.DEFINE_string(
+    "second",
+    None,
+    "To evaluate with --workdir, a run of video alone: the workdir of one of subtitles alone.",
+)
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, to run in several; 'auto' on a known cluster."
 )
@@ -73,6 +78,10 @@ def _run() -> None:
 
     if MODE.value == "train":
         loop.train(CONFIG.value, workdir)
+    elif SECOND.value:
+        from hero_jax.training import two_streams
+
+        two_streams.evaluate_two(CONFIG.value, workdir, user_path(SECOND.value))
     else:
         evaluate.evaluate_checkpoint(CONFIG.value, workdir)
 
@@ -147,6 +156,10 @@ def parse(arguments: list[str]) -> list[str]:
         raise InputError(reason.removeprefix("ValueError: ")) from error
     except (AttributeError, KeyError) as error:
         raise InputError(_unknown_field(error, arguments)) from error
+    if SECOND.value and MODE.value != "evaluate":
+        raise InputError(
+            "--second is another run to evaluate: set --mode=evaluate, or leave it out"
+        )
     if not WORKDIR.value:
         raise InputError("--workdir is missing: name a folder for checkpoints and logs")
     if exporting and CONFIG.value is not None:

@@ -5,6 +5,8 @@
 Builds the sample corpus with each kind of annotations, pre-trains the small model, fine-tunes it
 for each task from these weights and from random ones, and prints a table of scores on the test
 split. Datasets in --data are not built again, and finished runs in --runs are not trained again.
+Below it are the scores that pre-trained models miss, of those that are required as multiples of
+chance.
 """
 
 import argparse
@@ -24,6 +26,7 @@ import numpy as np
 from absl import logging
 
 from configs import pretrain, tvc, tvqa, tvr, violin
+from configs.value import vlep, yc2c, yc2r
 from data.command import path_argument
 from data.config import Config
 from data.pipeline.units import AnnotatedSplit
@@ -35,16 +38,20 @@ from hero_jax.training.loop import train
 
 ROOT = pathlib.Path(__file__).parents[1]
 SPLIT = "test"
-# Config of each task, and its metrics in the table: title, and True for a share.
+# Config of each task, and its metrics in the table: title, True for a share, and the multiple of
+# chance that is required of it; those of VALUE's tasks were set before the first run.
 TASKS = {
     tvr: {
-        "moment_retrieval/vcmr_r@1_iou0.5": ("moment in the corpus, R@1, IoU 0.5", True),
-        "moment_retrieval/svmr_r@1_iou0.5": ("moment in its clip, R@1, IoU 0.5", True),
-        "moment_retrieval/vr_r@1": ("clip, R@1", True),
+        "moment_retrieval/vcmr_r@1_iou0.5": ("moment in the corpus, R@1, IoU 0.5", True, 1),
+        "moment_retrieval/svmr_r@1_iou0.5": ("moment in its clip, R@1, IoU 0.5", True, 1),
+        "moment_retrieval/vr_r@1": ("clip, R@1", True, 1),
     },
-    tvqa: {"question_answering/accuracy": ("answer to a question, accuracy", True)},
-    violin: {"inference/accuracy": ("statement, accuracy", True)},
-    tvc: {"captioning/cider": ("caption, CIDEr", False)},
+    tvqa: {"question_answering/accuracy": ("answer to a question, accuracy", True, 1)},
+    violin: {"inference/accuracy": ("statement, accuracy", True, 1)},
+    tvc: {"captioning/cider": ("caption, CIDEr", False, 1)},
+    yc2r: {"video_retrieval/vr_r@1": ("clip (YC2R), R@1", True, 15)},
+    vlep: {"question_answering/accuracy": ("next event (VLEP), accuracy", True, 1.2)},
+    yc2c: {"captioning/cider": ("caption of a clip (YC2C), CIDEr", False, 1.5)},
 }
 CONSTANTS = 50  # most frequent captions of the training split, tried as a constant answer
 
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = pretrain.get_config("shapes")
     prepare(start, data, options.num_clips)
     run(start, runs / "shapes", options.steps)
-    rows = []
+    rows, missed = [], []
     for module, metrics in TASKS.items():
         name = name_of(module)
         if name not in options.configs:
@@ -82,8 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config.data.eval_split = SPLIT
             scores[weights] = evaluate_checkpoint(config, workdir)
         chances = CHANCE[name](data / config.data.name, config)
-        for metric, (label, is_share) in metrics.items():
+        for metric, (label, is_share, least) in metrics.items():
             numbers = chances[metric], *(values[metric] for values in scores.values())
+            if numbers[1] < least * numbers[0]:
+                missed.append(f"missed: {label} is below {least} times chance")
             shown = [f"{100 * x:.2f}%" if is_share else f"{x:.2f}" for x in numbers]
             rows.append(f"| {label:<36} | {' | '.join(f'{x:>11}' for x in shown)} |")
     heads = ("chance", "pre-trained", "random")
@@ -91,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| {'-' * 36} | {' | '.join(['-' * 11] * 3)} |")
     print("\n".join(rows))
     print("Chance of captions: the best of the constant captions.")
+    print("\n".join(missed))
 
 
 def name_of(module: ModuleType) -> str:
@@ -161,6 +171,11 @@ CHANCE: dict[str, Callable[[pathlib.Path, Config], dict[str, float]]] = {
     "tvqa": lambda *_: {"question_answering/accuracy": 0.2},
     "violin": lambda *_: {"inference/accuracy": 0.5},
     "tvc": chance_of_captions,
+    "yc2r": lambda dataset, _: {
+        "video_retrieval/vr_r@1": 1 / len(AnnotatedSplit(dataset, SPLIT).clip_ids)
+    },
+    "vlep": lambda *_: {"question_answering/accuracy": 0.5},
+    "yc2c": chance_of_captions,
 }
 
 if __name__ == "__main__":

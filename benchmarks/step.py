@@ -22,7 +22,7 @@ import numpy as np
 
 from configs import pretrain
 from data.config import Config
-from data.pipeline import packing, segments
+from data.pipeline import asking, packing, segments
 from data.synthetic import random_clip, tv_lengths
 from hero_jax import sharding
 from hero_jax.tasks.base import Tokens
@@ -111,7 +111,7 @@ def make_batch(
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Returns a batch `[1, G, ...]` of all clips and its counts; sets its sizes in the config."""
     block, tokens = config.batch, tokens_of(config)
-    choose = packing.drawn_subtitles(config.seed, 0, block.queries_per_clip)
+    choose = asking.drawn_subtitles(config.seed, 0, block.queries_per_clip)
     lengths = [[clip.lengths for clip in group] for group in groups]
     frames = [[np.array([len(clip.frame_features)]) for clip in group] for group in groups]
     queries = [[query_lengths(clip, choose) for clip in group] for group in groups]

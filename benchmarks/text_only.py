@@ -174,6 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     train, test, _ = _queries(options.seed, options.num_clips, "question")
     _report("questions", *([*map(question_choice, part)] for part in (train, test)))
+    train, test, _ = _queries(options.seed, options.num_clips, "event")
+    _report("next events", *([*map(question_choice, part)] for part in (train, test)))
     train, test, _ = _queries(options.seed, options.num_clips, "statement")
     _report("statements", *([*map(truth_choice, part)] for part in (train, test)))
     _report("pairs of statements", *(pair_choices(part) for part in (train, test)))

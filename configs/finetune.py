@@ -39,6 +39,26 @@ MOMENTS = {
     "several_moments": "annotators",
 }
 
+# Settings of the decoder of captions.
+CAPTIONS = {
+    "label_smoothing": 0.1,
+    "decoder_layers": 2,
+    "decoder_positions": 1_024,
+    "max_steps": 30,  # largest number of tokens in a caption
+    "decoding": "greedy",  # or 'beam', 'sample'
+    "beam_width": 5,
+    "length_penalty": 0.6,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "head": "",  # name of a decoder that tasks share, as in VALUE; '' for the task's own
+}
+QUESTIONS = {
+    "span_weight": 0.4,
+    # Name of a head that tasks of questions and of statements share, as in VALUE; '' for the
+    # task's own.
+    "head": "",
+}
+
 
 def base(data: str, task: str, settings: dict, metric: str) -> ConfigDict:
     """Returns the defaults of `pretrain.py` with one downstream task in place of pre-training.
@@ -100,13 +120,18 @@ def shapes(
 
     Args:
       config: config to change.
-      annotations: type of the annotations, as in `python -m data.build shapes --queries`.
+      annotations: the annotations, as in `python -m data.build shapes --queries`.
       clips: clips per batch.
       steps: of training.
       learning_rate: its peak.
     """
     pretrain.small(config)
-    config.data.update(name=f"shapes_{annotations}", seconds_per_feature=1.5)
+    config.data.update(
+        name=f"shapes_{annotations}",
+        seconds_per_feature=1.5,
+        eval_split="validation",
+        features="",
+    )
     config.batch.update(groups=1, clips_per_group=clips, accumulation=1, row_length=128)
     # The longest subtitle has 22 tokens, and 1% of the questions have more than 37; the model has
     # positions for 64 tokens in a segment.
@@ -132,6 +157,31 @@ def shapes_questions(config: ConfigDict) -> None:
     """Sets up the small model for questions on the sample corpus."""
     shapes(config, "question", clips=8, steps=1_400, learning_rate=5e-4)
     config.batch.update(choices=5, row_length=96)
+
+
+def shapes_clips(config: ConfigDict) -> None:
+    """Sets up the small model for video retrieval on the sample corpus."""
+    shapes(config, "query", clips=32, steps=1_200, learning_rate=1e-3)
+    config.video_retrieval.hard_negatives_from = -1
+
+
+def shapes_statements(config: ConfigDict) -> None:
+    """Sets up the small model for statements on the sample corpus."""
+    shapes(config, "statement", clips=16, steps=1_500, learning_rate=5e-4)
+    config.batch.row_length = 64
+
+
+def shapes_captions(config: ConfigDict, annotations: str, *, captions_per_clip: int) -> None:
+    """Sets up the small model for captions on the sample corpus.
+
+    Args:
+      config: config to change.
+      annotations: see `shapes`.
+      captions_per_clip: captions of a clip in a batch, at most.
+    """
+    shapes(config, annotations, clips=16, steps=300, learning_rate=1e-3)
+    config.batch.update(max_query_tokens=60, queries_per_clip=captions_per_clip)
+    config.captioning.decoder_positions = 64
 
 
 def unknown(preset: str, name: str) -> NoReturn:

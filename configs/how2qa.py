@@ -10,7 +10,7 @@ from configs import finetune
 
 def get_config(preset: str = "") -> ConfigDict:
     """Returns the published recipe, or with preset 'shapes' a small model on the sample corpus."""
-    config = finetune.base("how2qa", "question_answering", {"span_weight": 0.4}, "accuracy")
+    config = finetune.base("how2qa", "question_answering", finetune.QUESTIONS, "accuracy")
     finetune.recipe(
         config,
         batch=(8, 8, 1),

@@ -16,8 +16,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config.batch.update(segmentation="frames", row_length=128)
     config.video_retrieval.update(context_weight=10.0, query_weight=10.0, hard_pool=80)
     if preset == "shapes":
-        finetune.shapes(config, "query", clips=32, steps=1_200, learning_rate=1e-3)
-        config.video_retrieval.hard_negatives_from = -1
+        finetune.shapes_clips(config)
     elif preset:
         finetune.unknown(preset, "msrvtt_video")
     return config

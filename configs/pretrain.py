@@ -44,7 +44,9 @@ def get_config(preset: str = "") -> ConfigDict:
     config.eval_every = 2_000
     config.save_every = 2_000
     config.keep_checkpoints = 2
-    config.best_metric = "vsm/r@1"  # of evaluation; the best checkpoint by it is also kept
+    # Of evaluation, or the mean of several with commas between; the best checkpoint by it is also
+    # kept.
+    config.best_metric = "vsm/r@1"
     config.checkpoint = "latest"  # to evaluate: 'latest', 'best' or a step
     # If the last checkpoint is damaged, stop ('error') or go on from the newest that is whole
     # ('previous').
@@ -79,6 +81,9 @@ def _data() -> ConfigDict:
             "on_corrupt": "error",
             # Seconds between two frames; data with another frame rate are an error.
             "seconds_per_feature": 1.5,
+            # Networks that made the features: one of `hero_jax.extractors` or a group of them, as
+            # resnet_slowfast; '' for any.
+            "features": "",
             # Properties in which data may differ from a mixture's first dataset or from a
             # checkpoint, separated by commas: feature_widths, seconds_per_feature, tokenizer,
             # features (the networks that made them).
@@ -114,9 +119,12 @@ def _batch() -> ConfigDict:
             "max_query_tokens": 60,
             "choices": 1,  # most answers of a question, or statements that are read together
             "context_subtitles": 0,
+            # Subtitles of a clip that model.fusion='sequence' reads; more are left out, and their
+            # words counted as cut. 0 for max_frames.
+            "max_subtitles": 0,
             # 'subtitle': a segment is a subtitle with its frames; 'clip': a segment is a whole
             # clip, for the flat encoder, with its words cut to max_clip_tokens; 'frames': a segment
-            # is all frames of a clip, without words.
+            # is all frames of a clip, without words. model.channels changes it to what they need.
             "segmentation": "subtitle",
             "max_clip_tokens": 400,
             # Clips of a group that may wait for the next batch because they did not fit.
@@ -130,6 +138,12 @@ def _model() -> ConfigDict:
     return ConfigDict(
         {
             "encoder": "hierarchical",  # or 'text_only' (H-TRM), 'flat' (F-TRM)
+            # What downstream tasks read of a clip: 'both', 'video' alone, or 'subtitle' alone. The
+            # number of a clip's frames, and which are under a subtitle, stay known to the last.
+            "channels": "both",
+            # How downstream tasks join frames with subtitles: 'cross_modal' (HERO), or VALUE's
+            # 'sequence', 'add', 'concat'.
+            "fusion": "cross_modal",
             "hidden_size": 768,
             "intermediate_size": 3072,
             "num_heads": 12,

@@ -7,22 +7,10 @@ from ml_collections import ConfigDict
 
 from configs import finetune
 
-SETTINGS = {
-    "label_smoothing": 0.1,
-    "decoder_layers": 2,
-    "decoder_positions": 1_024,
-    "max_steps": 30,  # largest number of tokens in a caption
-    "decoding": "greedy",  # or 'beam', 'sample'
-    "beam_width": 5,
-    "length_penalty": 0.6,
-    "temperature": 1.0,
-    "top_p": 1.0,
-}
-
 
 def get_config(preset: str = "") -> ConfigDict:
     """Returns the published recipe, or with preset 'shapes' a small model on the sample corpus."""
-    config = finetune.base("tvc", "captioning", SETTINGS, "cider")
+    config = finetune.base("tvc", "captioning", finetune.CAPTIONS, "cider")
     finetune.recipe(
         config,
         batch=(8, 4, 1),
@@ -34,9 +22,7 @@ def get_config(preset: str = "") -> ConfigDict:
     # All captions of a clip are trained on together, at most 16 at a time.
     config.batch.update(context_subtitles=1, queries_per_clip=16)
     if preset == "shapes":
-        finetune.shapes(config, "caption", clips=16, steps=300, learning_rate=1e-3)
-        config.batch.update(max_query_tokens=60, queries_per_clip=10)
-        config.captioning.update(decoder_positions=64)
+        finetune.shapes_captions(config, "caption", captions_per_clip=10)
     elif preset:
         finetune.unknown(preset, "tvc")
     return config

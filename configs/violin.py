@@ -10,7 +10,7 @@ from configs import finetune
 
 def get_config(preset: str = "") -> ConfigDict:
     """Returns the published recipe, or with preset 'shapes' a small model on the sample corpus."""
-    config = finetune.base("violin", "inference", {}, "accuracy")
+    config = finetune.base("violin", "inference", {"head": ""}, "accuracy")
     finetune.recipe(
         config,
         batch=(8, 8, 1),
@@ -21,8 +21,7 @@ def get_config(preset: str = "") -> ConfigDict:
     )
     config.batch.update(choices=2, max_query_tokens=120, context_subtitles=2)
     if preset == "shapes":
-        finetune.shapes(config, "statement", clips=16, steps=1_500, learning_rate=5e-4)
-        config.batch.row_length = 64
+        finetune.shapes_statements(config)
     elif preset:
         finetune.unknown(preset, "violin")
     return config

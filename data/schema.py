@@ -16,7 +16,8 @@ from data.text import parse_json
 
 # Version of the records' layout. A dataset of another version has to be built again.
 SCHEMA_VERSION = "2.0.0"
-SPLITS = ("train", "validation", "test")
+# The last two are those of benchmarks with two test splits, of which one has hidden labels.
+SPLITS = ("train", "validation", "test", "test_public", "test_private")
 # Our name of a split by the names that benchmarks use.
 SPLIT_NAMES = {"val": "validation", "dev": "validation", "validate": "validation"} | {
     split: split for split in SPLITS
@@ -67,7 +68,8 @@ class RawQuery:
     """A query, question, statement or caption as an importer returns it.
 
     clip_id: the clip that it is about, '' if unknown.
-    text: the query, question, statement or caption; '' if the caption of a moment is hidden.
+    text: the query, question, statement or caption; '' if the caption of a moment is hidden, or if
+      nothing but the answers is asked (VLEP).
     moments: start and end in seconds, one moment for each annotator, or all windows that fit the
       query (QVHighlights); empty if unknown.
     kind: modalities that the query needs, in TVR 'v' (video), 't' (text) or 'vt'; '' if unknown.

@@ -22,7 +22,7 @@ from data.tokenizer import Tokenizer
 from hero_jax.conversion.original_names import task_of_head
 from hero_jax.conversion.state_dict import to_state_dict
 from hero_jax.conversion.torch.write import write_state_dict
-from hero_jax.experiment.compatibility import with_frame_rows
+from hero_jax.experiment.compatibility import complete_batch
 from hero_jax.inference import compiled, exported
 from hero_jax.metrics.report import table
 from hero_jax.models.params import unflatten
@@ -35,7 +35,7 @@ from hero_jax.training.checkpoint import Checkpoints
 LIMITS = (
     *("row_length", "rows_per_group", "clips_per_group", "max_frames", "max_tokens"),
     *("max_query_tokens", "context_subtitles", "segmentation", "max_clip_tokens"),
-    *("frame_rows_per_group", "frame_row_length"),
+    *("frame_rows_per_group", "frame_row_length", "max_subtitles"),
 )
 # What their paths begin with.
 _SEARCH_HEADS = ("span_head/", "query_head/")
@@ -142,7 +142,7 @@ def _task(kind: str, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _limits(part: dict[str, Any]) -> dict[str, Any]:
-    batch = with_frame_rows(part["batch"])
+    batch = complete_batch(part["batch"])
     return {name: batch[name] for name in LIMITS}
 
 
@@ -163,6 +163,11 @@ def export(workdir: str | os.PathLike, out: str | os.PathLike, which: str | int 
     """
     out = user_path(out)
     model, trained, _ = _read_run(workdir, which)
+    if model.description["model"].get("fusion") == "sequence":
+        raise InputError(
+            f"the run in {workdir} has model.fusion='sequence', for which exports have no form: "
+            "export a run with another fusion"
+        )
     with new_folder(out) as folder:
         description = {**model.description, "trained": trained}
         _write(folder / exported.DESCRIPTION, json.dumps(description, indent=1))

@@ -12,7 +12,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "coll
 
 # Kinds of work: the first whose functions appear among those that an operation was written in.
 KINDS = (
-    ("heads", r"sum_over_selected|\w+Head\.__call__|contrast|matching_losses|cross_entropy"),
+    ("heads", r"sum_over_selected|\w+Head\.__call__|contrast|ranking_losses|cross_entropy"),
     ("dense products", r"Linear\.__call__"),
     ("attention", r"Attention\.__call__|same_segment"),
     ("norms and dropout", r"LayerNorm\.__call__|dropout|gelu"),

@@ -1,8 +1,9 @@
 """Clips read once with each of several texts: answers to a question, or a pair of statements.
 
-As in the original, the text `[SEP] question [SEP] answer` or `[SEP] statement` follows the words of
-every subtitle, and also the frames of the clip. For one group a batch has the arrays of
-`data.pipeline.packing` for C clips in V versions, and for texts of at most L tokens
+As in the original, the text `[SEP] question [SEP] answer`, `[SEP] event` for a question without
+words, or `[SEP] statement` follows the words of every subtitle, and also the frames of the clip.
+For one group a batch has the arrays of `data.pipeline.packing` for C clips in V versions, and for
+texts of at most L tokens
 
   text_token_ids  [C·V, L] int32   text of a version
   text_lengths    [C·V] int32      number of its tokens; 0 for a version that does not exist
@@ -118,7 +119,9 @@ class Choices(UnitLayout):
         room = self.config.max_query_tokens - max(map(len, kept), default=0)
         question = cut(query.token_ids, room)
         lost = sum(map(len, answers)) - sum(map(len, kept)) + len(query.token_ids) - len(question)
-        return [[sep, *question, sep, *answer] for answer in kept], lost
+        # Events that may follow a clip have no question.
+        asked = [sep, *question] if len(query.token_ids) else []
+        return [[*asked, sep, *answer] for answer in kept], lost
 
     def _labels(self, queries: list[NumberedQuery], versions: int) -> list[int]:
         if self.statements:
@@ -159,7 +162,15 @@ class Choices(UnitLayout):
     def limits(config: Config, block: str) -> list[Limit]:
         """Returns the limits of clips whose segments end with a text."""
         del block
-        return segment_limits(config, config.batch.max_query_tokens + SPECIAL_TOKENS)
+        batch = config.batch
+        places = batch.max_frames + batch.max_subtitles
+        in_sequence = Limit(
+            "batch.max_frames + batch.max_subtitles", places, "model.clip_positions"
+        )
+        return [
+            *segment_limits(config, batch.max_query_tokens + SPECIAL_TOKENS),
+            *([in_sequence] if batch.max_subtitles else []),
+        ]
 
 
 class _ChoicePacker(packing.ClipPacker):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from data.config import Config
-from data.pipeline import packing, segments
+from data.pipeline import asking, packing, segments
 from data.pipeline.layout import Limit, Metadata, query_limits, segment_limits
 from data.pipeline.mixture import Mixture, MixtureOrder
 from data.records.reader import QuerySplit, Split
@@ -111,9 +111,9 @@ class Clips(_ClipLayout):
         self, arrays: dict[str, np.ndarray], seed: int = 0, step: int = 0
     ) -> packing.GroupPacker:
         """Returns a packer that draws queries by seed, step and clip, or takes annotated ones."""
-        choose: packing.Choose = packing.annotated_queries
+        choose: asking.Choose = asking.annotated_queries
         if self.queries is None:
-            choose = packing.drawn_subtitles(seed, step, self.config.queries_per_clip)
+            choose = asking.drawn_subtitles(seed, step, self.config.queries_per_clip)
         return packing.GroupPacker(arrays, self.config, self.metadata.special_ids, choose)
 
     @staticmethod
@@ -146,7 +146,7 @@ class CorpusClips(_ClipLayout):
         """Returns a packer of clips alone."""
         del seed, step
         tokens = self.metadata.special_ids
-        return packing.GroupPacker(arrays, self.config, tokens, packing.no_queries)
+        return packing.GroupPacker(arrays, self.config, tokens, asking.no_queries)
 
     @staticmethod
     def limits(config: Config, block: str) -> list[Limit]:

@@ -183,13 +183,17 @@ def segment_limits(config: Config, more_tokens: int = 0) -> list[Limit]:
     if batch.segmentation == "clip":
         words = batch.max_clip_tokens
     in_row = [Limit("batch.max_frames", batch.max_frames, "batch.frame_row_length")]
+    # Without frames beside them, words and subtitles begin at position 2.
+    before = 0 if config.model.fusion == "cross_modal" else 2
+    last = Limit("batch.max_subtitles + 2", batch.max_subtitles + before, "model.text_positions")
     return [
         *(in_row if batch.frame_row_length else []),
+        *([last] if batch.max_subtitles else []),
         Limit("batch.max_frames", batch.max_frames, "model.segment_frames"),
         Limit("batch.max_frames", batch.max_frames, "model.clip_positions"),
         Limit(
             "the longest text of a segment with its special tokens",
-            words + more_tokens + 1,
+            words + more_tokens + 1 + before,
             "model.text_positions",
         ),
     ]

@@ -20,6 +20,8 @@ task may read a clip in V versions, such as once with each answer to a question
   clip_index       [R, T] int32        number of the slot's clip, of C
   subtitle_index   [R, T] int32        number of the segment in its clip
   held_out         [R, T] bool         True at words of a subtitle that is a query of this batch
+  subtitle_slot    [C·V, S] int32      slot of a subtitle's special token, of R·T; -1 for none; only
+                                       if `max_subtitles`, which is S, is not 0
   query_token_ids, query_position_ids, query_segment_ids  [Rq, T]   `[CLS] words`
   query_index      [Rq, T] int32       number of the slot's query, of N; -1 for none
   query_clip       [N] int32           number of the clip that a query is about, of C
@@ -29,44 +31,14 @@ task may read a clip in V versions, such as once with each answer to a question
 and a batch has these with a leading G. Nothing is dropped: a clip that does not fit waits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.config import Config
+from data.pipeline.asking import Choose, Words
 from data.pipeline.segments import Prepared, Rows
 from data.schema import SpecialIds
-
-# Words of a query, and its first and last frame, inclusive.
-Words = Sequence[int] | np.ndarray
-Asked = tuple[Words, tuple[int, int]]
-# Returns the numbers of a clip's subtitles that are held out, and its queries.
-Choose = Callable[[Prepared], tuple[np.ndarray, Sequence[Asked]]]
-
-
-def drawn_subtitles(seed: int, step: int, count: int) -> Choose:
-    """Returns a function that draws `count` of a clip's subtitles that have frames and words.
-
-    The draw depends on the seed, the step and the clip.
-    """
-
-    def choose(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
-        generator = np.random.default_rng([seed, step, prepared.number])
-        chosen = np.sort(generator.permutation(sorted(prepared.spans))[:count]).astype(int)
-        return chosen, [(prepared.subtitles[j], prepared.spans[j]) for j in chosen]
-
-    return choose
-
-
-def annotated_queries(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
-    """Chooses a clip's annotated queries; no subtitle is held out."""
-    return np.empty(0, int), list(prepared.annotated)
-
-
-def no_queries(prepared: Prepared) -> tuple[np.ndarray, list[Asked]]:
-    """Chooses no queries."""
-    del prepared
-    return np.empty(0, int), []
 
 
 class ClipPacker:
@@ -176,6 +148,11 @@ class ClipPacker:
         ):
             arrays[name].reshape(-1)[slot] = values
         arrays["frame_slot"].reshape(-1)[frame_index[is_frame]] = slot[is_frame]
+        if "subtitle_slot" in arrays:
+            special = slot[~is_frame & (prepared.slot_position == 0)]
+            special = special.reshape(prepared.versions, -1)
+            place = slice(c * versions, c * versions + prepared.versions)
+            arrays["subtitle_slot"][place, : special.shape[1]] = special
 
     def _count(self, prepared: Prepared) -> None:
         text = prepared.slot_frame < 0
@@ -199,7 +176,7 @@ class GroupPacker(ClipPacker):
       arrays: the group's arrays, as `empty_batch` makes them, without the leading G.
       config: the experiment's `batch` block.
       tokens: the special tokens.
-      choose: chooses the queries of a clip, such as `annotated_queries`.
+      choose: chooses the queries of a clip, such as `data.pipeline.asking.annotated_queries`.
     """
 
     def __init__(
@@ -320,7 +297,14 @@ def clip_arrays(
         "clip_index": filled(groups, rows),
         "subtitle_index": filled(groups, rows),
         "held_out": filled(groups, rows, False, bool),
+        **_subtitle_arrays(groups, config, clips * max(versions, 1)),
     }
+
+
+def _subtitle_arrays(groups: int, config: Config, versions: int) -> dict[str, np.ndarray]:
+    if not config.max_subtitles:
+        return {}
+    return {"subtitle_slot": filled(groups, (versions, config.max_subtitles), -1)}
 
 
 def frame_rows_of(config: Config) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from data.config import Config
-from data.pipeline import packing, segments
+from data.pipeline import asking, packing, segments
 from data.pipeline.layout import Limit, Metadata, query_limits, segment_limits
 from data.pipeline.order import EpochOrder, spread
 from data.pipeline.units import AnnotatedSplit, NumberedQuery, UnitLayout, cut
@@ -49,7 +49,7 @@ class Retrieval(UnitLayout):
         """Returns a packer of clips with their queries."""
         del seed, step
         tokens = self.metadata.special_ids
-        return packing.GroupPacker(arrays, self.config, tokens, packing.annotated_queries)
+        return packing.GroupPacker(arrays, self.config, tokens, asking.annotated_queries)
 
     def slots(self, item: segments.Prepared) -> tuple[int, int, list[int]]:
         """Returns the slots of the clip, and those of its query."""
@@ -95,7 +95,7 @@ class WindowRetrieval(Retrieval):
     ) -> packing.GroupPacker:
         """Returns a packer of clips with their queries, each with one of its spans."""
 
-        def choose(prepared: segments.Prepared) -> tuple[np.ndarray, list[packing.Asked]]:
+        def choose(prepared: segments.Prepared) -> tuple[np.ndarray, list[asking.Asked]]:
             generator = np.random.default_rng([seed, step, prepared.number])
             drawn = [
                 (words, spans[generator.integers(len(spans))])

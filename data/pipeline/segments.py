@@ -15,6 +15,8 @@ from data.errors import InputError
 from data.pipeline.layout import Metadata
 from data.schema import Clip, Query
 
+# Segmentations whose texts begin with [CLS], those of the others with [SEP].
+BEGUN_BY_CLS = ("frames", "subtitle_cls")
 # Frames that share a segment when a clip has no subtitles (the original's rule).
 FRAMES_WITHOUT_SUBTITLE = 5
 
@@ -36,6 +38,7 @@ class Prepared:
       annotated: the clip's queries in the form that its packer reads.
       cut_tokens, cut_frames: number of tokens and frames that are left out.
       cut_moments: number of queries whose moments go on after the frames that are kept.
+      versions: number of versions of the clip.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Prepared:
     cut_tokens: int
     cut_frames: int
     cut_moments: int
+    versions: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +93,8 @@ def prepare(
       metadata: the dataset's, for special tokens and the frame rate.
       queries: annotated queries about the clip.
       tails: for every version of the clip, the tokens that follow the words of each subtitle.
-      framed: whether to leave out subtitles without frames, which no frame ever sees.
+      framed: whether to leave out subtitles without frames, which no frame ever sees; with
+        `config.max_subtitles` they are seen, and kept.
 
     Raises:
       InputError: a clip without frames, or a segment that is longer than a row without any words
@@ -105,8 +110,8 @@ def prepare(
     # Slots of a segment that neither its frames nor the words of its subtitles take.
     beside = 1 + max(map(len, tails))
     segments = _segments(words, frames_of, num_frames, config, beside)
-    if framed:
-        segments = [segment for segment in segments if segment.frames]
+    segments, lost = _kept(segments, words, config.max_subtitles, framed=framed)
+    lost += sum(_cut(segment, words) for segment in segments)
     slot_lists, lengths = _slots(segments, words, config, metadata, tails)
     _check_lengths(clip, lengths, config)
     token, position, frame, subtitle = (np.array(slots, np.int32) for slots in slot_lists)
@@ -124,9 +129,10 @@ def prepare(
         subtitles=words,
         spans={j: subtitle_span(f, num_frames) for j, f in enumerate(frames_of) if f and words[j]},
         annotated=asked,
-        cut_tokens=cut_tokens + cut_queries + sum(_cut(segment, words) for segment in segments),
+        cut_tokens=cut_tokens + cut_queries + lost,
         cut_frames=len(clip.frame_features) - num_frames,
         cut_moments=cut_moments,
+        versions=len(tails),
     )
 
 
@@ -247,6 +253,21 @@ def _segments(
     return segments
 
 
+def _kept(
+    segments: list[_Segment], words: list[list[int]], most: int, *, framed: bool
+) -> tuple[list[_Segment], int]:
+    """Returns the segments that are read, and the number of words of subtitles beyond the most.
+
+    Args:
+      most: number of subtitles of a sequence, 0 if subtitles are not read in a sequence.
+      framed: as in `prepare`.
+    """
+    if most:
+        beyond = (segment.subtitles[-1] for segment in segments[most:] if segment.subtitles)
+        return segments[:most], sum(len(words[j]) for j in beyond)
+    return [segment for segment in segments if segment.frames or not framed], 0
+
+
 def _cut(segment: _Segment, words: list[list[int]]) -> int:
     """Returns the number of words that a segment has no room for."""
     return max(sum(len(words[j]) for j in segment.subtitles) - segment.room, 0)
@@ -264,7 +285,7 @@ def _slots(
     Slots are in lists, since segments are too short for NumPy to be faster.
     """
     special = metadata.special_ids
-    first = special.cls if config.segmentation == "frames" else special.sep
+    first = special.cls if config.segmentation in BEGUN_BY_CLS else special.sep
     token, position, frame, subtitle = [], [], [], []
     lengths = []
     for version, tail in enumerate(tails):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from data.arguments import whole
 from data.command import Parser, ends_with_a_sentence, path_argument
 from data.files import writing_to
-from data.schema import SPLITS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--num", type=int, default=20, help="of --videos; default: %(default)s")
     parser.add_argument(
-        "--split", choices=SPLITS, help="of --videos: the films of one split alone; default: all"
+        "--split",
+        choices=("train", "validation", "test"),
+        help="of --videos: the films of one split alone; default: all",
     )
     options = parser.parse_args(arguments)
     if options.out and (options.split or options.num != parser.get_default("num")):

@@ -18,8 +18,10 @@ from data.errors import InputError
 from data.report import Report
 from data.schema import FeatureIdentity, RawClip, RawQuery, RawSubtitle
 from data.shapes.captions import captions
+from data.shapes.events import events
 from data.shapes.features import appearance, motion
 from data.shapes.film import Film
+from data.shapes.film_captions import film_captions
 from data.shapes.narration import narrate
 from data.shapes.plot import tell
 from data.shapes.queries import queries
@@ -34,11 +36,14 @@ VOCABULARY_SIZE = 600
 # What makes the features: there are no weights, so the version of their definition stands for them.
 FEATURES = (FeatureIdentity("shapes-appearance", "1"), FeatureIdentity("shapes-motion", "1"))
 
-_ANNOTATORS = {
-    "query": queries,
-    "question": questions,
-    "statement": statements,
-    "caption": captions,
+# Type of each set of annotations, and what makes it.
+ANNOTATORS = {
+    "query": ("query", queries),
+    "question": ("question", questions),
+    "statement": ("statement", statements),
+    "caption": ("caption", captions),
+    "event": ("question", events),
+    "film": ("caption", film_captions),
 }
 STEPS = 4  # images per feature on which its motion is measured
 _SATURATION = 6.0  # standard deviations; otherwise rare movements would dominate
@@ -50,7 +55,8 @@ class ShapesSource:
 
     seed: seed of the films.
     num_clips: number of films.
-    query_type: type of the annotations of every film, '' for none.
+    annotations: the annotations of every film, one of ANNOTATORS, '' for none.
+    query_type: their type.
 
     Raises:
       InputError: there are no films.
@@ -58,21 +64,22 @@ class ShapesSource:
 
     seed: int
     num_clips: int
-    query_type: str = ""
+    annotations: str = ""
 
     def __post_init__(self) -> None:
         if self.num_clips < 1:
             raise InputError(f"num_clips is {self.num_clips}: it must be at least 1")
         self.seconds_per_feature = SECONDS_PER_FEATURE
         self.networks = FEATURES
+        self.query_type = ANNOTATORS[self.annotations][0] if self.annotations else ""
         self.report = Report()
         videos: dict[str, list[str]] = {}
         queries: dict[str, list[RawQuery]] = {}
         for index in range(self.num_clips):
             split = split_of(index, self.num_clips)
             videos.setdefault(split, []).append(film_id(self.seed, index))
-            if self.query_type:
-                queries.setdefault(split, []).extend(annotate(self.seed, index, self.query_type))
+            if self.annotations:
+                queries.setdefault(split, []).extend(annotate(self.seed, index, self.annotations))
         self.videos: Mapping[str, Sequence[str]] = videos
         self.queries: Mapping[str, Sequence[RawQuery]] = queries
 
@@ -88,7 +95,7 @@ class ShapesSource:
     def narrowed(self, videos: Sequence[str]) -> "ShapesSource":
         """Returns the source without annotations; films are made from their ids."""
         del videos
-        return dataclasses.replace(self, query_type="")
+        return dataclasses.replace(self, annotations="")
 
     def identity(self, videos: Sequence[str]) -> list:
         """Returns an empty list: a film depends on its id alone."""
@@ -115,10 +122,10 @@ def tell_film(seed: int, index: int) -> tuple[Story, list[RawSubtitle], list[dic
     return story, *narrate(story, rng)
 
 
-def annotate(seed: int, index: int, query_type: str) -> list[RawQuery]:
-    """Returns the annotations of a type of a film; they depend on the arguments alone."""
-    rng = random.Random(f"shapes {seed} {index} {query_type}")
-    return _ANNOTATORS[query_type](Film(film_id(seed, index), *tell_film(seed, index)), rng)
+def annotate(seed: int, index: int, annotations: str) -> list[RawQuery]:
+    """Returns a film's annotations of a set; they depend on the arguments alone."""
+    rng = random.Random(f"shapes {seed} {index} {annotations}")
+    return ANNOTATORS[annotations][1](Film(film_id(seed, index), *tell_film(seed, index)), rng)
 
 
 def film(seed: int, index: int) -> RawClip:

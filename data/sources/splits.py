@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.arguments import several, user_path
 from data.errors import InputError
@@ -19,7 +20,8 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
 
     Args:
       files: pairs of a split and the JSON file with the list of its videos `[ID, ...]`; a file of
-        all splits `{"train": [ID, ...], "val": [...]}` has '' in place of the split.
+        all splits `{"train": [ID, ...], "val": [...]}` has '' in place of the split. VALUE's
+        `TASK_video2dur_idx.json`, with an object of ids in place of each list, will do as well.
 
     Raises:
       InputError: a file cannot be used, a video occurs twice, or no videos are listed.
@@ -35,13 +37,14 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
                 f'{path} has to be {{"train": [ID, ...], ...}}: correct it, or name the split that '
                 "a list of ids is of"
             )
-        for name, ids in content.items():
+        for name, ids in _joined(content).items():
             shown = reprlib.repr(name)
+            ids = [*ids] if isinstance(ids, dict) else ids
             split = SPLIT_NAMES.get(name)
             if split is None or split in splits:
                 raise InputError(
-                    f"{path} has a split {shown}: give each of train, validation (or val) and "
-                    "test once at most"
+                    f"{path} has a split {shown}: give each of train, validation (or val), test, "
+                    "test_public and test_private once at most"
                 )
             if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
                 raise InputError(f"{path} has a split {shown} that is no list of ids: correct it")
@@ -53,6 +56,14 @@ def read_splits(files: Sequence[tuple[str, Path]]) -> dict[str, list[str]]:
     if files and not any(splits.values()):
         raise InputError(f"{names} names no videos: list their ids by split")
     return {split: splits[split] for split in SPLITS if splits.get(split)}
+
+
+def _joined(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the splits of a file, with VALUE's name for the two parts of TVR's test split."""
+    match content:
+        case {"test_public": dict(public), "test_challenge": dict(challenge), **others}:
+            return others | {"test": public | challenge}
+    return content
 
 
 def splits_of_annotations(annotations: Iterable[Annotation]) -> dict[str, list[str]]:

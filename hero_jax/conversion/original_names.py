@@ -17,11 +17,13 @@ WORD_BIAS = "v_encoder.f_encoder.lm_head.bias"
 
 # Rows of zeros with which the original fills up what its heads read.
 PADS = ("v_encoder.pad", "v_encoder.f_encoder.pad")
+# A table of words that it has in a sequence of frames and subtitles, and does not read.
+UNUSED_WORDS = "v_encoder.sub_embeddings.word_embeddings.weight"
 # Constants of its captioning: the causal mask, and the distribution of smoothed labels.
 CAUSAL_MASK = "decoder.tri_mask"
 SMOOTHED_LABEL = "loss_func.one_hot"
-# Its state dict has these beside parameters.
-BUFFERS = {*PADS, CAUSAL_MASK, SMOOTHED_LABEL}
+# Its state dict has these beside parameters that are used.
+BUFFERS = {*PADS, UNUSED_WORDS, CAUSAL_MASK, SMOOTHED_LABEL}
 
 _HEAD = re.compile("heads/(?P<task>[^/]+)/(?P<path>.+)")
 _LAYER = re.compile("layers/(?P<number>[0-9]+)/")
@@ -56,6 +58,16 @@ def _self_attention(path: str, name: str) -> dict[str, str]:
     }
 
 
+def _frame_embedding(path: str, name: str) -> dict[str, str]:
+    return {
+        f"{path}/mask": f"{name}.mask_embedding.weight",
+        f"{path}/position": f"{name}.position_embeddings.weight",
+        **_norm(f"{path}/feature_norm", f"{name}.img_LayerNorm"),
+        **_linear(f"{path}/linear", f"{name}.img_linear"),
+        **_norm(f"{path}/norm", f"{name}.LayerNorm"),
+    }
+
+
 # Parameters of everything but the transformers' blocks and the heads of downstream tasks.
 _SINGLE = {
     "cross_modal/text_embedding/word": WORDS,
@@ -66,20 +78,7 @@ _SINGLE = {
         "v_encoder.f_encoder.embeddings.token_type_embeddings.weight"
     ),
     **_norm("cross_modal/text_embedding/norm", "v_encoder.f_encoder.embeddings.LayerNorm"),
-    "cross_modal/frame_embedding/mask": (
-        "v_encoder.f_encoder.img_embeddings.mask_embedding.weight"
-    ),
-    "cross_modal/frame_embedding/position": (
-        "v_encoder.f_encoder.img_embeddings.position_embeddings.weight"
-    ),
-    **_norm(
-        "cross_modal/frame_embedding/feature_norm",
-        "v_encoder.f_encoder.img_embeddings.img_LayerNorm",
-    ),
-    **_linear(
-        "cross_modal/frame_embedding/linear", "v_encoder.f_encoder.img_embeddings.img_linear"
-    ),
-    **_norm("cross_modal/frame_embedding/norm", "v_encoder.f_encoder.img_embeddings.LayerNorm"),
+    **_frame_embedding("cross_modal/frame_embedding", "v_encoder.f_encoder.img_embeddings"),
     **_linear("cross_modal/pooler", "v_encoder.f_encoder.pooler.dense"),
     **_linear("cross_modal/lm_head/dense", "v_encoder.f_encoder.lm_head.dense"),
     **_norm("cross_modal/lm_head/norm", "v_encoder.f_encoder.lm_head.LayerNorm"),
@@ -101,6 +100,15 @@ _SINGLE = {
     **_norm("query_head/norm", "q_feat_attn.query_pos_embed.LayerNorm"),
     **_self_attention("query_head/self_attention", "q_feat_attn.query_self_attention"),
     "query_head/pool/kernel": "q_feat_attn.modular_vector_mapping.weight",
+    # Those of VALUE's other fusions.
+    **_norm("fusion/subtitle_projection/norm", "v_encoder.sub_transform.LayerNorm"),
+    **_linear("fusion/subtitle_projection/linear", "v_encoder.sub_transform.net.1"),
+    **_norm("fusion/joint_projection/norm", "v_encoder.video_sub_feature_transform.LayerNorm"),
+    **_linear("fusion/joint_projection/linear", "v_encoder.video_sub_feature_transform.net.1"),
+    **_frame_embedding("fusion/frame_embedding", "v_encoder.frame_embeddings"),
+    "fusion/position": "v_encoder.sub_embeddings.position_embeddings.weight",
+    "fusion/token_type": "v_encoder.sub_embeddings.token_type_embeddings.weight",
+    **_norm("fusion/norm", "v_encoder.sub_embeddings.LayerNorm"),
 }
 
 # Parameters of one block of a transformer, and the transformers.

@@ -231,6 +231,8 @@ def _buffers(state_dict: Mapping[str, np.ndarray], label_smoothing: float) -> di
     buffers = {
         name: np.zeros((VOCABULARY_PADDING, size), np.float32) for name in original_names.PADS
     }
+    if any(name.startswith("v_encoder.sub_embeddings.") for name in state_dict):
+        buffers[original_names.UNUSED_WORDS] = np.zeros((rows, size), np.float32)
     if any(name.startswith("decoder.") for name in state_dict):
         later = 1 - np.tril(np.ones((_MASKED_WORDS, _MASKED_WORDS), np.float32))
         buffers[original_names.CAUSAL_MASK] = later * np.float32(_MASKED)

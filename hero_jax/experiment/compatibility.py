@@ -39,13 +39,20 @@ def differences(left: Any, right: Any, prefix: str = "") -> Iterator[tuple[str, 
         yield prefix, left, right
 
 
-def with_frame_rows(batch: dict[str, Any]) -> dict[str, Any]:
-    """Returns a run's `batch` block, with the frame rows that all runs of earlier versions had."""
-    one_of_each_clip = {
+def complete_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's `batch` block, with the fields that those of earlier versions lack."""
+    # They had a frame row for each clip.
+    earlier = {
         "frame_rows_per_group": batch["clips_per_group"],
         "frame_row_length": batch["max_frames"],
+        "max_subtitles": 0,
     }
-    return one_of_each_clip | batch
+    return earlier | batch
+
+
+def complete_model(model: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's `model` block, with the fields that those of earlier versions lack."""
+    return {"channels": "both", "fusion": "cross_modal"} | model
 
 
 def identity(metadata: DatasetMetadata) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from data.pipeline.layout import Layout
 CHOICES = {
     "objective": ("one_task", "weighted_sum"),
     "model.encoder": ("hierarchical", "text_only", "flat"),
+    "model.channels": ("both", "video", "subtitle"),
+    "model.fusion": ("cross_modal", "sequence", "add", "concat"),
     "model.dtype": ("float32", "bfloat16"),
     "batch.segmentation": ("subtitle", "clip", "frames"),
     "mesh.shard_optimizer": (False, True),
@@ -29,9 +31,12 @@ AT_LEAST_1 = """
 AT_LEAST_0 = """
     seed batch.rows_per_group batch.query_rows_per_group batch.queries_per_clip
     batch.frame_rows_per_group batch.frame_row_length
-    batch.context_subtitles batch.max_clip_tokens model.cross_modal_layers model.temporal_layers
+    batch.context_subtitles batch.max_subtitles batch.max_clip_tokens
+    model.cross_modal_layers model.temporal_layers
     optimizer.learning_rate optimizer.warmup_steps optimizer.max_gradient_norm profile_steps
 """
+# The segmentation of a clip that is read by one channel.
+SEGMENTATIONS = {"video": "frames", "subtitle": "subtitle_cls"}
 DROPOUTS = "model.dropout model.attention_dropout"
 # Fields of the data's identity that users may allow to differ.
 ACCEPTABLE = ("feature_widths", "seconds_per_feature", "tokenizer", "features")
@@ -135,15 +140,48 @@ def check_batch(config: Config, layout: type[Layout], block: str) -> None:
             )
 
 
-def check_encoder(config: Config) -> None:
-    """Checks that clips are cut into segments as the encoder needs them.
+def settle_segments(config: Config) -> None:
+    """Changes `batch` to the segments that channels and fusion need, and checks the encoder.
 
     Raises:
-      InputError: they are not.
+      InputError: encoder, channels, fusion and segmentation do not go together.
     """
-    encoder, segmentation = config.model.encoder, config.batch.segmentation
+    encoder, channels, fusion = (config.model[x] for x in ("encoder", "channels", "fusion"))
+    for field, value, usual in (
+        ("model.channels", channels, "both"),
+        ("model.fusion", fusion, "cross_modal"),
+    ):
+        if value != usual and encoder != "hierarchical":
+            raise InputError(
+                f"model.encoder={encoder!r} does not go with {field}={value!r}: set it to "
+                f"{usual!r}, or model.encoder to 'hierarchical'"
+            )
+    if channels == "subtitle" and fusion != "cross_modal":
+        raise InputError(
+            f"model.fusion={fusion!r} does not go with model.channels='subtitle', which VALUE has "
+            "for 'cross_modal' alone: set model.fusion to that"
+        )
+    _settle_subtitles(config)
+    segmentation = config.batch.segmentation
+    if channels != "both" and segmentation not in ("subtitle", SEGMENTATIONS[channels]):
+        raise InputError(
+            f"batch.segmentation={segmentation!r} does not go with model.channels={channels!r}: "
+            "set it to 'subtitle'"
+        )
+    config.batch.segmentation = segmentation = SEGMENTATIONS.get(channels, segmentation)
     if (encoder == "flat") != (segmentation == "clip"):
         raise InputError(
             f"model.encoder={encoder!r} does not go with batch.segmentation={segmentation!r}: "
             "'flat' needs 'clip', the other encoders need another"
+        )
+
+
+def _settle_subtitles(config: Config) -> None:
+    batch = config.batch
+    if config.model.fusion == "sequence":
+        batch.max_subtitles = batch.max_subtitles or batch.max_frames
+    elif batch.max_subtitles:
+        raise InputError(
+            f"batch.max_subtitles={batch.max_subtitles} is for model.fusion='sequence', and "
+            f"model.fusion is {config.model.fusion!r}: set it to 0"
         )

@@ -6,6 +6,7 @@ import pathlib
 from data.arguments import user_path
 from data.config import Config
 from data.errors import InputError
+from data.networks import in_words
 from data.schema import DatasetMetadata
 
 
@@ -76,3 +77,37 @@ def check_data(config: Config, source: OpenDataset) -> None:
                 f"dataset {source.directory} has {description}, but {field} is {expected}: set "
                 f"{field}={actual}, or use the dataset that the config is for"
             )
+    if config.data.features:
+        _check_features(config.data.features, source)
+
+
+def _check_features(kind: str, source: OpenDataset) -> None:
+    """Checks that a dataset's features are of the networks of a kind, in its order.
+
+    Features of databases may be in one part, whose networks are unknown.
+
+    Raises:
+      InputError: there is no such kind, or a part has another width or another network.
+    """
+    from hero_jax.extractors.registry import GROUPS, NETWORKS
+
+    if kind not in GROUPS and kind not in NETWORKS:
+        raise InputError(
+            f"data.features={kind!r} is no network and no group of networks: choose of "
+            f"{', '.join(dict.fromkeys([*GROUPS, *NETWORKS]))}, or '' for any"
+        )
+    names, metadata = GROUPS.get(kind, (kind,)), source.metadata
+    widths = tuple(NETWORKS[name].width for name in names)
+    known = tuple(one.network if one else None for one in metadata.features)
+    differs = any(known) and (
+        len(known) != len(names)
+        or any(one not in (None, name) for one, name in zip(known, names, strict=True))
+    )
+    if differs or metadata.feature_widths not in (widths, (sum(widths),)):
+        found = in_words(metadata.features)
+        raise InputError(
+            f"dataset {source.directory} has features of {found}, "
+            f"{' + '.join(map(str, metadata.feature_widths))} wide, and data.features={kind} is "
+            f"{' + '.join(map('{} {}'.format, names, widths))}: use the dataset that the config is "
+            "for, or set data.features='' for any"
+        )

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import jax
@@ -15,10 +15,11 @@ from hero_jax import sharding
 from hero_jax.experiment.compatibility import (
     IDENTITY,
     check_identity,
+    complete_batch,
+    complete_model,
     differences,
     identity,
     plain,
-    with_frame_rows,
 )
 from hero_jax.experiment.datasets import MissingDataset
 from hero_jax.experiment.task_group import TaskGroup
@@ -26,8 +27,10 @@ from hero_jax.tasks.registry import TASKS
 
 # Blocks that a run may only continue with as they were; so are the blocks of its tasks.
 FIXED = ("model", "batch", "seed", "tasks", "objective", "optimizer")
-# Fields of `model` that may differ from those of the checkpoint whose weights it starts from.
+# Fields of `model` that may differ from those of a checkpoint that is evaluated.
 FREE = ("dropout", "attention_dropout", "initializer_range", "dtype", "remat")
+# The same of a checkpoint whose weights a run starts from.
+FREE_AT_START = (*FREE, "channels")
 # Blocks that all parts of a config share.
 SHARED = ("model", "seed", "optimizer", "mesh")
 
@@ -80,21 +83,24 @@ class Experiment:
             "sources": [source for group in groups for source in group.training_shares()],
         }
 
-    def check_model(self, metadata: dict[str, Any], subject: str) -> None:
+    def check_model(
+        self, metadata: dict[str, Any], subject: str, free: Container[str] = FREE
+    ) -> None:
         """Checks that a checkpoint's weights fit this model, and its data these data.
 
         Args:
           metadata: of the checkpoint.
           subject: its name in a sentence.
+          free: fields of `model` that may differ.
 
         Raises:
           InputError: they do not.
         """
         _check_complete(metadata, subject)
         for field, here, there in differences(
-            plain(self.config.model), metadata["config"]["model"]
+            plain(self.config.model), complete_model(metadata["config"]["model"])
         ):
-            if field[1:] not in FREE:
+            if field[1:] not in free:
                 raise InputError(
                     f"{subject} has model{field}={there}, not {here}: set model{field}={there}"
                 )
@@ -208,7 +214,9 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
             fields = dataclasses.fields(TASKS[name].Settings)
             complete[name] = {field.name: plain(field.default) for field in fields} | block
         elif name == "batch":
-            complete[name] = with_frame_rows(block)
+            complete[name] = complete_batch(block)
+        elif name == "model":
+            complete[name] = complete_model(block)
         else:
             complete[name] = block
     return complete

@@ -16,7 +16,7 @@ from data.report import Report
 from hero_jax.division import divide
 from hero_jax.experiment import config_checks
 from hero_jax.experiment.compatibility import check_identity, identity
-from hero_jax.experiment.config_checks import check_batch, check_encoder
+from hero_jax.experiment.config_checks import check_batch, settle_segments
 from hero_jax.experiment.datasets import OpenDataset, check_data, open_dataset
 from hero_jax.tasks.base import Task, Tokens
 from hero_jax.tasks.registry import make_tasks
@@ -56,7 +56,7 @@ class TaskGroup:
             check_identity(source.metadata, identity(self.metadata), subject, self.accepted)
         self.with_split(config.data.eval_split)
         self.division = divide(mesh, config)
-        check_encoder(config)
+        settle_segments(config)
         self.tasks = make_tasks(config, self._tokens(), name)
         for each in self.tasks.values():
             each.check(config.batch, self.division.shards.count)

@@ -129,19 +129,9 @@ def exists(path: str | os.PathLike) -> bool:
     return (user_path(path) / _MANIFEST).exists()
 
 
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-def file_state(path: Path) -> tuple[int, int] | None:
-    """Returns what differs between any two manifests of an index, None if there is none."""
-    try:
-        status = (path / _MANIFEST).stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-=======
 def file_state(path: Path) -> tuple[int, int, int] | None:
     """Returns what differs between any two manifests of an index, None if there is none."""
     return files.file_state(path / _MANIFEST)
->>>>>>> serve
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -24,8 +24,8 @@ tokens. The fields of `batch` in model.json say more:
   segmentation       With `clip`, all frames are under one subtitle that has the words of the whole
                      clip; with `frames`, under one without tokens.
 
-A text is `[SEP] question [SEP] answer` or `[SEP] statement`. A moment is its first frame and the
-frame after its last.
+A text is `[SEP] question [SEP] answer`, `[SEP] event` or `[SEP] statement`. A moment is its first
+frame and the frame after its last.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +41,7 @@ from jax import export
 from data.arguments import user_path
 from data.config import Config
 from data.errors import InputError, reason
+from data.pipeline.segments import BEGUN_BY_CLS
 from data.schema import SpecialIds
 from hero_jax.inference.exported import Exported
 from hero_jax.models.heads import clip_scores
@@ -186,7 +187,8 @@ class _Layout:
 
     def __init__(self, special: SpecialIds, limits: Config):
         self.pad = special.pad
-        self.first = special.cls if limits.segmentation == "frames" else special.sep
+        begun_by_cls = limits.segmentation in BEGUN_BY_CLS
+        self.first = special.cls if begun_by_cls else special.sep
         self.row_length = limits.row_length
 
     def __call__(

@@ -28,11 +28,13 @@ from data.errors import InputError, reason
 from data.schema import FeatureIdentity, SpecialIds, feature_identities
 from data.text import parse_json
 from data.tokenizer import Tokenizer
+from hero_jax.experiment.compatibility import complete_model
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.retrieval.moments import RankingSettings
 from hero_jax.tasks.base import Task, Tokens
 from hero_jax.tasks.registry import make_task
+from hero_jax.tasks.sharing import make_heads
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
@@ -128,8 +130,8 @@ class Exported:
 
     def abstract(self) -> tuple[nnx.GraphDef, nnx.State]:
         """Returns structure and shapes of the model, as `nnx.split` gives them."""
-        config = Settings(self.description["model"])
-        heads = {name: task.make_head for name, task in self.tasks().items() if task.has_head}
+        config = Settings(complete_model(self.description["model"]))
+        heads = make_heads(self.tasks(), config)
         abstract = nnx.eval_shape(lambda: HERO(config, heads, rngs=nnx.Rngs(0)))
         return nnx.split(abstract, nnx.Param)
 

@@ -173,8 +173,10 @@ class Model:
     def _config(self, batch: exported.Settings, clips: int) -> exported.Settings:
         """Returns the limits of a batch of so many clips, with the rows per clip of training."""
         places = batch["clips_per_group"]
-        # Exports of earlier versions say nothing of frame rows, which were those of one clip.
-        batch = exported.Settings({"frame_rows_per_group": places, "frame_row_length": 0} | batch)
+        # Exports of earlier versions say nothing of frame rows, which were those of one clip, or of
+        # subtitles in a sequence.
+        earlier = {"frame_rows_per_group": places, "frame_row_length": 0, "max_subtitles": 0}
+        batch = exported.Settings(earlier | batch)
         names = "rows_per_group", "frame_rows_per_group"
         rows = {name: -(-clips * batch[name] // places) for name in names}
         return batch.changed(groups=1, clips_per_group=clips, **rows)

@@ -53,7 +53,7 @@ def _line(label: str, value: str) -> str:
 
 
 def _format(metric: str, value: float) -> str:
-    if "accuracy" in metric or "_map" in metric or metric.startswith("chance"):
+    if re.search("accuracy|_map|_aver|^chance", metric):
         return f"{100 * value:.2f}%"
     is_count = isinstance(value, int) or metric.endswith("rank")
     return f"{value:.0f}" if is_count else f"{value:.4f}"

@@ -5,7 +5,7 @@ the first k. NumPy alone; `hero_jax.retrieval` makes the rankings.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from data.times import temporal_iou
 from hero_jax.retrieval.results import Moments, Ranking
 
 RECALLS = (1, 5, 10, 100)
+AVERAGED = (1, 5, 10)  # see `averages`
 # Later predictions are neither evaluated nor submitted.
 MAX_PREDICTIONS = max(RECALLS)
 # Least temporal intersection over union of a correct moment.
@@ -96,6 +97,23 @@ def metrics(
             name_at_k = f"{name}_r@{{}}_iou{threshold}"
             results |= _recalls(name_at_k, correct, moment_known, queries)
     return results
+
+
+def averages(results: Mapping[str, float]) -> dict[str, float]:
+    """Returns the means of R@1, R@5 and R@10 that VALUE takes for the scores of its tasks.
+
+    Args:
+      results: see `metrics`.
+
+    Returns:
+      `vr_aver` and `vcmr_aver_iou0.7`, of those that `results` have the recalls of.
+    """
+    found = {}
+    for name, form in {"vr_aver": "vr_r@{}", "vcmr_aver_iou0.7": "vcmr_r@{}_iou0.7"}.items():
+        recalls = [form.format(k) for k in AVERAGED]
+        if recalls[0] in results:
+            found[name] = float(np.mean([results[recall] for recall in recalls]))
+    return found
 
 
 def _recalls(

@@ -112,3 +112,18 @@ def pool_segments(rows: jax.Array, batch: Batch) -> jax.Array:
 
     pooled = jax.vmap(jax.vmap(pool))(rows, batch["segment_ids"], words)
     return jnp.where(batch["segment_ids"][..., None] > 0, pooled, 0)
+
+
+def first_words(rows: jax.Array, batch: Batch) -> jax.Array:
+    """Returns at every slot what the special token before the words of its segment has.
+
+    Args:
+      rows: `[G, R, T, H]`.
+
+    Returns:
+      `[G, R, T, H]`; zero at padding.
+    """
+    is_first = is_text(batch) & (batch["position_ids"] == 0)
+    chosen = same_segment(batch["segment_ids"]) & is_first[..., None, :]
+    # A product with zeros and ones, whose gradient is one too instead of a scatter.
+    return jnp.matmul(chosen.astype(rows.dtype), rows, precision=jax.lax.Precision.HIGHEST)

@@ -109,7 +109,7 @@ def rank(
         top_clips=min(settings.top_clips, corpus.size),
         clip_block=corpus.block,
     )
-    return _in_blocks(run, queries, targets.astype(np.int32))
+    return in_blocks(run, queries, targets.astype(np.int32))
 
 
 def rank_clips(
@@ -125,10 +125,10 @@ def rank_clips(
         top_clips=min(top_clips, corpus.size),
         clip_block=corpus.block,
     )
-    return _in_blocks(run, queries)
+    return in_blocks(run, queries)
 
 
-def _in_blocks(run: Callable[..., Ranking], *arrays: np.ndarray) -> Ranking:
+def in_blocks(run: Callable[..., Ranking], *arrays: np.ndarray) -> Ranking:
     """Calls run() on blocks of the arrays' rows and joins the results on the host."""
     total = len(arrays[0])
     size = min(QUERY_BLOCK, max(total, 1))
@@ -158,7 +158,7 @@ def _rank_block(
 ) -> Ranking:
     def on_device(state, frames, num_frames, queries, targets):
         best = _best_clips(queries, frames, num_frames, top_clips, clip_block)
-        clip_ranking = _clip_ranking(best, settings.temperature)
+        clip_ranking = ranking_of_clips(best, settings.temperature)
         count = len(queries)
         queries, scores, clips, targets = (
             _pad_rows(x, mesh) for x in (queries, *best, targets[:, None])
@@ -169,7 +169,7 @@ def _rank_block(
         # Each device ranks the spans of its share of the queries.
         logits = jax.lax.psum_scatter(logits, BATCH_AXES, tiled=True)
         scores, clips = (_share_of(x, len(logits)) for x in (scores, clips))
-        moments = _rank_spans(scores, clips, logits, num_frames, settings)
+        moments = rank_spans(scores, clips, logits, num_frames, settings)
         moments = jax.tree.map(lambda x: jax.lax.all_gather(x, BATCH_AXES, tiled=True), moments)
         return clip_ranking, jax.tree.map(lambda x: x[:count], moments)
 
@@ -192,7 +192,7 @@ def _rank_clips_block(
 ) -> Ranking:
     def on_device(frames, num_frames, queries):
         best = _best_clips(queries, frames, num_frames, top_clips, clip_block)
-        return _clip_ranking(best, temperature)
+        return ranking_of_clips(best, temperature)
 
     return Ranking(*_over_mesh(on_device, mesh, 0)(frames, num_frames, queries))
 
@@ -236,7 +236,7 @@ def _best_clips(
     return exact.best_of(best, count)
 
 
-def _clip_ranking(best: BestClips, temperature: float) -> tuple[jax.Array, jax.Array]:
+def ranking_of_clips(best: BestClips, temperature: float) -> tuple[jax.Array, jax.Array]:
     """Returns clips and scores as they are predicted; -1 and 0 for clips without frames."""
     valid = best.scores > OUTSIDE
     scores = jnp.where(valid, jnp.exp(temperature * best.scores), 0)
@@ -279,7 +279,7 @@ def _span_logits(
     return jnp.where(on_device[..., None, None], logits, 0)
 
 
-def _rank_spans(
+def rank_spans(
     scores: jax.Array,
     clips: jax.Array,
     logits: jax.Array,

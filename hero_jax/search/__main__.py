@@ -1,8 +1,4 @@
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-"""Searches videos: `python -m hero_jax.search index|add|delete|compact|migrate|query --help`.
-=======
 """Searches videos: `python -m hero_jax.search index|add|delete|compact|migrate|query|serve --help`.
->>>>>>> serve
 
 python -m hero_jax.search add --model=EXPORT --videos=films --index=indexes/films
 python -m hero_jax.search index --model=EXPORT --data=datasets/mine --index=indexes/films
@@ -27,11 +23,7 @@ from hero_jax.cache import keep_compiled
 from hero_jax.index import STORES, migrate, open_index, open_writer
 from hero_jax.inference.model import Model
 from hero_jax.inference.windows import clip_of_window
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-from hero_jax.search import book, thumbnails
-=======
 from hero_jax.search import book, parts, thumbnails
->>>>>>> serve
 from hero_jax.search.engine import add_clips, build_index, search
 from hero_jax.search.found import FoundMoment
 from hero_jax.search.loading import load
@@ -39,10 +31,7 @@ from hero_jax.search.options import (
     STDIN,
     add_clip_flags,
     add_query_flags,
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
     add_server_flags,
->>>>>>> serve
     add_store_flags,
     of_films,
 )
@@ -100,11 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     command("compact", _compact, "Free the room on disk of deleted clips.")
     query = command("query", _query, "Find the moments that a sentence describes.")
     add_query_flags(query)
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
     serve = command("serve", parts.serve, "Serve a page that searches, and an API for programs.")
     add_server_flags(serve)
->>>>>>> serve
     return parser
 
 

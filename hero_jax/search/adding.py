@@ -109,11 +109,8 @@ def add_films(
     """
     path, done = user_path(index), Added()
     root, films = find(folder, reading.subtitles.language, done.report)
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
     if only:
         films = [one for one in films if one.path.is_relative_to(only)]
->>>>>>> serve
     check_model(model, open_index(path))
     with open_writer(path) as writer, Book(path, to_change=True) as book:
         thumbnails.remove_strays(path, book)

@@ -19,10 +19,7 @@ from pathlib import Path
 
 from data.arguments import user_path
 from data.errors import InputError
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
 from data.files import file_state
->>>>>>> serve
 from hero_jax.index import Entry, open_index
 from hero_jax.inference.windows import clip_of_window
 

@@ -174,15 +174,6 @@ def search(
     if not len(index):
         return [[] for _ in sentences]
     kept = among(index, videos=videos, folder=folder)
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-    if not said:
-        return _seen_moments(model, index, queries, top, kept, exact)
-    depth = max(top, hybrid.DEPTH)
-    seen: list[list[FoundMoment]] = [[] for _ in sentences]
-    if said < 1:
-        seen = _seen_moments(model, index, queries, depth, kept, exact)
-    spoken = [hybrid.spoken_moments(index, text, depth, among=kept) for text in sentences]
-=======
     return search_encoded(model, index, sentences, queries, top, said, kept, is_exact=exact)
 
 
@@ -213,7 +204,6 @@ def search_encoded(
     if said < 1:
         seen = _seen_moments(model, index, queries, depth, kept, is_exact)
     spoken = [hybrid.spoken_moments(index, text, depth, among=kept) for text in texts]
->>>>>>> serve
     return [hybrid.fused(*pair, said)[:top] for pair in zip(seen, spoken, strict=True)]
 
 

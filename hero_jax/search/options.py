@@ -27,15 +27,8 @@ def add_model_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-def add_clip_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of what is put into an index, without defaults: a wrong one is noticed."""
-    add_model_flag(parser)
-    films = parser.add_argument_group("films")
-=======
 def add_film_flags(films: argparse._ArgumentGroup) -> None:
     """Adds the flags of how films are found and read, without defaults: a wrong one is noticed."""
->>>>>>> serve
     films.add_argument("--videos", type=path_argument, help="folder of films")
     films.add_argument(
         "--weights",
@@ -69,8 +62,6 @@ def add_film_flags(films: argparse._ArgumentGroup) -> None:
         metavar="MB",
         help="room for pictures of all films in the index's folder (default: 2000; 0 for none)",
     )
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
 
 
 def add_clip_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +69,6 @@ def add_clip_flags(parser: argparse.ArgumentParser) -> None:
     add_model_flag(parser)
     films = parser.add_argument_group("films")
     add_film_flags(films)
->>>>>>> serve
     dataset = parser.add_argument_group("a dataset")
     dataset.add_argument("--data", type=path_argument, help="dataset made by `data.build`")
     dataset.add_argument("--split", choices=SPLITS, help="split of the dataset (default: all)")
@@ -144,8 +134,6 @@ def add_query_flags(query: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="dataset of the clips, for pictures of frames on the page (default: those of films)",
     )
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
 
 
 def add_server_flags(parser: argparse.ArgumentParser) -> None:
@@ -175,4 +163,3 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         bounds.add_argument(
             f"--{name}", type=kind, default=default, help=f"{text} (default: {default})"
         )
->>>>>>> serve

@@ -189,7 +189,7 @@ class Task:
         Args:
           settings: its settings.
           tokens: token ids that it reads or writes.
-          name: name of the task, and of its head in the model.
+          name: name of the task, and of its head in the model unless its settings name one.
           kind: name of its class in the registry, and of its block in a config.
         """
         self.name, self.kind = name, kind
@@ -200,6 +200,11 @@ class Task:
     def downstream(self) -> bool:
         """True for a task that reads annotated queries, False in pre-training."""
         return bool(self.query_type)
+
+    @property
+    def head(self) -> str:
+        """Name of its head in the model."""
+        return getattr(self.settings, "head", "") or self.name
 
     @property
     def has_head(self) -> bool:

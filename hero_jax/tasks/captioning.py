@@ -1,6 +1,5 @@
 """Captioning: a sentence about a moment of a clip."""
 
-import dataclasses
 import json
 import math
 from typing import Any
@@ -15,7 +14,6 @@ from data.pipeline.captions import Captions
 from data.pipeline.units import AnnotatedSplit
 from data.schema import Query
 from data.tokenizer import Tokenizer
-from hero_jax.models import decoding
 from hero_jax.models.batch import Batch
 from hero_jax.models.caption_decoder import CaptionDecoder
 from hero_jax.models.hero import HERO
@@ -25,58 +23,18 @@ from hero_jax.tasks.base import (
     ExportedFunction,
     Loss,
     Task,
-    TaskSettings,
     Tokens,
     metric,
     query_of,
 )
+from hero_jax.tasks.generating import CaptioningSettings, generate_captions, moment_frames
 from hero_jax.tasks.losses import Sums, is_largest, smoothed, sum_over_selected
 from hero_jax.tasks.work import Work
 
 # Share of the targets that the head reads at once, for the memory that its logits take.
 CHUNK_SHARE = 0.15
-# Ways to choose the next word.
-DECODINGS = ("greedy", "beam", "sample")
-# Seed of sampled captions, which depend on it and on the number of the caption's record.
-SAMPLING_SEED = 0
 # Folded into the dropout key for the decoder; `encode_clips` and `encode_queries` fold in less.
 DECODER_KEY = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class CaptioningSettings(TaskSettings):
-    """Settings of captioning.
-
-    Attributes:
-      label_smoothing: share of the target that all other words have together.
-      decoder_layers, decoder_positions: of the decoder.
-      max_steps: tokens of a caption to generate.
-      decoding: 'greedy', 'beam' or 'sample'.
-      beam_width, length_penalty: of beam search.
-      temperature, top_p: of sampling.
-    """
-
-    label_smoothing: float = 0.1
-    decoder_layers: int = 2
-    decoder_positions: int = 1_024
-    max_steps: int = 30
-    decoding: str = "greedy"
-    beam_width: int = 5
-    length_penalty: float = 0.6
-    temperature: float = 1.0
-    top_p: float = 1.0
-
-    def __post_init__(self):
-        self.require("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more and below 1")
-        self.require("max_steps", self.max_steps >= 1, "1 or more")
-        positions = f"at most decoder_positions={self.decoder_positions}"
-        self.require("max_steps", self.max_steps <= self.decoder_positions, positions)
-        self.require("decoding", self.decoding in DECODINGS, f"one of {', '.join(DECODINGS)}")
-        self.require("beam_width", self.beam_width >= 1, "1 or more")
-        self.require(
-            "temperature", self.temperature > 0, "above 0; decoding='greedy' draws nothing"
-        )
-        self.require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
 
 
 class Captioning(Task):
@@ -113,15 +71,16 @@ class Captioning(Task):
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         inputs, targets = shifted(batch, self.tokens)
         key = context.dropout_key
-        hidden = decode(model, self._decoder(model), batch, inputs, key)
+        hidden = decode(model, self.decoder(model), batch, inputs, key)
         sums = caption_loss(model, hidden, targets, smoothing=self.settings.label_smoothing)
         return context.mean(sums["loss"], sums["count"]), {
             "loss": metric(sums["loss"], sums["count"]),
             "accuracy": metric(sums["correct"], sums["count"]),
         }
 
-    def _decoder(self, model: HERO) -> CaptionDecoder:
-        decoder = model.heads[self.name]
+    def decoder(self, model: HERO) -> CaptionDecoder:
+        """Returns the task's head."""
+        decoder = model.heads[self.head]
         assert isinstance(decoder, CaptionDecoder)
         return decoder
 
@@ -183,7 +142,7 @@ class Captioning(Task):
 
     def serve(self, model: HERO, batch: Batch) -> jax.Array:
         return generate_captions(
-            model, self._decoder(model), batch, settings=self.settings, tokens=self.tokens
+            model, self.decoder(model), batch, settings=self.settings, tokens=self.tokens
         )
 
     def respond(
@@ -228,23 +187,6 @@ def decode(
     return decoder(words, frames, frame_mask, fold_in(dropout_key, DECODER_KEY))
 
 
-def moment_frames(
-    model: HERO, decoder: CaptionDecoder, batch: Batch, dropout_key: jax.Array | None
-) -> tuple[Any, jax.Array]:
-    """Returns the frames that the decoder attends to for each caption.
-
-    Returns:
-      For each layer keys and values of the caption's clip, `[G, N, heads, F, H / heads]`, and a
-      mask `[G, N, F]`, True at the frames of its moment.
-    """
-    clips = decoder.project(model.encode_clips(batch, key=dropout_key))
-    frames = jax.tree.map(lambda x: take_slots(x, batch["query_clip"]), clips)
-    place = jnp.arange(batch["clip_slot"].shape[-1])
-    ranges = batch["caption_ranges"]
-    frame_mask = (ranges[..., :1] <= place) & (place < ranges[..., 1:])
-    return frames, frame_mask & batch["query_mask"][..., None]
-
-
 def caption_loss(
     model: HERO, hidden: jax.Array, targets: jax.Array, *, smoothing: float
 ) -> dict[str, jax.Array]:
@@ -265,50 +207,6 @@ def caption_loss(
 
     size = math.ceil(CHUNK_SHARE * targets.shape[1])
     return sum_over_selected(chunk, targets >= 0, (size, size))
-
-
-def generate_captions(
-    model: HERO,
-    decoder: CaptionDecoder,
-    batch: Batch,
-    *,
-    settings: CaptioningSettings,
-    tokens: Tokens,
-) -> jax.Array:
-    """Returns captions `[G, N, max_steps]` int32 of a batch's moments: words, SEP, padding."""
-    groups, count = batch["query_mask"].shape
-    frames, frame_mask = moment_frames(model, decoder, batch, None)
-    frames, frame_mask, is_query, numbers = jax.tree.map(
-        lambda x: x.reshape(groups * count, *x.shape[2:]),
-        (frames, frame_mask, batch["query_mask"], batch["query_numbers"]),
-    )
-
-    def step(words: jax.Array, position: jax.Array, kept: Any) -> tuple[jax.Array, Any]:
-        words = model.cross_modal.text_embedding.word[...][words]
-        x, kept = decoder.step(words, position, kept, frames, frame_mask)
-        return model.word_logits(x), kept
-
-    limits = decoding.Limits(tokens.cls, tokens.sep, tokens.pad, settings.max_steps)
-    width = settings.beam_width if settings.decoding == "beam" else 1
-    cache = decoder.init_cache((groups * count, width), settings.max_steps)
-    if settings.decoding == "beam":
-        result, _ = decoding.beam(
-            step, cache, is_query, limits, width=width, length_penalty=settings.length_penalty
-        )
-    elif settings.decoding == "sample":
-        seed = jax.random.key(SAMPLING_SEED)
-        result = decoding.sample(
-            step,
-            cache,
-            is_query,
-            limits,
-            keys=jax.vmap(jax.random.fold_in, (None, 0))(seed, numbers),
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-        )
-    else:
-        result = decoding.greedy(step, cache, is_query, limits)
-    return result.reshape(groups, count, -1)
 
 
 def written(

@@ -1,7 +1,7 @@
 """Texts judged with a clip: shared by question answering and inference."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,14 @@ from data.schema import Query
 from hero_jax.models.batch import Batch
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import ExportedFunction, Task
+from hero_jax.tasks.sharing import HeadSettings
 from hero_jax.tasks.work import Work
 
 
 class ChoiceTask(Task):
     """Base of tasks that read every frame of a clip once with each text."""
+
+    Settings: ClassVar[type[HeadSettings]] = HeadSettings
 
     layout = Choices
     temporal = True

@@ -11,8 +11,9 @@ from flax import nnx
 from data.config import Config
 from data.pipeline.units import AnnotatedSplit
 from data.tokenizer import Tokenizer
-from hero_jax.models.batch import Batch, frame_mask
-from hero_jax.models.heads import ChoiceHead
+from hero_jax.models.batch import Batch
+from hero_jax.models.fusion import place_mask
+from hero_jax.models.heads import ChoiceHead, QuestionHead
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Context, ExportedFunction, Loss, metric, query_of
 from hero_jax.tasks.choices import ChoiceTask, accuracies
@@ -24,7 +25,7 @@ class Entailment(ChoiceTask):
     query_type = "statement"
 
     def make_head(self, config: Config, rngs: nnx.Rngs) -> nnx.Module:
-        return ChoiceHead(config, rngs=rngs)
+        return (QuestionHead if self.settings.head else ChoiceHead)(config, rngs=rngs)
 
     def loss(self, model: HERO, batch: Batch, context: Context) -> Loss:
         logits, labels = self.logits(model, batch, context.dropout_key), batch["labels"]
@@ -40,9 +41,11 @@ class Entailment(ChoiceTask):
 
     def logits(self, model: HERO, batch: Batch, dropout_key: jax.Array | None) -> jax.Array:
         """Returns logits of statements, `[G, C, V]`."""
-        frames = model.encode_with_texts(batch, key=dropout_key)
-        valid = jnp.broadcast_to(frame_mask(batch)[..., None, :], frames.shape[:-1])
-        return model.heads[self.name](frames, valid)
+        places = model.encode_with_texts(batch, key=dropout_key)
+        valid = jnp.broadcast_to(place_mask(batch)[..., None, :], places.shape[:-1])
+        head = model.heads[self.head]
+        # A head that is shared with questions has another part for spans.
+        return (head.answer if isinstance(head, QuestionHead) else head)(places, valid)
 
     def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         names = ("choice_mask", "query_numbers")

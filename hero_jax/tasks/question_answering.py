@@ -1,4 +1,4 @@
-"""Multiple-choice questions about a clip (TVQA, How2QA): the answer, and the moment it is shown."""
+"""Questions about a clip (TVQA, How2QA), or what follows (VLEP): the answer, and its moment."""
 
 import dataclasses
 import json
@@ -12,19 +12,20 @@ from flax import nnx
 from data.config import Config
 from data.pipeline.units import AnnotatedSplit
 from data.tokenizer import Tokenizer
-from hero_jax.models.batch import Batch, frame_mask
+from hero_jax.models.batch import Batch
+from hero_jax.models.fusion import place_mask
 from hero_jax.models.heads import QuestionHead
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import (
     Context,
     ExportedFunction,
     Loss,
-    TaskSettings,
     metric,
     query_of,
 )
 from hero_jax.tasks.choices import ChoiceTask, accuracies
 from hero_jax.tasks.losses import cross_entropy
+from hero_jax.tasks.sharing import HeadSettings
 
 
 class Answer(NamedTuple):
@@ -42,8 +43,8 @@ class Answer(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class QuestionAnsweringSettings(TaskSettings):
-    """Settings of question answering.
+class QuestionAnsweringSettings(HeadSettings):
+    """Settings of question answering; see `HeadSettings`.
 
     Attributes:
       span_weight: of the loss of the moment's first and last frame.
@@ -81,9 +82,12 @@ class QuestionAnswering(ChoiceTask):
     def logits(
         self, model: HERO, batch: Batch, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns logits of answers `[G, C, V]`, of start and of end `[G, C, F]`."""
-        frames = model.encode_with_texts(batch, key=dropout_key)
-        return model.heads[self.name](frames, frame_mask(batch), batch["choice_mask"])
+        """Returns logits of answers `[G, C, V]`, of start and of end `[G, C, F]`.
+
+        A sequence has those of all places, `[G, C, F + S]`.
+        """
+        places = model.encode_with_texts(batch, key=dropout_key)
+        return model.heads[self.head](places, place_mask(batch), batch["choice_mask"])
 
     def predict(self, model: HERO, batch: Batch) -> dict[str, jax.Array]:
         logits, start, end = self.logits(model, batch, None)

@@ -55,6 +55,12 @@ def make_tasks(config: Config, tokens: Tokens, name: str = "") -> dict[str, Task
                 f"tasks.{name} needs the temporal transformer, which model.encoder='flat' does "
                 f"without: set tasks.{name}=0"
             )
+        for field, usual in (("channels", "both"), ("fusion", "cross_modal")):
+            if not task.downstream and config.model[field] != usual:
+                raise InputError(
+                    f"tasks.{name} is pre-training, which model.{field}={config.model[field]!r} "
+                    f"does not have: set model.{field}={usual}"
+                )
     return tasks
 
 

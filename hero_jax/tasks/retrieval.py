@@ -94,7 +94,7 @@ class Search(Task):
         """
         queries, query_numbers, corpus, clip_numbers = ordered(predictions, mesh)
         if len(clip_numbers) < len(split.clip_ids):
-            readable = _has_readable_clip(query_numbers, clip_numbers, split)
+            readable = has_readable_clip(query_numbers, clip_numbers, split)
             queries, query_numbers = queries[readable], query_numbers[readable]
         numbers = {"query_numbers": query_numbers, "clip_numbers": clip_numbers}
         own_clip = retrieval.ground_truth_clips(*queries_and_clips(numbers, split))
@@ -116,7 +116,7 @@ class Search(Task):
             seconds_per_feature=split.metadata.seconds_per_feature,
             several_moments=self.several_moments,
         )
-        return {**metrics, "clips": len(clip_ids)}
+        return {**metrics, **retrieval.averages(metrics), "clips": len(clip_ids)}
 
     def submission(self, predictions: dict, split: AnnotatedSplit) -> dict[str, str]:
         """Returns TVR's form: `video2idx`, `VR`, and with ranked moments `VCMR` and `SVMR`."""
@@ -140,18 +140,33 @@ def ordered(
       query vectors `[N, H]`, numbers of the queries `[N]`, `Corpus` of C clips, numbers of the
       clips `[C]`.
     """
-    is_query, is_clip = predictions["query_mask"], predictions["num_frames"] > 0
-    query_numbers = predictions["query_numbers"][is_query]
-    clip_numbers = predictions["clip_numbers"][is_clip]
-    by_query, by_clip = np.argsort(query_numbers), np.argsort(clip_numbers)
-    corpus = ranking.Corpus(
-        predictions["frames"][is_clip][by_clip], predictions["num_frames"][is_clip][by_clip], mesh
-    )
-    queries = predictions["queries"][is_query][by_query]
-    return queries, query_numbers[by_query], corpus, clip_numbers[by_clip]
+    queries, query_numbers = ordered_queries(predictions)
+    frames, num_frames, clip_numbers = ordered_clips(predictions)
+    return queries, query_numbers, ranking.Corpus(frames, num_frames, mesh), clip_numbers
 
 
-def _has_readable_clip(
+def ordered_queries(predictions: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Returns query vectors `[N, H]` and numbers `[N]` of a whole split, in order of the latter."""
+    is_query = predictions["query_mask"]
+    numbers = predictions["query_numbers"][is_query]
+    order = np.argsort(numbers)
+    return predictions["queries"][is_query][order], numbers[order]
+
+
+def ordered_clips(predictions: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the clips of a whole split in the order of their records.
+
+    Returns:
+      frames `[C, F, H]`, their numbers in a clip `[C]`, and numbers of the clips `[C]`.
+    """
+    is_clip = predictions["num_frames"] > 0
+    numbers = predictions["clip_numbers"][is_clip]
+    order = np.argsort(numbers)
+    frames, num_frames = (predictions[name][is_clip][order] for name in ("frames", "num_frames"))
+    return frames, num_frames, numbers[order]
+
+
+def has_readable_clip(
     query_numbers: np.ndarray, clip_numbers: np.ndarray, split: AnnotatedSplit
 ) -> np.ndarray:
     """Returns `[N]` bool, False for queries about a clip that could not be read; reports them."""

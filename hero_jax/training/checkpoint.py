@@ -62,7 +62,8 @@ class Checkpoints:
 
         Args:
           keep: how many of the last ones stay.
-          best_metric: of evaluation, larger is better; the best checkpoint by it stays too.
+          best_metric: of evaluation, larger is better; the best checkpoint by it stays too. Of
+            several, with commas between, it is the mean.
 
         Raises:
           InputError: workdir cannot be written to.
@@ -113,7 +114,14 @@ class Checkpoints:
             files.write_checksums(folder)
 
     def _merit(self, metrics: Mapping[str, float]) -> float:
-        return metrics.get(self.best_metric, -np.inf)
+        return score if (score := self._score(metrics)) is not None else -np.inf
+
+    def _score(self, metrics: Mapping[str, float]) -> float | None:
+        """Returns the mean of the metrics that `best_metric` names, None if one is missing."""
+        names = self.best_metric.split(",")
+        if not metrics.keys() >= {*names}:
+            return None
+        return float(np.mean([metrics[name] for name in names]))
 
     def steps(self) -> list[int]:
         """Returns the steps of all complete checkpoints, in order."""
@@ -144,9 +152,9 @@ class Checkpoints:
             return steps[-1]
         if which == "best":
             scores = {
-                step: metrics[self.best_metric]
+                step: score
                 for step in steps
-                if self.best_metric in (metrics := self.metrics(step))
+                if (score := self._score(self.metrics(step))) is not None
             }
             if not scores:
                 raise InputError(

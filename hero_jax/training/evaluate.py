@@ -16,10 +16,12 @@ from data.arguments import user_path
 from data.errors import InputError
 from data.files import NO_ROOM, replacing, writing_to
 from data.pipeline.batches import Batches
+from data.pipeline.units import AnnotatedSplit
 from data.progress import progress
 from hero_jax.experiment.datasets import OpenDataset
 from hero_jax.experiment.experiment import Experiment
 from hero_jax.experiment.task_group import TaskGroup
+from hero_jax.metrics.contents import CONTENTS, PredictionsOf, contents
 from hero_jax.metrics.report import means, table
 from hero_jax.models.batch import Batch
 from hero_jax.training.checkpoint import ADVICE, Checkpoints
@@ -121,8 +123,20 @@ def _evaluate_downstream(
     files: dict[str, str] | None,
 ) -> Metrics:
     """Returns metrics of what is labelled; predicts for all of a split."""
-    task, (source, *_) = group.downstream, group.with_split(split)
+    predictions, annotated = predict(program, params, group, split)
+    task = group.downstream
     assert task is not None
+    predictions = task.complete(program.model(params), predictions, annotated, program.mesh)
+    return score(group, predictions, annotated, files)
+
+
+def predict(
+    program: Program, params: nnx.State, group: TaskGroup, split: str
+) -> tuple[dict[str, Any], AnnotatedSplit]:
+    """Returns the predictions of all passes of a downstream task over a split, and the split."""
+    source = group.with_split(split)[0]
+    assert group.downstream is not None
+    task = program.tasks[group.downstream.name]
     annotated = group.annotated(source, split)
     predictions: dict[str, Any] = {}
     data = [group.evaluation_batches(source, split, one_pass.layout) for one_pass in task.passes]
@@ -141,7 +155,19 @@ def _evaluate_downstream(
         if not outputs:
             raise InputError(f"split {split!r} of {source.directory} has nothing to predict")
         predictions |= _concatenate(outputs)
-    predictions = task.complete(program.model(params), predictions, annotated, program.mesh)
+    return predictions, annotated
+
+
+def score(
+    group: TaskGroup, predictions: dict, annotated: AnnotatedSplit, files: dict[str, str] | None
+) -> Metrics:
+    """Returns the metrics of a downstream task's complete predictions.
+
+    Args:
+      files: as in `evaluate`.
+    """
+    task = group.downstream
+    assert task is not None
     if files is not None:
         prefix = f"{group.name}-" if group.name else ""
         submission = task.submission(predictions, annotated)
@@ -177,14 +203,48 @@ def evaluate_checkpoint(
     workdir = user_path(workdir)
     experiment = Experiment(config)
     program = program or Program(experiment.config, experiment.tasks, experiment.mesh)
-    params, step = _checkpoint_params(experiment, program, workdir)
+    params, step = checkpoint_params(experiment, program, workdir)
     files: dict[str, str] = {}
     results = evaluate(experiment, program, params, files=files)
-    if jax.process_index() == 0:
-        _write(workdir, f"{_split_name(experiment)}-{step}", results, files)
-        shown = table(results) if results else "  it has no labels: there is nothing to score"
-        print(f"{_split_name(experiment)} at step {step} of {workdir}:\n{shown}")
+    tell(experiment, workdir, step, results, files)
     return results
+
+
+def tell(
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    step: int,
+    results: Metrics,
+    files: dict[str, str],
+    *,
+    kind: str = "",
+) -> None:
+    """Writes and prints an evaluation.
+
+    Args:
+      step: of the checkpoint.
+      files: the prediction files, text by name.
+      kind: of the evaluation, which the names of files end with.
+    """
+    if jax.process_index() == 0:
+        split = _split_name(experiment)
+        if files:
+            files = {**files, CONTENTS: _contents(experiment, files, step)}
+        _write(workdir, f"{split}-{step}{kind}", results, files)
+        shown = table(results) if results else "  it has no labels: there is nothing to score"
+        print(f"{split} at step {step} of {workdir}:\n{shown}")
+
+
+def _contents(experiment: Experiment, files: dict[str, str], step: int) -> str:
+    """Returns the text of the file that says what the others are of."""
+    parts = []
+    for group in experiment.task_groups.values():
+        prefix = f"{group.name}-" if group.name else ""
+        names = [name for name in files if name.startswith(prefix)]
+        if group.downstream is not None and names:
+            data = group.sources[0].name, group.config.data.eval_split
+            parts.append(PredictionsOf(*data, group.downstream.kind, names))
+    return contents(step, parts)
 
 
 def _write(folder: pathlib.Path, name: str, results: Metrics, files: dict[str, str]) -> None:
@@ -212,7 +272,7 @@ def _split_name(experiment: Experiment) -> str:
     return "+".join(dict.fromkeys(names))
 
 
-def _checkpoint_params(
+def checkpoint_params(
     experiment: Experiment, program: Program, workdir: str | os.PathLike
 ) -> tuple[nnx.State, int]:
     """Returns parameters on the devices, and their step."""

@@ -16,7 +16,7 @@ from data.errors import InputError
 from hero_jax.conversion import original_names
 from hero_jax.conversion.state_dict import ConversionReport, from_state_dict
 from hero_jax.conversion.torch.read import read_state_dict
-from hero_jax.experiment.experiment import Experiment
+from hero_jax.experiment.experiment import FREE_AT_START, Experiment
 from hero_jax.training.checkpoint import Checkpoints
 from hero_jax.training.step import Program
 
@@ -57,7 +57,7 @@ def _from_run(
     step = checkpoints.find(experiment.config.checkpoint)
     if step is None:
         raise InputError(none)
-    experiment.check_model(checkpoints.metadata(step), f"the run in {path}")
+    experiment.check_model(checkpoints.metadata(step), f"the run in {path}", FREE_AT_START)
     params, drawn = checkpoints.restore_params(step), program.host_params()
     return from_run(params, drawn, path, step)
 

@@ -19,6 +19,7 @@ from hero_jax.models.hero import HERO
 from hero_jax.models.ops import fold_in, shard_key
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks.base import Context, Task
+from hero_jax.tasks.sharing import make_heads
 from hero_jax.training import optimizer
 from hero_jax.training.state import TrainState
 
@@ -107,9 +108,8 @@ class Program:
         return params
 
     def _module(self):
-        # Heads come last, so that a seed draws the same encoder with any of them.
-        heads = {name: task.make_head for name, task in self.tasks.items() if task.has_head}
-        return HERO(self.config.model, heads, rngs=nnx.Rngs(self.config.seed))
+        config = self.config.model
+        return HERO(config, make_heads(self.tasks, config), rngs=nnx.Rngs(self.config.seed))
 
     def model(self, params: nnx.State) -> HERO:
         """Returns the model with given parameters."""

@@ -95,8 +95,6 @@ def test_index_is_searched_from_disk_and_memory(here, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-=======
 def test_serve_loses_nothing_under_load(monkeypatch, capsys):
     monkeypatch.setattr(serve, "WAYS", {"gathered": ("--most_at_once=2",)})
     monkeypatch.setattr(serve, "READINGS", (0.5, 1.0))
@@ -108,7 +106,6 @@ def test_serve_loses_nothing_under_load(monkeypatch, capsys):
     assert ", 0 not answered; ended with status 0 " in stop
 
 
->>>>>>> serve
 @pytest.mark.parametrize("store", STORES)
 def test_index_compares_a_store_with_the_exact_search(here, monkeypatch, tmp_path, capsys, store):
     needs(store)

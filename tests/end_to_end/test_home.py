@@ -33,14 +33,10 @@ from tests.paths import ROOT
 
 # Arguments that are no paths; `--beam` holds options of another program.
 OTHERS = {"beam", "clip", "clips", "dtype", "feature_name", "sentences", "split", "task", "workers"}
-<<<<<<< dfd8f07d7043cb0e32f5cac8b335dddecb954634
-OTHERS |= {"subtitle_encoding", "networks", "subtitle_language", "max_pixels"}
-=======
 OTHERS |= {"subtitle_encoding", "networks", "subtitle_language", "max_pixels", "host"}
->>>>>>> serve
 OTHERS |= {"seconds_per_feature", "tasks", "topologies", "video", "folder"}
-# Options `[SPLIT=]PATH`, or `[NETWORK=]PATH`, which are parsed when the command runs.
-SPLIT_PATHS = {"queries", "queries_db", "splits", "weights", "check", "whisper_model"}
+# Options `[SPLIT=]PATH`, `[NETWORK=]PATH` or `[TASK=]PATH`, parsed when the command runs.
+SPLIT_PATHS = {"queries", "queries_db", "splits", "weights", "check", "whisper_model", "runs"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from data.errors import InputError
-from hero_jax.experiment.experiment import Experiment
+from hero_jax.experiment.experiment import FREE_AT_START, Experiment
 from hero_jax.training.checkpoint import Checkpoints
 from hero_jax.training.evaluate import evaluate_checkpoint
 from hero_jax.training.loop import train
@@ -37,6 +37,22 @@ NO_TASKS = {f"tasks__{name}": 0.0 for name in ("mlm", "mfm_nce", "fom", "vsm")}
             {"model__encoder": "flat", "batch__segmentation": "clip", "batch__max_clip_tokens": 9},
             ["tasks.fom"],
         ),
+        ({"model__channels": "audio"}, ["model.channels='audio'", "both, video, subtitle"]),
+        ({"model__channels": "video"}, ["is pre-training", "model.channels=both"]),
+        ({"model__fusion": "add"}, ["is pre-training", "model.fusion=cross_modal"]),
+        (
+            {"model__channels": "subtitle", "model__fusion": "add"},
+            ["model.fusion='add' does not go with model.channels='subtitle'"],
+        ),
+        (
+            {"model__channels": "video", "model__encoder": "text_only"},
+            ["model.encoder='text_only' does not go with model.channels='video'"],
+        ),
+        (
+            {"model__channels": "subtitle", "batch__segmentation": "frames"},
+            ["batch.segmentation='frames' does not go with model.channels='subtitle'"],
+        ),
+        ({"batch__max_subtitles": 3}, ["batch.max_subtitles=3", "set it to 0"]),
         ({"model__dropout": 1.0}, ["model.dropout=1.0", "below 1"]),
         ({"batch__row_length": 8}, ["max_tokens + 1 is 21", "batch.row_length=8"]),
         ({"batch__max_frames": 15}, ["batch.max_frames is 15", "segment_frames=14"]),
@@ -140,6 +156,22 @@ def test_a_run_of_a_row_for_each_clip_resumes_with_as_many_rows(runs, about):
         Experiment(runs.config(batch__frame_rows_per_group=2)).check_same(older, "runs/mine")
 
 
+def test_a_run_without_channels_read_both_and_starts_another(runs, about):
+    """Earlier versions had neither channels nor fusions. A channel needs no other weights."""
+    older = copy.deepcopy(about)
+    for name in ("channels", "fusion"):
+        older["config"]["model"].pop(name)
+    older["config"]["batch"].pop("max_subtitles")
+    same = Experiment(runs.config())
+    same.check_same(older, "runs/mine")
+    same.check_model(older, "the run")
+    other = Experiment(runs.config())
+    other.config.model.channels = "video"
+    other.check_model(older, "the run", FREE_AT_START)
+    with pytest.raises(InputError, match=r"has model\.channels=both, not video: set"):
+        other.check_model(older, "the run")
+
+
 def test_weights_of_another_shape(runs, about):
     other = Experiment(runs.config(model__hidden_size=32, seed=3, model__dropout=0.5))
     with pytest.raises(InputError, match=r"hidden_size=16, not 32: set model.hidden_size"):
@@ -233,6 +265,10 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
         (["--config=configs/absent.py", "--workdir=x"], ["configs/absent.py"]),
         (["--config=configs/pretrain.py:circles", "--workdir=x"], ["'circles'", "'shapes'"]),
         (["--config=configs/pretrain.py"], ["--workdir is missing"]),
+        (
+            ["--config=configs/pretrain.py", "--workdir=x", "--second=y"],
+            ["--second is another run to evaluate", "--mode=evaluate"],
+        ),
         (
             ["--config=configs/pretrain.py", "--workdir=x", "--config.model.hiden_size=8"],
             ["--config.model.hiden_size=8", "no such field", "'hidden_size'"],

@@ -165,23 +165,26 @@ def report_vsm(golden):
     expected = golden.load("vsm")
     if expected is None:
         return None
-    batch = golden.pack(queries_of_clips(golden, expected))
+    batch = golden.pack(queries_of_clips(golden, expected, held_out_subtitles(golden, expected)))
+    return report_matching(golden, "vsm", expected, batch)
+
+
+def report_matching(golden, file, expected, batch):
     task = golden.task("vsm", golden_matching_config(golden.meta))
     step = golden.differentiate(matching_loss, batch, task)
     (weighted_loss, (outputs, losses)), gradient = step(golden.params)
-    golden.report.add(
-        "vsm query_clip_scores", expected["query_clip_scores"], outputs["scores"], OUTPUT_TOLERANCE
-    )
+
+    def report(name, value):
+        golden.report.add(f"{file} {name}", expected[name], value, OUTPUT_TOLERANCE)
+
+    report("query_clip_scores", outputs["scores"])
     for name in ("start_logits", "end_logits"):
         for i in range(golden.num_clips):
-            value = expected[f"clip{i}/{name}"]
-            logits = outputs[name][outputs["own_clip"] == i][:, : value.shape[-1]]
-            golden.report.add(f"vsm clip{i}/{name}", value, logits, OUTPUT_TOLERANCE)
+            frames = expected[f"clip{i}/{name}"].shape[-1]
+            report(f"clip{i}/{name}", outputs[name][outputs["own_clip"] == i][:, :frames])
     for prefix in MATCHING_VARIANTS:
-        report_matching_losses(golden, expected, losses[prefix], prefix)
-    golden.report.add(
-        "vsm weighted_loss", expected["weighted_loss"], weighted_loss, OUTPUT_TOLERANCE
-    )
+        report_matching_losses(golden, file, expected, losses[prefix], prefix)
+    report("weighted_loss", weighted_loss)
     golden.gradients("grad/", expected, gradient)
     return step
 
@@ -195,21 +198,29 @@ def matching_loss(module, batch, task):
     return task.loss(module, batch, CONTEXT)[0], (outputs, losses)
 
 
-def queries_of_clips(golden, expected):
-    """Returns the held-out subtitles and the queries of each clip."""
-    queries = []
-    for i in range(golden.num_clips):
-        held_out = [
+def queries_of_clips(golden, expected, held_out):
+    """Returns the held-out subtitles, given for each clip, and the queries of each clip."""
+    return [
+        (
+            subtitles,
+            [
+                (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
+                for q in range(golden.meta["queries_per_clip"])
+            ],
+        )
+        for i, subtitles in enumerate(held_out)
+    ]
+
+
+def held_out_subtitles(golden, expected):
+    return [
+        [
             j
             for j, (tokens, _) in enumerate(golden.subtitles(i))
             if len(expected[f"clip{i}/subtitle{j}/context_tokens"]) < 1 + len(tokens)
         ]
-        chosen = [
-            (expected[f"clip{i}/query{q}/tokens"][1:], expected[f"clip{i}/query{q}/span"])
-            for q in range(golden.meta["queries_per_clip"])
-        ]
-        queries.append((held_out, chosen))
-    return queries
+        for i in range(golden.num_clips)
+    ]
 
 
 def golden_matching_config(meta):
@@ -225,13 +236,13 @@ def golden_matching_config(meta):
     return config
 
 
-def report_matching_losses(golden, expected, losses, prefix):
+def report_matching_losses(golden, file, expected, losses, prefix):
     for name in ("neg_ctx", "neg_q", "span"):
         key = prefix + {"span": "loss_st_ed"}.get(name, f"loss_{name}")
         if key in expected:
-            golden.report.add(f"vsm {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
+            golden.report.add(f"{file} {key}", expected[key], losses[name], OUTPUT_TOLERANCE)
         elif name != "span":
-            golden.report.absent(f"vsm {key}")
+            golden.report.absent(f"{file} {key}")
 
 
 def report_training(golden, steps):

@@ -1,6 +1,8 @@
 """The golden report passes on the stored vectors and fails on wrong ones."""
 
 import json
+import os
+import pathlib
 import runpy
 import shutil
 import sys
@@ -10,6 +12,8 @@ import pytest
 
 from tests.golden import report
 from tests.paths import GOLDEN, ROOT
+
+SHARED = os.environ.get("HERO_SHARED")
 
 
 @pytest.fixture
@@ -32,6 +36,27 @@ def test_everything_agrees_with_the_original(run, directory):
     for name in ("encode", "mlm", "mfm", "fom", "vsm", "video_qa", "violin", "captioning", "grad/"):
         assert any(name in line for line in lines)
     assert any("training final/" in line for line in lines) == (directory == "equal")
+
+
+@pytest.mark.parametrize("variant", ["add", "concat", "sequence", "sub_only", "video_only"])
+def test_variants_agree_with_value(run, variant):
+    """What of its vectors is small: encoded clips, and logits of statements."""
+    (directory,) = (path.parent for path in (GOLDEN / "value" / variant).glob("*/meta.json"))
+    files = sorted(path.stem for path in directory.glob("*.npz") if path.stem != "clips")
+    passed, lines = run(directory, f"--files={','.join(files)}")
+    assert passed, "\n".join(line for line in lines if not line.startswith("ok"))
+    for name in ("clip3/fused", "clip3/temporal"):
+        assert any(name in line for line in lines)
+    assert any("violin logits" in line for line in lines) == ("violin" in files)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SHARED is None, reason="HERO_SHARED is not set")
+def test_all_vectors_of_value_agree(run):
+    passed, lines = run(pathlib.Path(SHARED) / "value" / "golden")
+    assert passed, "\n".join(line for line in lines if line.startswith("FAIL"))
+    for name in ("qa_probabilities", "vr_scores", "vlep logits", "video_captioning greedy_tokens"):
+        assert any(name in line for line in lines)
 
 
 def test_alignment_and_ranking_agree_with_the_original(run, tmp_path):

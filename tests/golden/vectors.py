@@ -15,13 +15,23 @@ from flax import nnx
 from configs import pretrain
 from data.pipeline import packing, segments
 from hero_jax.conversion import original_names
+from hero_jax.experiment.config_checks import SEGMENTATIONS
 from hero_jax.models import hero
 from hero_jax.models.params import flatten, unflatten
 from hero_jax.tasks.registry import make_task
+from tests.hero_jax.tiny import QUICK
 
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
 ROW_LENGTH = 128
+# Our names of channels, by those of the variants that read one.
+CHANNELS = {"sub_only": "subtitle", "video_only": "video"}
+# Our names of fusions by those of the original's models; '' for one with several.
+FUSIONS = {
+    "hero": "cross_modal",
+    "video_sub_sequence_model": "sequence",
+    "video_sub_feature_fusion": "",
+}
 # Biases whose gradient is zero: of keys, and of the last layers before a softmax over answers or
 # frames.
 _LAST_BIASES = [
@@ -73,21 +83,26 @@ class Report:
 
 
 class Golden:
-    """A golden directory, with our model with its weights, and its clips as a batch."""
+    """A golden directory, with our model with its weights, and its clips as a batch.
+
+    Attributes:
+      value: whether it is of a variant of VALUE, whose weights, of all heads, are beside it.
+    """
 
     def __init__(self, directory, report):
         self.directory = pathlib.Path(directory)
+        self.value = not (self.directory / "weights.npz").exists()
         self.report = report
         self.meta = json.loads((self.directory / "meta.json").read_text())
         self.clips = self.load("clips")
-        weights = self.load("weights")
-        self.config = model_config(
-            json.loads((self.directory / "model_config.json").read_text()), self.meta, weights
-        )
+        home = self.directory.parent if self.value else self.directory
+        self.weights = dict(np.load(home / "weights.npz"))
+        self.blocks = json.loads((home / "model_config.json").read_text())
+        self.config = model_config(self.blocks, self.meta, self.weights)
         self.tokens = SpecialIds(*(self.meta[f"{name}_id"] for name in SpecialIds._fields))
         self.metadata = SimpleNamespace(special_ids=self.tokens, seconds_per_feature=1.0)
         self.graphdef, state = abstract_model(self.config.to_json())
-        self.params = with_weights(state, weights)
+        self.params = with_weights(state, self.weights)
         self.batch = self.pack(None)
 
     def load(self, name):
@@ -97,6 +112,16 @@ class Golden:
             self.report.absent(path.name)
             return None
         return dict(np.load(path))
+
+    @property
+    def segmentation(self):
+        return SEGMENTATIONS.get(self.config.channels, "subtitle")
+
+    @property
+    def max_subtitles(self):
+        """Subtitles of a clip that a sequence reads, 0 for other fusions."""
+        most = max(len(self.subtitles(i)) for i in range(self.num_clips))
+        return most if self.config.fusion == "sequence" else 0
 
     @property
     def num_clips(self):
@@ -146,7 +171,8 @@ class Golden:
                 "max_tokens": 60,
                 "max_query_tokens": 60,
                 "context_subtitles": 0,
-                "segmentation": "subtitle",
+                "max_subtitles": self.max_subtitles,
+                "segmentation": self.segmentation,
             }
         )
         batch = packing.empty_batch(1, config, self.meta["frame_feature_dim"], self.tokens.pad)
@@ -175,8 +201,12 @@ class Golden:
         golden = copy.copy(self)
         golden.graphdef, state = abstract_model(self.config.to_json(), task)
         # The task's file lacks the parameters that the task does not use.
-        golden.params = with_weights(state, {**self.load("weights"), **weights})
+        golden.params = with_weights(state, {**self.weights, **weights})
         return golden
+
+    def model(self):
+        """Returns the model with its weights."""
+        return nnx.merge(self.graphdef, self.params)
 
     def compute(self, function, batch, *constants):
         """Returns function(module, batch, *constants), compiled; op by op would be much slower.
@@ -225,10 +255,10 @@ class Golden:
         return stacked
 
     def gradients(self, prefix, expected, gradient):
-        """Compares a gradient with every array under `prefix`."""
+        """Compares a gradient with every array under `prefix`; VALUE's vectors may have none."""
         actual = by_original_name(flatten(gradient))
         arrays = {k[len(prefix) :]: v for k, v in expected.items() if k.startswith(prefix)}
-        if not arrays:
+        if not arrays and not self.value:
             self.report.absent(f"{prefix}*")
         for name, array in arrays.items():
             # A softmax ignores a value that is added to all of its inputs, so these gradients are
@@ -245,12 +275,12 @@ def _make_task(kind, settings, tokens, name):
     return make_task(kind, dict(settings), tokens, name)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
 def _compute(function, constants, graphdef, params, batch):
     return function(nnx.merge(graphdef, params), batch, *constants)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
 def _differentiate(function, constants, graphdef, params, batch):
     def loss(params):
         return function(nnx.merge(graphdef, params), batch, *constants)
@@ -262,7 +292,7 @@ def _differentiate(function, constants, graphdef, params, batch):
 def abstract_model(config_json, task=None):
     """Returns the structure of a model with a task's head, and its parameters without values."""
     config = ml_collections.ConfigDict(json.loads(config_json))
-    heads = {} if task is None else {task.name: task.make_head}
+    heads = {} if task is None else {task.head: task.make_head}
     module = nnx.eval_shape(lambda: hero.HERO(config, heads, rngs=nnx.Rngs(0)))
     return nnx.split(module, nnx.Param)
 
@@ -292,7 +322,9 @@ def model_config(blocks, meta, weights):
         clip_positions=temporal["max_position_embeddings"],
         query_positions=query["max_position_embeddings"],
         segment_frames=len(weights[frame_positions]),
-        max_frames=meta["max_clip_len"],
+        max_frames=meta.get("max_clip_len", config.max_frames),
+        channels=CHANNELS.get(meta.get("variant"), "both"),
+        fusion=FUSIONS[blocks.get("model", "hero")] or blocks["video_sub_fusion_method"],
         dtype="float32",
     )
     return config

@@ -7,8 +7,9 @@ import numpy as np
 from flax import nnx
 
 from configs import pretrain
-from data.pipeline import packing, segments
+from data.pipeline import asking, packing, segments
 from data.synthetic import Lengths, random_clip
+from hero_jax.experiment.config_checks import settle_segments
 from hero_jax.models.hero import HERO
 from hero_jax.tasks.base import Tokens
 
@@ -17,12 +18,25 @@ METADATA = SimpleNamespace(special_ids=TOKENS, seconds_per_feature=1.5)
 FEATURE_SIZE = 6
 MAX_FRAMES = 9
 ENCODERS = ("hierarchical", "text_only", "flat")
+# Settings of the model of VALUE's variants of the hierarchical encoder.
+VARIANTS = {
+    "video": {"channels": "video"},
+    "subtitle": {"channels": "subtitle"},
+    "sequence": {"fusion": "sequence"},
+    "add": {"fusion": "add"},
+    "concat": {"fusion": "concat"},
+    "video_add": {"channels": "video", "fusion": "add"},
+}
 # Options of jit where compiling takes longer than running: no optimisations of LLVM.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
 def make_config(encoder="hierarchical"):
-    """Returns the pre-training config with the smallest sizes that are not trivial."""
+    """Returns the pre-training config with the smallest sizes that are not trivial.
+
+    Args:
+      encoder: one of `ENCODERS` or of `VARIANTS`.
+    """
     config = pretrain.get_config()
     config.batch.update(
         groups=1,
@@ -37,7 +51,7 @@ def make_config(encoder="hierarchical"):
         segmentation="clip" if encoder == "flat" else "subtitle",
     )
     config.model.update(
-        encoder=encoder,
+        **VARIANTS.get(encoder, {"encoder": encoder}),
         hidden_size=16,
         intermediate_size=24,
         num_heads=2,
@@ -54,6 +68,9 @@ def make_config(encoder="hierarchical"):
         initializer_range=0.3,
         dtype="float32",
     )
+    if encoder == "sequence":
+        config.model.clip_positions = 24
+    settle_segments(config)
     return config
 
 
@@ -83,7 +100,7 @@ def make_clips(count, seed=0):
 def pack(groups, config, step=0) -> dict[str, np.ndarray]:
     """Packs groups of `(number, clip)` into a batch, in which all must fit."""
     batch = packing.empty_batch(len(groups), config.batch, FEATURE_SIZE, TOKENS.pad)
-    choose = packing.drawn_subtitles(config.seed, step, config.batch.queries_per_clip)
+    choose = asking.drawn_subtitles(config.seed, step, config.batch.queries_per_clip)
     for g, clips in enumerate(groups):
         arrays = {name: array[g] for name, array in batch.items()}
         packer = packing.GroupPacker(arrays, config.batch, TOKENS, choose)

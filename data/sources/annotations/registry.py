@@ -27,6 +27,13 @@ _MODULES = (
     "msrvtt",
     "qvhighlights",
     "charades",
+    "yc2r",
+    "vatex_en_r",
+    "value_how2qa",
+    "vlep",
+    "value_violin",
+    "yc2c",
+    "vatex_en_c",
 )
 # Rows of a file that are tried in each form to find the one it is in.
 _TRIED = 10
@@ -137,12 +144,13 @@ def _fits(form: AnnotationForm[Any], path: Path) -> bool:
     return fits
 
 
-def same_type(known: str, new: str, path: Path) -> str:
+def same_type(known: str, new: str, path: Path | str) -> str:
     """Checks that the queries of several files are of one type, and returns it.
 
     Args:
       known: type of the queries of earlier files, '' if this is the first.
       new: type of the queries of this file or folder.
+      path: the file or folder, or a row of it.
 
     Raises:
       InputError: the types differ.

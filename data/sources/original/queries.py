@@ -33,14 +33,14 @@ from data.sources.original.storage import (
 
 # Query types of the original's tasks.
 _TASKS = {
-    **dict.fromkeys(("tvr", "how2r", "didemo", "msrvtt"), "query"),
-    **dict.fromkeys(("tvqa", "how2qa"), "question"),
+    **dict.fromkeys(("tvr", "how2r", "didemo", "msrvtt", "yc2r", "vatex_en_r"), "query"),
+    **dict.fromkeys(("tvqa", "how2qa", "vlep"), "question"),
     **{"violin": "statement", "tvc": "caption"},
 }
 # Names of the same field in different tasks: MSR-VTT, for one, has others than TVR.
 _CLIP = ("vid", "vid_name", "clip_name")
-_TEXT = ("desc", "caption")
-_ID = ("desc_id", "qid", "sen_id", "retrieval_key")
+_TEXT = ("desc", "caption", "statement")
+_ID = ("desc_id", "qid", "sen_id", "retrieval_key", "example_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,9 @@ class StoredQuery:
     duration: float | None
 
 
-def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
+def read_queries(
+    folder: Path, report: Report, as_captions: bool = False
+) -> tuple[str, list[StoredQuery]]:
     """Reads a database of queries.
 
     A folder with a `cap.db` has captions. Otherwise the type of the queries follows from the task
@@ -64,6 +66,9 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
 
     Args:
       folder: folder with `meta.json` and an LMDB environment, which for captions is `cap.db`.
+      report: counts what is left out.
+      as_captions: whether queries are read as captions of their whole clips, as YC2C and VATEX-EN-C
+        train on the queries of YC2R and VATEX-EN-R.
 
     Returns:
       The type of the queries, one of `data.schema.QUERY_TYPES`, and the queries in order of ids.
@@ -88,6 +93,9 @@ def read_queries(folder: Path, report: Report) -> tuple[str, list[StoredQuery]]:
         raise InputError(f"{database} holds no queries: name another")
     query_type = "caption" if has_captions else _TASKS.get(str(task))
     query_type = query_type or _guess_type(*next(iter(queries.items())))
+    if as_captions and query_type == "query":
+        query_type = "caption"
+        queries = {name: _as_caption(value) for name, value in queries.items()}
     parsed = []
     for query_id, value in queries.items():
         where = f"{database}, query {query_id}"
@@ -120,6 +128,11 @@ def _guess_type(query_id: str, value: dict[str, Any]) -> str:
     return "query"
 
 
+def _as_caption(value: dict[str, Any]) -> dict[str, Any]:
+    """Returns a query as a caption of its clip, all captions of which belong together."""
+    return value | {"clip_id": _first(value, _CLIP), "ts": None}
+
+
 def _parse_query(
     query_type: str, query_id: str, value: dict[str, Any], where: str, report: Report
 ) -> RawQuery:
@@ -132,12 +145,14 @@ def _parse_query(
             "token_ids": as_token_ids(value.get("input_ids")),
         }
     if query_type == "statement":
-        content["label"] = optional_truth({"target": _first(value, ("target", "label"))}, "target")
-        content["group"] = _pair_id(query_id)
+        target = _first(value, ("target", "label", "answer"))
+        content["label"] = optional_truth({"target": target}, "target")
+        content["group"] = _pair_id(str(value.get("paired_id", query_id)))
     elif query_type == "caption":
         content["group"] = identifier(value, "clip_id")
-    # The target of a question or a statement is its label, not a moment.
-    times = ("ts", "target") if query_type == "query" else ("ts",)
+    # The target of a question or a statement is its label, not a moment. The time of an event is
+    # that of what comes before it.
+    times = {"query": ("ts", "target")}.get(query_type, () if "events" in value else ("ts",))
     return RawQuery(
         query_id=query_id,
         clip_id=optional_text({"vid": _first(value, _CLIP)}, "vid"),
@@ -149,6 +164,8 @@ def _parse_query(
 
 def _parse_question(value: dict[str, Any]) -> dict[str, Any]:
     ids = [as_token_ids(part) for part in as_list(value.get("input_ids"), "input_ids")]
+    if "events" in value:
+        return _parse_events(value, ids)
     if not ids:
         raise Mistake("input_ids is empty")
     answers = [as_string(value.get(f"a{i}"), f"a{i}") for i in range(len(ids) - 1)]
@@ -159,6 +176,21 @@ def _parse_question(value: dict[str, Any]) -> dict[str, Any]:
         "answers": tuple(answers),
         "answer_token_ids": tuple(ids[1:]),
         "label": optional_index(right, "answer_idx", len(answers)),
+    }
+
+
+def _parse_events(value: dict[str, Any], ids: list[tuple[int, ...]]) -> dict[str, Any]:
+    """Returns a question without a text, whose answers are events (VLEP)."""
+    events = [as_string(event, "events") for event in as_list(value["events"], "events")]
+    if len(events) != len(ids):
+        raise Mistake(f"events has {len(events)} entries, input_ids {len(ids)}")
+    right = {"answer": _first(value, ("answer", "target"))}
+    return {
+        "text": "",
+        "token_ids": (),
+        "answers": tuple(events),
+        "answer_token_ids": tuple(ids),
+        "label": optional_index(right, "answer", len(events)),
     }
 
 

@@ -59,6 +59,9 @@ def open_databases(
     shares: Mapping[str, float],
     widths: Sequence[int],
     seconds_per_feature: float | None,
+    as_captions: bool,
+    added: tuple[str, Sequence[Annotation]],
+    report: Report,
 ) -> tuple[OriginalSource, str]:
     """Makes a source of databases of features, subtitles and queries.
 
@@ -71,6 +74,9 @@ def open_databases(
       widths: widths of the parts of a stored feature vector; () for one part.
       seconds_per_feature: None for the number in the subtitles' database or, without subtitles, to
         derive it from durations.
+      as_captions: whether queries are captions of their clips; see `read_queries`.
+      added: type of what files add to the queries, '' for nothing, and these annotations.
+      report: counts what is left out, cut or changed.
 
     Returns:
       The source, and the name of the tokenizer in the subtitles' database, '' without subtitles.
@@ -78,26 +84,21 @@ def open_databases(
     Raises:
       InputError: a database cannot be used, or the arguments do not fit together.
     """
-    report = Report()
     features = VideoDatabase(video_db, widths)
     name = ""
     subtitles: SubtitleReader = NoSubtitles()
     if subtitles_db is not None:
         subtitles = database = SubtitleDatabase(subtitles_db).with_ids(features.ids())
         name = database.tokenizer_name
-        stated = database.seconds_per_feature
-        if seconds_per_feature is not None and seconds_per_feature != stated:
-            raise InputError(
-                f"seconds_per_feature={seconds_per_feature:g} is not the {stated:g} that "
-                f"{subtitles_db} was made for: correct it, or leave it out"
-            )
-        seconds_per_feature = stated
+        seconds_per_feature = _check_seconds(seconds_per_feature, database, subtitles_db)
         _check_tokenizer(tokenizer, database, subtitles_db, report)
-    query_type, annotations = _read_all_queries(queries_dbs, report)
+    query_type, annotations = _read_all_queries(queries_dbs, report, as_captions)
+    if added[1]:
+        query_type = same_type(query_type, added[0], added[1][0].where)
     source = open_source(
         features,
         subtitles,
-        annotations,
+        [*annotations, *added[1]],
         query_type,
         splits=splits,
         shares=shares,
@@ -109,14 +110,25 @@ def open_databases(
     return source, name
 
 
+def _check_seconds(given: float | None, subtitles: SubtitleDatabase, folder: Path) -> float:
+    """Returns the number that subtitles were made for; raises InputError if another is given."""
+    stated = subtitles.seconds_per_feature
+    if given not in (None, stated):
+        raise InputError(
+            f"seconds_per_feature={given:g} is not the {stated:g} that {folder} was made for: "
+            "correct it, or leave it out"
+        )
+    return stated
+
+
 def _read_all_queries(
-    folders: Sequence[tuple[str, Path]], report: Report
+    folders: Sequence[tuple[str, Path]], report: Report, as_captions: bool
 ) -> tuple[str, list[Annotation]]:
     """Returns the type of all queries, '' for none, and the queries, each with its split."""
     query_type = ""
     annotations: list[Annotation] = []
     for split, folder in several(folders, "queries_dbs", "pairs of a split and a path"):
-        folder_type, stored = read_queries(folder, report)
+        folder_type, stored = read_queries(folder, report, as_captions)
         query_type = same_type(query_type, folder_type, folder)
         annotations += [
             Annotation(item.query, f"{folder}, query {item.query.query_id}", split, item.duration)

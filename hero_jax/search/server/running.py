@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops to listen, answers what was accepted, and ends.
+        """Stops listening, answers what was accepted, and ends.
 
         Answers say from now on that the connection is closed after them. One that is closed while
         its client sends the next request would lose that, so those that are silent come last.

@@ -37,6 +37,7 @@ def batch_config(**changes) -> ml_collections.ConfigDict:
             "max_query_tokens": 5,
             "choices": 1,
             "context_subtitles": 0,
+            "max_subtitles": 0,
             "segmentation": "subtitle",
             "max_clip_tokens": 9,
             "max_waiting": 2,
@@ -183,7 +184,8 @@ def found_segments(arrays, clip_place, config):
     Frames count on from version to version. Checks on the way that each segment is whole, in one
     row, in order, and no other's.
     """
-    first_token = TOKENS.cls if config.segmentation == "frames" else TOKENS.sep
+    begun_by_cls = config.segmentation in ("frames", "subtitle_cls")
+    first_token = TOKENS.cls if begun_by_cls else TOKENS.sep
     frame_slot = arrays["frame_slot"].reshape(-1)
     used = arrays["segment_ids"] > 0
     of_clip = used & (arrays["clip_index"] == clip_place)

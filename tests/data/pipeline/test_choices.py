@@ -82,10 +82,14 @@ def answers_of(query) -> list[list[int]]:
 
 
 def expected_texts(query) -> list[list[int]]:
-    """`[SEP] question [SEP] answer` of each answer, with the answer whole as long as it can be."""
+    """`[SEP] question [SEP] answer` of each answer, with the answer whole as long as it can be.
+
+    Without a question, `[SEP] answer`.
+    """
     answers = [answer[: CONFIG.max_query_tokens] for answer in answers_of(query)]
     room = CONFIG.max_query_tokens - max(map(len, answers))
-    return [[SEP, *query.token_ids[:room], SEP, *answer] for answer in answers]
+    asked = [SEP, *query.token_ids[:room]] if len(query.token_ids) else []
+    return [[*asked, SEP, *answer] for answer in answers]
 
 
 def pack(layout, units):
@@ -210,8 +214,9 @@ def test_questions_that_do_not_fit_are_not_trained_on_and_others_are_not_cut(que
     layout = Choices(CONFIG, QUESTIONS)
     clip = make_clip(np.random.default_rng(0), [3], [0])
     texts = layout.prepare(clip, 0, [(0, query)]).annotated[0].texts
-    whole = [[SEP, *query.token_ids, SEP, *answer] for answer in answers_of(query)]
-    fits = max(map(len, whole)) <= CONFIG.max_query_tokens + 2
+    asked = [SEP, *query.token_ids] if len(query.token_ids) else []
+    whole = [[*asked, SEP, *answer] for answer in answers_of(query)]
+    fits = max(map(len, whole)) <= CONFIG.max_query_tokens + (2 if asked else 1)
     assert (texts == whole) == fits
     problem = layout.problem(query)
     if query.label < 0:
@@ -283,3 +288,14 @@ def test_spans_of_questions_are_the_originals(name):
         query = question(words, answers, moment=expected[f"clip{clip}/seconds"])
         (asked,) = Choices(config, metadata).prepare(source, 0, [(0, query)]).annotated
         assert asked.span == tuple(expected[f"clip{clip}/span"].tolist())
+
+
+def test_events_without_a_question_have_one_special_token():
+    """As in VLEP; a question that has no room has two."""
+    clip = make_clip(np.random.default_rng(0), [3], [0, 0])
+    for words, most, special in (([], 7, [SEP]), ([10], 2, [SEP, SEP])):
+        config = batch_config(choices=2, row_length=24, max_query_tokens=most)
+        query = question(words, [[20, 21], [30]], label=1)
+        (asked,) = Choices(config, QUESTIONS).prepare(clip, 0, [(0, query)]).annotated
+        assert asked.texts == [[*special, 20, 21], [*special, 30]]
+        assert (asked.labels, asked.span) == ([0, 1], None)

@@ -166,6 +166,24 @@ def test_limits_by_hand():
     assert fields(CorpusClips, **whole) == [*frames, (41, "model.text_positions")]
 
 
+def test_limits_of_a_sequence_and_of_words_without_frames():
+    config = pretrain.get_config()
+    config.model.fusion = "sequence"
+    config.batch.update(max_frames=7, max_tokens=11, max_query_tokens=13, max_subtitles=9)
+    found = [(limit.value, limit.field) for limit in Choices.limits(config, "")]
+    # Words and subtitles begin at position 2, and the temporal transformer reads frames and those.
+    assert found == [
+        (11, "model.text_positions"),
+        (7, "model.segment_frames"),
+        (7, "model.clip_positions"),
+        (2 + 12 + 15, "model.text_positions"),
+        (16, "model.clip_positions"),
+    ]
+    config.model.fusion, config.batch.max_subtitles = "add", 0
+    found = [(limit.value, limit.field) for limit in CorpusClips.limits(config, "")]
+    assert (2 + 12, "model.text_positions") in found
+
+
 def test_layouts_need_no_tensorflow():
     modules = ("batches", "captions", "choices", "clips", "mixture", "retrieval", "units")
     names = ", ".join(f"data.pipeline.{name}" for name in modules)

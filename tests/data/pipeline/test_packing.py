@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.pipeline import packing, segments
+from data.pipeline import asking, packing, segments
 from tests.data.pipeline.packing_samples import (
     METADATA,
     TOKENS,
@@ -40,7 +40,9 @@ def new_packer(config, choose):
 @given(
     st.lists(clips(), min_size=1, max_size=6),
     st.integers(0, 3),
-    st.sampled_from([("subtitle", 0), ("subtitle", 2), ("clip", 0), ("frames", 0)]),
+    st.sampled_from(
+        [("subtitle", 0), ("subtitle", 2), ("subtitle_cls", 0), ("clip", 0), ("frames", 0)]
+    ),
     st.integers(2, 5),
     st.sampled_from([(0, 0), (1, 7), (1, 19), (2, 9), (4, 7)]),
 )
@@ -56,7 +58,7 @@ def test_nothing_is_lost_or_duplicated(source, queries_per_clip, layout, rows, f
         frame_row_length=frame_rows[1],
         max_frames=7,
     )
-    choose = packing.drawn_subtitles(3, 5, queries_per_clip)
+    choose = asking.drawn_subtitles(3, 5, queries_per_clip)
     packer, arrays = new_packer(config, choose)
     packed = []
     for number, clip in enumerate(source):
@@ -133,7 +135,7 @@ def check_counts(counts, arrays, clips, config):
 def test_queries_are_drawn_from_subtitles_with_frames_and_words(clip, count, seed, step):
     config = batch_config()
     prepared = segments.prepare(clip, 7, config, METADATA)
-    chosen, queries = packing.drawn_subtitles(seed, step, count)(prepared)
+    chosen, queries = asking.drawn_subtitles(seed, step, count)(prepared)
     subtitles = subtitles_of(clip, config)
     owner = clip.frame_subtitle[: config.max_frames]
     possible = [j for j, words in enumerate(subtitles) if len(words) and (owner == j).any()]
@@ -153,7 +155,7 @@ def test_drawn_queries_depend_on_seed_step_and_clip_alone():
     prepared = segments.prepare(clip, 0, config, METADATA)
 
     def draw(seed, step, number):
-        choose = packing.drawn_subtitles(seed, step, 5)
+        choose = asking.drawn_subtitles(seed, step, 5)
         return choose(dataclasses.replace(prepared, number=number))[0].tolist()
 
     assert draw(1, 2, 3) == draw(1, 2, 3)
@@ -168,7 +170,7 @@ def test_annotated_queries_are_packed_and_hold_nothing_out(clip, lengths):
     config = batch_config(queries_per_clip=2, clips_per_group=2)
     queries = annotate(np.random.default_rng(0), lengths)
     prepared = segments.prepare(clip, 0, config, METADATA, queries)
-    packer, arrays = new_packer(config, packing.annotated_queries)
+    packer, arrays = new_packer(config, asking.annotated_queries)
     assert packer.add(prepared)
     assert not arrays["held_out"].any()
     num_frames = min(len(clip.frame_features), config.max_frames)
@@ -218,7 +220,7 @@ def test_a_clip_whose_queries_do_not_fit_takes_no_room(changes):
     # A whole row.
     clip = make_clip(rng, [6], [0] * 5)
     asked = segments.prepare(clip, 0, config, METADATA, annotate(rng, [5, 5, 5]))
-    packer, arrays = new_packer(config, packing.annotated_queries)
+    packer, arrays = new_packer(config, asking.annotated_queries)
     before = copy(arrays)
     assert not packer.add(asked)
     for name, array in before.items():
@@ -229,7 +231,7 @@ def test_a_clip_whose_queries_do_not_fit_takes_no_room(changes):
 
 def test_a_clip_without_subtitles_is_segments_of_five_frames():
     clip = make_clip(np.random.default_rng(0), [], [-1] * 8)
-    packer, arrays = new_packer(batch_config(), packing.annotated_queries)
+    packer, arrays = new_packer(batch_config(), asking.annotated_queries)
     assert packer.add(segments.prepare(clip, 0, batch_config(), METADATA))
     assert found_segments(arrays, 0, batch_config()) == [([0, 1, 2, 3, 4], []), ([5, 6, 7], [])]
 
@@ -237,7 +239,7 @@ def test_a_clip_without_subtitles_is_segments_of_five_frames():
 def test_a_subtitle_without_frames_may_be_left_out_and_is_still_context():
     config = batch_config(context_subtitles=1, row_length=24)
     clip = make_clip(np.random.default_rng(0), [3, 2, 4], [0, 0, 2, -1])
-    packer, arrays = new_packer(config, packing.no_queries)
+    packer, arrays = new_packer(config, asking.no_queries)
     assert packer.add(segments.prepare(clip, 0, config, METADATA, framed=True))
     words = [(False, int(token)) for token in clip.token_ids]
     assert found_segments(arrays, 0, config) == [([0, 1], words[:3]), ([2], words[3:])]
@@ -248,7 +250,7 @@ def test_a_subtitle_without_frames_may_be_left_out_and_is_still_context():
 def test_a_clip_of_a_single_frame(words, segmentation):
     config = batch_config(segmentation=segmentation)
     clip = make_clip(np.random.default_rng(0), words, [len(words) - 1])
-    choose = packing.drawn_subtitles(0, 0, 2)
+    choose = asking.drawn_subtitles(0, 0, 2)
     packer, arrays = new_packer(config, choose)
     assert packer.add(segments.prepare(clip, 0, config, METADATA))
     assert [frames for frames, _ in found_segments(arrays, 0, config)] == [[0]]
@@ -331,3 +333,30 @@ def test_the_layout_of_a_clip_does_not_depend_on_what_is_cut():
         np.testing.assert_array_equal(getattr(long, name), getattr(short, name))
     assert (long.cut_tokens, long.cut_frames) == (2, 2)
     assert (short.cut_tokens, short.cut_frames) == (0, 0)
+
+
+def test_subtitles_of_a_sequence_are_kept_without_frames_and_counted_beyond_the_most():
+    """Each version has the slots of its subtitles' special tokens."""
+    config = batch_config(max_subtitles=2, clips_per_group=2, rows_per_group=6)
+    rng = np.random.default_rng(0)
+    # The second subtitle has no frame; the third one is beyond the most.
+    clip = make_clip(rng, [2, 3, 4], [0, 0, -1, 2])
+    arrays = {
+        name: array[0]
+        for name, array in packing.clip_arrays(
+            1, config, METADATA.feature_width, TOKENS.pad, 3
+        ).items()
+    }
+    packer = packing.ClipPacker(arrays, config)
+    tails = ([TOKENS.sep, 50], [TOKENS.sep, 60, 61])
+    prepared = segments.prepare(clip, 0, config, METADATA, tails=tails, framed=True)
+    assert packer.add(prepared)
+    assert packer.counts["cut_tokens"] == 4
+    assert arrays["subtitle_slot"].shape == (6, 2)
+    assert (arrays["subtitle_slot"][len(tails) :] == -1).all()
+    tokens, starts = arrays["token_ids"].reshape(-1), np.cumsum([0, 2, 3])
+    for slots, tail in zip(arrays["subtitle_slot"], tails, strict=False):
+        for j, slot in enumerate(slots):
+            words = clip.token_ids[starts[j] : starts[j + 1]].tolist()
+            text = [TOKENS.sep, *words, *tail]
+            assert tokens[slot : slot + len(text)].tolist() == text

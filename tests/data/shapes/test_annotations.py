@@ -19,7 +19,7 @@ from data.build import main
 from data.records.reader import QuerySplit
 from data.schema import QUERY_TYPES, DatasetMetadata
 from data.shapes.film import Film
-from data.shapes.source import ShapesSource, annotate, film_id, tell_film
+from data.shapes.source import ANNOTATORS, ShapesSource, annotate, film_id, tell_film
 from data.shapes.statements import exchange
 from data.shapes.story import NAMES
 from data.validate import validate
@@ -151,7 +151,61 @@ def test_each_remark_has_another_event():
         assert over == sorted(set(over) - film.told)
 
 
-@pytest.mark.parametrize("query_type", QUERY_TYPES)
+# What an event needs of its actor as the film ends; None if the shape is in no scene.
+NEEDED = {
+    "grows|gets bigger": lambda actor: actor.size == "small",
+    "shrinks|gets smaller": lambda actor: actor.size == "big",
+    "floats up|rises into the air": lambda actor: actor.y > 25,
+    "sinks down|comes down": lambda actor: actor.y < 25,
+    "(goes|moves) to the left": lambda actor: actor.x > 24,
+    "(goes|moves) to the right": lambda actor: actor.x < 24,
+    "(leaves|goes away) to the left": lambda actor: True,
+    "jumps.*|hops.*|spins.*|whirls.*|shakes|trembles": lambda actor: True,
+}
+
+
+def can_follow(film, text):
+    """Whether an event can follow a film, by the looks of its cast after the last event."""
+    _, colour, form, what = text.split(maxsplit=3)
+    cast = [*Film("", film.story, (), ()).all_looks[-1]]
+    actor = next((one for one in cast if (one.colour, one.form) == (colour, form)), None)
+    if re.fullmatch("(enters|comes in) from the left", what):
+        return actor is not None and actor.x is None
+    needed = next(needed for form, needed in NEEDED.items() if re.fullmatch(form, what))
+    return actor is not None and actor.x is not None and needed(actor)
+
+
+def test_one_of_two_events_can_follow(films):
+    count = 0
+    for film, query in _annotations("event", films):
+        possible = [can_follow(film, event) for event in query.answers]
+        assert possible == [query.label == 0, query.label == 1], query
+        assert (query.text, query.moments) == ("", ())
+        count += 1
+    assert count > 2.5 * FILMS
+
+
+def test_words_do_not_tell_which_event_follows():
+    _assert_chance(*([*map(question_choice, part)] for part in _corpus("event")))
+
+
+def test_captions_of_films_name_the_cast_and_the_first_and_last_event(films):
+    for film, query in _annotations("film", films):
+        assert query.group == query.clip_id
+        assert query.moments == ()
+        if " are " in query.text:
+            names = re.split(" , | and ", query.text.partition(" are ")[0])
+            assert all(film.spans(f"{name} is seen") for name in names), query
+            assert film.spans(f"it is {query.text.partition(' are ')[2]}"), query
+            assert len(names) == len({spell.who for spell in Film("", film.story, (), ()).spells})
+        else:
+            first, last = query.text.split(" and at last ")
+            events = film.story.events
+            assert (events[0].start, events[0].end) in film.spans(first), query
+            assert (events[-1].start, events[-1].end) in film.spans(last), query
+
+
+@pytest.mark.parametrize("query_type", ANNOTATORS)
 def test_annotations_depend_on_seed_and_film_alone(query_type):
     few, more = (ShapesSource(0, count, query_type).queries for count in (20, 30))
     for split, queries in few.items():
@@ -183,7 +237,7 @@ def test_stories_subtitles_and_annotations_never_change():
 
 def test_words_are_those_of_the_subtitles():
     tokenizer = ShapesSource(0, 200).tokenizer()
-    for query_type in QUERY_TYPES:
+    for query_type in ANNOTATORS:
         lengths = []
         for index in range(50):
             for query in _of_film(index, query_type):
@@ -282,11 +336,11 @@ def test_annotations_do_not_change_the_clips(tmp_path):
     main(plain)
     expected = DatasetMetadata.load(tmp_path / "plain")
     assert (expected.query_type, expected.queries) == ("", {})
-    for query_type in QUERY_TYPES:
+    for query_type, (expected_type, _) in ANNOTATORS.items():
         out = tmp_path / query_type
         main([*plain[:2], f"--out={out}", "--workers=1", f"--queries={query_type}"])
         metadata = DatasetMetadata.load(out)
-        assert metadata.query_type == query_type
+        assert metadata.query_type == expected_type
         assert metadata.tokenizer == expected.tokenizer
         made = ShapesSource(0, 10, query_type).queries
         assert metadata.queries == {split: len(queries) for split, queries in made.items()}

@@ -15,7 +15,7 @@ from data.shapes import source as shapes
 from data.sources.raw import derive_seconds_per_feature
 from data.tokenizer import Tokenizer, normalise_subtitle
 from tests.data.clip_samples import TOKENIZER
-from tests.data.sources.raw_samples import Raw, read, rows
+from tests.data.sources.raw_samples import Raw, read, read_queries, rows
 
 SHARED = os.environ.get("HERO_SHARED")
 NEEDS_SHARED = pytest.mark.shared
@@ -276,6 +276,22 @@ def test_splits_come_from_files_annotations_or_are_random(raw):
     first = list(raw.read("test"))
     raw.build("--overwrite", "--validation_share=0.2", "--test_share=0.2", splits=False)
     assert list(raw.read("test")) == first
+
+
+def test_the_index_of_a_benchmarks_videos_gives_its_splits(raw):
+    """VALUE's `video2dur_idx`; the two parts of TVR's test split are one, and may be unlabelled."""
+    numbers = {"train": ["a", "b"], "val": ["c"], "test_public": ["d"], "test_challenge": ["e"]}
+    index = {split: {name: [9.0, 7] for name in ids} for split, ids in numbers.items()}
+    raw.splits.write_text(json.dumps(index))
+    hidden = raw.folder / "tvr_test_release.jsonl"
+    hidden.write_text(json.dumps({"desc_id": 9, "desc": "red"}))
+    raw.build(f"--queries=train={raw.queries}", f"--queries=test={hidden}")
+    assert sorted(raw.read("test")) == ["d", "e"]
+    assert read_queries(raw.out, "test")["9"].clip_id == ""
+    del index["test_challenge"]
+    raw.splits.write_text(json.dumps(index))
+    raw.build(f"--queries=test_public={hidden}", "--overwrite")
+    assert Split(raw.out, "test_public").metadata.queries == {"test_public": 1}
 
 
 def file(name, content):

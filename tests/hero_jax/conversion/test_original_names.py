@@ -2,7 +2,6 @@
 
 import re
 
-import ml_collections
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,9 +11,7 @@ from hero_jax.conversion.original_names import original_names, task_of_head
 from hero_jax.conversion.state_dict import from_state_dict
 from hero_jax.models.hero import HERO
 from hero_jax.models.params import flatten
-from hero_jax.tasks.captioning import Captioning
-from hero_jax.tasks.entailment import Entailment
-from hero_jax.tasks.question_answering import QuestionAnswering
+from hero_jax.tasks.registry import make_task
 from tests.hero_jax.conversion.state_dict_samples import (
     MODEL,
     VOCABULARY,
@@ -36,12 +33,11 @@ NORM_HEAD = {"position", "norm/scale", "norm/bias"}
 
 
 def all_tasks():
-    captioning = ml_collections.ConfigDict(tvc.get_config("shapes").captioning.to_dict())
-    captioning.decoder_layers = 2
+    captioning = tvc.get_config("shapes").captioning.to_dict() | {"decoder_layers": 2}
     return {
-        "any_qa": QuestionAnswering(ml_collections.ConfigDict({"span_weight": 1.0}), TOKENS),
-        "any_violin": Entailment(ml_collections.ConfigDict(), TOKENS),
-        "any_tvc": Captioning(captioning, TOKENS),
+        "any_qa": make_task("question_answering", {}, TOKENS),
+        "any_violin": make_task("inference", {}, TOKENS),
+        "any_tvc": make_task("captioning", captioning, TOKENS),
     }
 
 

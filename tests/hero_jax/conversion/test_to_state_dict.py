@@ -91,6 +91,32 @@ def test_the_originals_weights_come_back_byte_for_byte(variant, kind):
     assert list(found) == sorted(found)
 
 
+@pytest.mark.parametrize("variant", ["add", "concat", "sequence"])
+def test_weights_of_values_fusions_come_back(variant):
+    """But for a table that a sequence does not read."""
+    folder = TESTDATA / "golden" / "value" / variant
+    (meta_file,) = folder.glob("*/meta.json")
+    blocks, meta = (
+        json.loads(path.read_text()) for path in (folder / "model_config.json", meta_file)
+    )
+    state = dict(np.load(folder / "weights.npz"))
+    config = model_config(blocks, meta, state)
+    heads = {"qa": make_head("video_qa", blocks), "captions": make_head("captioning", blocks)}
+    initial = flatten(random_model(config, heads)[1])
+    params, report = from_state_dict(state, initial, config.vocab_size, "golden")
+    assert (report.missing, report.unused) == ([], [])
+    found = to_state_dict(params, config.vocab_size)
+    if variant == "sequence":
+        unused = original_names.UNUSED_WORDS
+        state[unused] = np.zeros_like(state[unused])
+    assert_same(without_buffers(found), state)
+
+
+def without_buffers(state):
+    buffers = *PADS, original_names.CAUSAL_MASK
+    return {name: x for name, x in state.items() if name not in buffers}
+
+
 # Kinds of tasks of a run, and the golden file whose names are those of the original's model for it.
 MODELS = {
     ("mlm", "vsm"): "weights",

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from flax import nnx
 
-from configs import finetune, tvc
+from configs import finetune
 from data.tokenizer import Tokenizer
 from hero_jax.experiment.compatibility import plain
 from hero_jax.inference import exported
@@ -43,7 +43,7 @@ def source(**changes) -> exported.Exported:
     }
     spans = {"min_span": 0, "max_span": 4, "nms_candidates": 5, "nms_iou": 0.5}
     moments = {**finetune.MOMENTS, **spans, "top_clips": 6}
-    captions = {**tvc.SETTINGS, "decoder_positions": 20, "max_steps": 6}
+    captions = {**finetune.CAPTIONS, "decoder_positions": 20, "max_steps": 6}
     tasks = {
         name: {"kind": name, "settings": settings, "batch": batch}
         for name, settings in (

@@ -122,7 +122,7 @@ texts = st.lists(st.lists(ids, min_size=1, max_size=7), min_size=1, max_size=2)
 @hypothesis.given(
     clips=st.tuples(packing_samples.clips(), packing_samples.clips()),
     texts=st.none() | st.tuples(texts, texts),
-    segmentation=st.sampled_from(["subtitle", "subtitle", "clip", "frames"]),
+    segmentation=st.sampled_from(["subtitle", "subtitle", "subtitle_cls", "clip", "frames"]),
     context=st.integers(0, 2),
     row_length=st.sampled_from([16, 20, 40]),
 )
@@ -145,7 +145,8 @@ def test_segments_are_those_of_the_packer(clips, texts, segmentation, context, r
         group["frame_slot"] = group["frame_slot"][: len(of_clip)]
         # Places for subtitles that the clip does not have are segments without frames or words.
         unused = SUBTITLES - len(frames_and_words(clip, config)[1])
-        first = TOKENS.cls if segmentation == "frames" else TOKENS.sep
+        begun_by_cls = segmentation in ("frames", "subtitle_cls")
+        first = TOKENS.cls if begun_by_cls else TOKENS.sep
         empty = Counter()
         for text in of_clip:
             slots = enumerate([first, *text])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.schema import Query
 from data.times import temporal_iou
-from hero_jax.metrics.retrieval import IOU_THRESHOLDS, RECALLS, metrics, submission
+from hero_jax.metrics.retrieval import IOU_THRESHOLDS, RECALLS, averages, metrics, submission
 from hero_jax.retrieval.results import Moments, Ranking
 
 CLIP_IDS = ["a", "b", "c"]
@@ -116,6 +116,15 @@ def test_recalls_are_those_of_a_loop(seed):
             assert {key: result[key] for key in expected} == expected
     else:
         assert not any("iou" in key for key in result)
+
+
+def test_averages_are_of_three_recalls():
+    recalls = {f"vr_r@{k}": value for k, value in ((1, 0.1), (5, 0.3), (10, 0.8), (100, 1.0))}
+    assert averages(recalls) == pytest.approx({"vr_aver": 0.4})
+    moments = {f"vcmr_r@{k}_iou0.7": 0.3 for k in (1, 5, 10)}
+    found = averages(recalls | moments | {"vcmr_r@1_iou0.5": 1})
+    assert found == pytest.approx({"vr_aver": 0.4, "vcmr_aver_iou0.7": 0.3})
+    assert averages({"vr_queries": 0}) == {}
 
 
 def test_the_moment_that_annotators_share_and_the_agreement_of_many():

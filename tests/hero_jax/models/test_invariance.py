@@ -18,6 +18,7 @@ from tests.hero_jax.tiny import (
     MAX_FRAMES,
     QUICK,
     TOKENS,
+    VARIANTS,
     by_clip,
     make_clips,
     make_config,
@@ -57,8 +58,18 @@ def compiled(encoder):
 
 
 def outputs(module, batch, key):
-    """Returns all outputs of pre-training on a batch, as `by_clip` takes them."""
-    valid = frame_mask(batch)
+    """Returns all outputs of pre-training on a batch, as `by_clip` takes them.
+
+    Those of a model without pre-training are fewer.
+    """
+    words, frames = {}, {"temporal outputs": module.encode_clips(batch)}
+    if module.fusion is None and module.channels == "both":
+        words, hidden = outputs_of_tasks(module, batch, key)
+        frames |= hidden
+    return words, frames, outputs_of_queries(module, batch)
+
+
+def outputs_of_tasks(module, batch, key):
     rows = module.encode_rows(batch)
     input_ids, labels = masking.mask_words(batch, key, probability=0.3, tokens=TOKENS)
     logits = module.word_logits(module.encode_rows({**batch, "token_ids": input_ids}))
@@ -75,7 +86,6 @@ def outputs(module, batch, key):
     hidden = module.encode_frames(batch, masked=pick_in_frame_rows(masked, batch, False))
     order, targets = masking.shuffle_frames(batch, key, probability=0.5)
     frames = {
-        "temporal outputs": module.encode_clips(batch),
         "masked frames": masked,
         "predicted features": of_clips(module.feature_head(hidden), batch),
         "order": order,
@@ -85,6 +95,11 @@ def outputs(module, batch, key):
         words["cross-modal outputs of frames"] = rows
     if module.encoder != "flat":
         frames["order logits"] = of_clips(fom.order_logits(module, batch, order, None), batch)
+    return words, frames
+
+
+def outputs_of_queries(module, batch):
+    valid = frame_mask(batch)
     matched = matching.match(module, batch, None)
     groups, places = batch["query_mask"].shape
     own_score = jnp.take_along_axis(matched["scores"], matched["own_clip"][:, None], axis=1)
@@ -93,13 +108,12 @@ def outputs(module, batch, key):
         matched[name].reshape(groups, places, -1)[..., : valid.shape[-1]]
         for name in ("start_logits", "end_logits")
     ]
-    queries = {
+    return {
         "query vectors": vectors,
         "own score": own_score.reshape(groups, places),
         "start logits": spans[0][..., :MAX_FRAMES],
         "end logits": spans[1][..., :MAX_FRAMES],
     }
-    return words, frames, queries
 
 
 def yields(encoder, groups, layout, step):
@@ -128,7 +142,7 @@ def batches(draw):
     return layout, groups
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", [*ENCODERS, *VARIANTS])
 @settings(max_examples=15, deadline=None)
 @given(batches(), st.integers(0, 1))
 def test_the_outputs_of_a_clip_are_those_of_the_clip_alone(encoder, batch, step):

@@ -16,7 +16,15 @@ from hero_jax.tasks.base import Context
 from hero_jax.tasks.registry import make_task
 from tests.data.pipeline.packing_samples import make_query
 from tests.hero_jax.random_models import random_model
-from tests.hero_jax.tiny import FEATURE_SIZE, METADATA, QUICK, TOKENS, make_clips, make_config
+from tests.hero_jax.tiny import (
+    FEATURE_SIZE,
+    METADATA,
+    QUICK,
+    TOKENS,
+    VARIANTS,
+    make_clips,
+    make_config,
+)
 
 CONTEXT = Context(key=jax.random.key(0), dropout_key=None, step=0)
 SPAN_WEIGHT = 0.4
@@ -88,10 +96,10 @@ UNITS = {"question": make_questions(), "statement": make_statements()}
 STRIDE = 10
 
 
-def pack(query_type, groups, layout=ALONE, units=None):
+def pack(query_type, groups, layout=ALONE, units=None, encoder="hierarchical"):
     """A batch of the units of these numbers in groups; all must fit."""
     units = UNITS[query_type] if units is None else units
-    config = make_config().batch
+    config = make_config(encoder).batch
     config.update(choices=CHOICES, max_query_tokens=MOST_WORDS)
     config.update(layout)
     metadata = SimpleNamespace(**vars(METADATA), feature_width=FEATURE_SIZE, query_type=query_type)
@@ -187,11 +195,13 @@ def test_what_a_unit_yields_is_what_it_yields_alone(query_type, data):
         assert_close(found, alone(query_type, number))
 
 
-def test_the_same_with_words_alone():
-    found = yields("question", pack("question", [[3, 6, 1, 0]], TOGETHER), "text_only")
+@pytest.mark.parametrize("encoder", ["text_only", *VARIANTS])
+def test_the_same_with_other_encoders(encoder):
+    batch = pack("question", [[3, 6, 1, 0]], TOGETHER, encoder=encoder)
+    found = yields("question", batch, encoder)
     for number, own in found.items():
-        batch = pack("question", [[number]], TOGETHER)
-        assert_close(own, yields("question", batch, "text_only")[number])
+        batch = pack("question", [[number]], TOGETHER, encoder=encoder)
+        assert_close(own, yields("question", batch, encoder)[number])
 
 
 @pytest.mark.parametrize("query_type", UNITS)

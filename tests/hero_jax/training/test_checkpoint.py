@@ -62,11 +62,16 @@ def test_a_checkpoint_is_found_by_what_it_is(directory, which, step):
     assert checkpoints.metadata(step) == {"step": step}
 
 
+def test_the_best_may_be_by_the_mean_of_several_metrics(directory):
+    names = "vsm/r@1,mlm/loss,mlm/loss"
+    assert Checkpoints(directory, best_metric=names, read_only=True).find("best") == 5
+
+
 def test_a_checkpoint_that_went_or_was_never_scored_is_named(directory):
-    checkpoints = Checkpoints(directory, best_metric="fom/accuracy", read_only=True)
+    checkpoints = Checkpoints(directory, best_metric="vsm/r@1,fom/accuracy", read_only=True)
     with pytest.raises(InputError, match=r"checkpoint='3' is not in .*best or one of 2, 4, 5"):
         checkpoints.find("3")
-    with pytest.raises(InputError, match="was evaluated by 'fom/accuracy'"):
+    with pytest.raises(InputError, match="was evaluated by 'vsm/r@1,fom/accuracy'"):
         checkpoints.find("best")
 
 

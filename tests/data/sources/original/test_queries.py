@@ -256,3 +256,37 @@ def test_says_what_else_is_wrong_with_a_database_of_queries(tmp_path):
     (folder / "meta.json").unlink()
     with pytest.raises(InputError, match=r"tv\.db/meta\.json is missing: copy"):
         read_queries(folder, Report())
+
+
+def test_reads_events_as_answers_without_their_time(tmp_path):
+    """VLEP: the stored time is that of the premise."""
+    value = {"events": ["He sits.", "He goes."], "input_ids": [[1], [2, 3]], "vid": "x_ep"}
+    value |= {"ts": [38.81, 40.37], "target": 1, "example_id": 5}
+    folder = write_texts(tmp_path / "vlep_dev.db", {"5": value, "6": value | {"target": None}})
+    known = {"answers": ("He sits.", "He goes."), "answer_token_ids": ((1,), (2, 3))}
+    first = stored("5", "x_ep", "", [], label=1, **known)
+    expected = ("question", [first, stored("6", "x_ep", "", [], **known)])
+    assert read_queries(folder, Report()) == expected
+    write_texts(folder, {"7": value | {"events": ["He sits."]}})
+    with pytest.raises(InputError, match="events has 1 entries, input_ids 2"):
+        read_queries(folder, Report())
+
+
+def test_reads_statements_of_value(tmp_path):
+    value = {"statement": "it rains", "input_ids": [7], "vid": "x", "target": 0}
+    values = {"8": value | {"paired_id": "x-0-0"}, "9": value}
+    folder = write_texts(tmp_path / "violin_test.db", values, with_task("violin"))
+    expected = [
+        stored("8", "x", "it rains", [7], label=0, group="x-0"),
+        stored("9", "x", "it rains", [7], label=0),
+    ]
+    assert read_queries(folder, Report()) == ("statement", expected)
+
+
+def test_reads_queries_as_captions_of_their_clips(tmp_path):
+    """YC2C and VATEX-EN-C, whose baseline trains on databases of retrieval."""
+    value = {"desc": "stir", "input_ids": [7], "vid_name": "x_0", "duration": 10}
+    folder = write_texts(tmp_path / "yc2r_train.db", {"1": value}, with_task("yc2r"))
+    caption = stored("1", "x_0", "stir", [7], 10, group="x_0")
+    assert read_queries(folder, Report(), as_captions=True) == ("caption", [caption])
+    assert read_queries(folder, Report()) == ("query", [stored("1", "x_0", "stir", [7], 10)])

@@ -147,6 +147,36 @@ def test_the_queries_databases_say_the_split(databases):
     assert metadata.left_out == {"videos with features but in no split: not used": 1}
 
 
+def test_files_of_annotations_add_splits_to_databases(databases):
+    """YC2C trains on the database of YC2R, and is evaluated on a file."""
+    stored = {"desc": "stir", "input_ids": [9], "vid": "a", "desc_id": 1}
+    write_texts(databases.folder / "yc2r_train.db", {"1": stored}, databases.meta)
+    file = databases.folder / "yc2c_test_release.jsonl"
+    file.write_text(json.dumps({"vid_name": "b", "clip_id": 40, "descs": None}))
+    build.main(
+        [
+            "original",
+            f"--video_db={databases.folder / 'videos'}",
+            f"--subtitles_db={databases.folder / 'subtitles.db'}",
+            f"--queries_db=train={databases.folder / 'yc2r_train.db'}",
+            "--as_captions",
+            "--form=yc2c",
+            f"--queries=test_private={file}",
+            f"--tokenizer={databases.folder}",
+            f"--out={databases.folder / 'yc2c'}",
+        ]
+    )
+    known, hidden = (
+        QuerySplit(databases.folder / "yc2c", split).read(0) for split in ("train", "test_private")
+    )
+    assert (known.clip_id, known.text, known.group) == ("a", "stir", "a")
+    assert (hidden.clip_id, hidden.text, hidden.group) == ("b", "", "40")
+    assert known.token_ids.tolist() == [9]
+    wrong = f"--queries=test={file}"
+    with pytest.raises(SystemExit, match="holds annotations of type caption"):
+        databases.build("--form=yc2c", wrong, "--overwrite")
+
+
 def test_subtitles_and_queries_may_be_spelled_otherwise_than_the_features(databases, caplog):
     for path in (databases.folder / "videos").iterdir():
         path.unlink()

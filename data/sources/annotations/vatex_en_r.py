@@ -1,0 +1,13 @@
+"""Annotations of VATEX-EN-R as VALUE publishes them: sentences about whole clips."""
+
+from data.sources.annotations.base import AnnotationForm, line_rows
+from data.sources.annotations.rows import parse_clip_query
+
+FORM = AnnotationForm(
+    name="vatex_en_r",
+    help="VATEX-EN-R",
+    query_type="query",
+    rows=line_rows,
+    parse=parse_clip_query,
+    fields=("desc_id", "desc"),
+)

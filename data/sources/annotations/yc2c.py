@@ -1,0 +1,16 @@
+"""Annotations of YC2C as VALUE publishes them: captions of whole clips.
+
+Lines of YC2R are captions too: those that VALUE's baseline trains on.
+"""
+
+from data.sources.annotations.base import AnnotationForm
+from data.sources.annotations.rows import caption_rows, parse_clip_caption
+
+FORM = AnnotationForm(
+    name="yc2c",
+    help="YC2C, or YC2R as captions",
+    query_type="caption",
+    rows=caption_rows,
+    parse=parse_clip_caption,
+    fields=("vid_name",),
+)
