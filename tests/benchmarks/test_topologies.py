@@ -147,6 +147,11 @@ def parameter_sizes(program):
     return [math.prod(x.shape) for x in flatten(program.abstract_state().params).values()]
 
 
+def whole_size(one, shape, mesh):
+    """The number of entries that a collective works on, of which scattering leaves a part."""
+    return math.prod(shape) * (mesh.size if one.kind == "reduce-scatter" else 1)
+
+
 def collectives(*parts):
     return [one for part in parts for one in Compiled(part.as_text()).collectives()]
 
@@ -167,7 +172,7 @@ def test_a_step_on_four_chips_keeps_activations_where_they_are(on_four_chips):
     assert state < 1.1 * 4 * sum(sizes) * (1 + 3 / program.mesh.size)
     assert Compiled(gradients.as_text()).cycles()["dense products"] > 0
     moved = [
-        math.prod(shape)
+        whole_size(one, shape, program.mesh)
         for one in collectives(gradients, update)
         if one.kind != "all-reduce"
         for _, shape in one.arrays
@@ -180,7 +185,7 @@ def test_a_step_on_four_chips_keeps_activations_where_they_are(on_four_chips):
 def test_a_step_on_four_chips_reduces_each_gradient_once(on_four_chips):
     program, *parts = on_four_chips
     reduced = [
-        (dtype, math.prod(shape) * (program.mesh.size if one.kind == "reduce-scatter" else 1))
+        (dtype, whole_size(one, shape, program.mesh))
         for one in collectives(*parts)
         if one.kind in ("all-reduce", "reduce-scatter")
         for dtype, shape in one.arrays * one.times
