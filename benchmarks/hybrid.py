@@ -1,4 +1,4 @@
-"""What a search finds by the model, by subtitles, and by both.
+"""Recall of a search by the model, by subtitles, and by both.
 
     python -m benchmarks.hybrid --model=exports/demo --data=datasets/shapes_query --split=test
 

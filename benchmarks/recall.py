@@ -32,7 +32,7 @@ FORECAST = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What an index of a size takes: seconds, bytes and MB, and for a query milliseconds.
+    """The cost of an index of a size: seconds, bytes and MB, and for a query milliseconds.
 
     recalls: shares of the exact best clips that were found, for each of `RANKS`.
     """

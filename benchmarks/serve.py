@@ -210,6 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--requests", type=int, default=REQUESTS, help="for the memory; default: %(default)s"
     )
     options = parser.parse_args(arguments)
+    if min(options.clips, *options.clients, options.requests, options.seconds) <= 0:
+        parser.error("--clips, --clients, --requests and --seconds have to be above 0")
     with tempfile.TemporaryDirectory() as name:
         folder, model = pathlib.Path(name), random_model(small=True)
         write_export(model, folder / "model")

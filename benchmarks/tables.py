@@ -98,7 +98,7 @@ PARTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the runs have in common; see the command's help."""
+    """Settings that all runs share; see the command's help."""
 
     preset: str
     data: pathlib.Path
@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="of fine-tuning; default: those of the preset")
     given = vars(parser.parse_args(arguments))
     rows, seeds = given.pop("rows"), range(given.pop("seeds"))
+    if not seeds:
+        parser.error("--seeds has to be 1 or more")
     options = Options(**{**given, "init_from": str(given["init_from"] or "")})
     logging.set_verbosity(logging.ERROR)
     logging.get_absl_logger().setLevel("ERROR")

@@ -1,4 +1,4 @@
-"""Which queries a batch has about a clip: drawn from its subtitles, annotated, or none."""
+"""The queries that a batch has about a clip: drawn from its subtitles, annotated, or none."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What a store of an index offers, whatever keeps the clips.
+"""The protocol of stores: what each offers, whatever keeps the clips.
 
 A store is a module with `create`, and two classes: of snapshots, which read, and of writers. A clip
 is an `Entry`: its id is unique, and one that is added replaces one with the same id. `open_index`

@@ -1,4 +1,4 @@
-"""What the predictions of an evaluation are of, in a file beside them."""
+"""The file beside an evaluation's predictions that names their data and tasks."""
 
 import dataclasses
 import json

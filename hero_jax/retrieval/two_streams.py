@@ -23,7 +23,7 @@ from hero_jax.retrieval.results import Ranking
 
 
 class EncodedStream(NamedTuple):
-    """What one of two models has encoded.
+    """Clips and queries as one of two models has encoded them.
 
     span_head: its head of spans.
     queries: `[N, H]`.

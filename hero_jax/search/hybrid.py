@@ -1,4 +1,4 @@
-"""What is seen and what is said: a ranking of moments by the model, one by subtitles, and of both.
+"""Rankings of moments by what is seen (the model), by what is said (subtitles), and by both.
 
 The rankings are joined by their ranks, as scores of the two have nothing in common: a moment gets
 `weight / (60 + rank)` from each (reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009).

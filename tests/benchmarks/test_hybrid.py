@@ -1,4 +1,4 @@
-"""What is found by the model, by subtitles and by both, in a dataset of two clips."""
+"""The model, subtitles and both find their own in a dataset of two clips."""
 
 import pytest
 

@@ -40,7 +40,7 @@ def test_everything_agrees_with_the_original(run, directory):
 
 @pytest.mark.parametrize("variant", ["add", "concat", "sequence", "sub_only", "video_only"])
 def test_variants_agree_with_value(run, variant):
-    """What of its vectors is small: encoded clips, and logits of statements."""
+    """Its small vectors: encoded clips, and logits of statements."""
     (directory,) = (path.parent for path in (GOLDEN / "value" / variant).glob("*/meta.json"))
     files = sorted(path.stem for path in directory.glob("*.npz") if path.stem != "clips")
     passed, lines = run(directory, f"--files={','.join(files)}")

@@ -181,7 +181,7 @@ class FoundFilmReply(Struct, frozen=True):
 
 
 class SearchReply(Struct, frozen=True):
-    """What was found: moments, the best first, and their films in that order."""
+    """Moments that were found, the best first, and their films in that order."""
 
     moments: list[MomentReply]
     films: list[FoundFilmReply]
@@ -222,7 +222,7 @@ class FilmsReply(Struct, frozen=True):
 
 
 class AboutReply(Struct, frozen=True):
-    """What is served.
+    """A description of what is served.
 
     tasks: what the model does besides searching: answer, judge, caption.
     folders: of films.

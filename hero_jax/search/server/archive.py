@@ -38,7 +38,7 @@ class Unknown(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Sought:
-    """What a search is for: a vector is computed from it, and what is found is described with it.
+    """The goal of a search: its vector is computed from it, and its results are described with it.
 
     filters, said: see `api.SearchRequest`.
     """

@@ -1,4 +1,4 @@
-"""What each route does."""
+"""The routes of a server, and what each does."""
 
 import asyncio
 import contextlib

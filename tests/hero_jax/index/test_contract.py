@@ -1,4 +1,4 @@
-"""What `hero_jax.index.protocol` promises, of every store."""
+"""Every store keeps the promises of `hero_jax.index.protocol`."""
 
 import dataclasses
 
